@@ -1,0 +1,58 @@
+# Each target does all of its own set-up, in ./.venv. Paths are relative: the checkout may be anywhere,
+# in a folder with spaces too. `make PYTHON=python3.12 test` chooses the interpreter of a new .venv.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?=
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test lint bench links test-wheel wheel clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
+
+setup: .venv/.dev links  ## everything that development needs, in ./.venv
+
+demo: .venv/.demo  ## install, then record an agent, replay it, change one tool, see where it diverges
+	$(PY) -m rashomon.cli demo
+
+test: .venv/.dev links  ## the whole test suite; PYTEST_ARGS="-k journal" narrows it
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.dev links  ## ruff, mypy --strict, import contracts
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()"
+
+bench: .venv/.dev  ## measure the recorder beside bare calls and beside vcrpy
+	$(PY) tests/bench/run.py
+
+wheel: .venv/.dev  ## build the sdist and the wheel into dist/
+	rm -rf dist build
+	$(PY) -m build --no-isolation --outdir dist .
+
+test-wheel: .venv/.dev  ## build the wheel and test it in a fresh environment without the checkout
+	$(PY) tools/test_wheel.py $(PYTEST_ARGS)
+
+links: .venv/.base  ## show the root folders inside rashomon/ (for mypy and import-linter)
+	@$(PY) tools/link_folders.py
+
+clean:  ## remove everything that make made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+# The stamps: each is written last, so that an interrupted set-up is done again.
+.venv/.base: constraints.txt tools/make_venv.sh
+	PYTHON="$(PYTHON)" sh tools/make_venv.sh
+	$(PIP) pip setuptools
+	@touch $@
+
+.venv/.demo: .venv/.base pyproject.toml
+	$(PIP) --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.demo
+	$(PIP) --group dev
+	@touch $@

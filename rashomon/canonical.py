@@ -1,0 +1,74 @@
+"""What makes two requests the same: a canonical form of their content, and its digest.
+
+Two requests are equal when kind, name, method, URL and body are; a JSON body is compared as a value
+(key order and white space do not count, order of lists and the type of numbers do), a multipart body
+without its random boundary, any other body byte for byte. Headers do not count: they carry dates,
+retry counters, keys and SDK versions. A digest carries its algorithm: `b2:<32 hex digits>`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rashomon.model import Call, Head, Kind, Request
+
+_BOUNDARY = "rashomon-boundary"
+
+
+def digest(data: bytes) -> str:
+    """Name a piece of content: BLAKE2b, 128 bits, as `b2:<hex>`."""
+    from hashlib import blake2b  # loads OpenSSL; not at import time
+
+    return "b2:" + blake2b(data, digest_size=16).hexdigest()
+
+
+def header(head: Head | None, name: str) -> str:
+    """The first value of a header, or the empty string."""
+    for key, value in (head or {}).get("headers", ()):
+        if key.lower() == name:
+            return str(value)
+    return ""
+
+
+def json_body(head: Head | None, body: bytes) -> Any:
+    """The body as a JSON value; raises ValueError when it is none."""
+    if not body or body[:1] not in b'{["-0123456789tfn \t\r\n':
+        raise ValueError("not JSON")
+    return json.loads(body)
+
+
+def canonical_json(value: Any) -> bytes:
+    """One spelling for one JSON value. 1 and 1.0 differ; NaN is kept; lone surrogates survive."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return text.encode("ascii")
+
+
+def canonical_body(request: Request) -> bytes:
+    """The body in the form in which it is compared."""
+    body = request.body
+    content_type = header(request.head, "content-type")
+    if content_type.startswith("multipart/") and "boundary=" in content_type:
+        boundary = content_type.split("boundary=", 1)[1].split(";")[0].strip().strip('"')
+        return body.replace(boundary.encode(), _BOUNDARY.encode()) if boundary else body
+    try:
+        return canonical_json(json_body(request.head, body))
+    except (ValueError, RecursionError):
+        return body
+
+
+def canonical_url(kind: Kind, url: str) -> str:
+    """The URL as it is compared. An LLM's address may move (`OPENAI_BASE_URL`); its path may not."""
+    if kind != Kind.LLM or "://" not in url:
+        return url.split("#", 1)[0]
+    rest = url.split("#", 1)[0].split("://", 1)[1]
+    return "/" + rest.split("/", 1)[1] if "/" in rest else "/"
+
+
+def content_digest(call: Call) -> str:
+    """The digest under which a call is looked up on a tape."""
+    head = call.request.head
+    address = "\n".join(
+        (call.kind, call.name, str(head.get("method", "")), canonical_url(call.kind, str(head.get("url", ""))))
+    )
+    return digest(address.encode("utf-8", "surrogatepass") + b"\0" + canonical_body(call.request))

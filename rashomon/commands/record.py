@@ -1,0 +1,153 @@
+"""`rashomon record`: run a program under the recorder, unchanged."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from rashomon.errors import CannotRun, UsageError
+from rashomon.home import home_name
+from rashomon.launch import Ended, Launch, child_environ, end_like, outcome_of, run
+from rashomon.model import Kind, Tape
+from rashomon.recorders.writer import complain
+from rashomon.session import Order, new_trace_id
+
+_EXAMPLES = """examples:
+  rashomon record -- python agent.py --customer 7
+  rashomon record --name refund --tag build=412 -- uv run agent.py
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        "rashomon record",
+        description="Run a command under the recorder. Its stdin, stdout, signals and exit code stay its own.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="rashomon record [OPTIONS] -- COMMAND [ARGS...]",
+    )
+    made.add_argument("--name", help="name of the trace (default: the program's)")
+    made.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="tag the trace; repeatable")
+    made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
+    made.add_argument("--json", action="store_true", help="report as one JSON document")
+    made.add_argument("--report", metavar="FILE", help="write the JSON report to FILE (default with --json: stderr)")
+    made.add_argument("--quiet", action="store_true", help="say nothing unless something was not recorded")
+    made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
+    return made
+
+
+def split_command(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Options before the first `--`, the command after it; without one, from the first bare word."""
+    if "--" in argv:
+        at = argv.index("--")
+        return argv[:at], argv[at + 1 :]
+    return argv, []
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the program's own exit code."""
+    options_given, command = split_command(argv)
+    options = parser().parse_args(options_given)
+    command = command or options.command
+    if not command:
+        raise UsageError("There is no command to record.", "Write it after --: rashomon record -- python agent.py")
+    tags = _tags(options.tag)
+    if os.environ.get("RASHOMON_OFF"):
+        return end_like(run(command, dict(os.environ)))
+    home = os.path.abspath(options.home) if options.home else home_name()
+    name = options.name or _name(command)
+    info: dict[str, Any] = {"id": new_trace_id(), "name": name, "tags": tags, "command": command, "cwd": os.getcwd()}
+    try:
+        launch = Launch(home, info)
+    except OSError as error:
+        complain(f"nothing is recorded: cannot write to {home}: {error.strerror or error}. Set RASHOMON_HOME to a folder that can be written.")
+        return end_like(run(command, dict(os.environ)))
+    environ = child_environ(Order("record", home, {"id": info["id"]}), dict(os.environ))
+    try:
+        ended = run(command, environ)
+    except CannotRun:
+        launch.finish(Ended(127), "error")
+        raise
+    launch.finish(ended, outcome_of(ended))
+    _report(options, launch.tape(), ended)
+    return end_like(ended)
+
+
+def _tags(pairs: list[str]) -> dict[str, str]:
+    tags = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--tag {pair!r} has no value.", "Write --tag KEY=VALUE.")
+        tags[key] = value
+    return tags
+
+
+def _name(command: list[str]) -> str:
+    words = [os.path.basename(word) for word in command if not word.startswith("-")]
+    while len(words) > 1 and (words[0].startswith(("python", "uv", "poetry", "env")) or words[0] == "run"):
+        words.pop(0)
+    return words[0].removesuffix(".py") if words else "program"
+
+
+def report(tape: Tape | None, ended: Ended) -> dict[str, Any]:
+    """What was recorded, as the JSON document `rashomon.record/1`."""
+    kinds: dict[str, int] = {}
+    for step in tape.steps if tape else ():
+        kinds[step.kind.value] = kinds.get(step.kind.value, 0) + 1
+    return {
+        "format": "rashomon.record/1",
+        "trace": tape.trace.id if tape else None,
+        "name": tape.trace.name if tape else None,
+        "exit_code": ended.exit_code,
+        "steps": sum(kinds.values()),
+        "kinds": kinds,
+        "started": bool(tape and tape.trace.processes),
+        "coverage": {
+            "complete": bool(tape and tape.trace.processes and tape.trace.coverage.complete),
+            "connections": tape.trace.coverage.connections if tape else 0,
+            "missed": list(tape.trace.coverage.missed) if tape else [],
+        },
+        "losses": [loss._asdict() for loss in tape.trace.losses] if tape else [],
+        "warnings": warnings(tape),
+    }
+
+
+def warnings(tape: Tape | None) -> list[str]:
+    """What the user must not miss: a recorder that did not start, and what slipped past it."""
+    if tape is None or not tape.trace.processes:
+        return ["the recorder did not start in this program, so nothing is recorded. Is it Python 3.11 or newer, and "
+                "run without -I, -E or -S?"]  # fmt: skip
+    found = []
+    coverage = tape.trace.coverage
+    if coverage.connections and not any(step.kind is Kind.LLM for step in tape.steps):
+        peers = f" ({', '.join(dict.fromkeys(coverage.missed))})" if coverage.missed else ""
+        found.append(f"the program opened {coverage.connections} connection(s){peers} and NO LLM CALL WAS RECORDED. "
+                     "Its client may be one that this version has no shim for.")  # fmt: skip
+    elif coverage.missed:
+        peers = ", ".join(dict.fromkeys(coverage.missed))
+        found.append(f"{len(coverage.missed)} connection(s) slipped past the recorder: {peers}.")
+    found.extend(f"not everything was recorded: {loss.reason} ({loss.steps} step(s) lost)." for loss in tape.trace.losses)
+    return found
+
+
+def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> None:
+    document = report(tape, ended)
+    if options.json or options.report:
+        text = json.dumps(document, indent=2)
+        if options.report:
+            with open(options.report, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+        else:
+            sys.stderr.write(text + "\n")
+    for warning in document["warnings"]:
+        complain(f"WARNING: {warning}")
+    if options.quiet or options.json or tape is None or not tape.trace.processes:
+        return
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(document["kinds"].items()))
+    steps = f"{document['steps']} step{'' if document['steps'] == 1 else 's'}" + (f" ({kinds})" if kinds else "")
+    complain(f"recorded {tape.trace.name}: {steps} as {tape.trace.id}. See it: rashomon show @last")

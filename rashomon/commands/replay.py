@@ -1,0 +1,239 @@
+"""`rashomon replay`: run a recorded program again, answered from its tape."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+from rashomon import tapes, values
+from rashomon.commands.record import split_command
+from rashomon.errors import CannotRun, UsageError
+from rashomon.home import home_name
+from rashomon.launch import Ended, Launch, child_environ, replay_environ, run
+from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
+from rashomon.recorders.writer import complain
+from rashomon.session import Order, new_trace_id
+
+_EXAMPLES = """examples:
+  rashomon replay @last
+  rashomon replay 01a1fc --stub 'get_order={"status": "lost"}' --live llm
+  rashomon replay @last -- python agent.py --verbose
+exit codes: 0 the replay held, 1 it diverged, 2 bad usage, 3 the program could not be run, 4 damaged data
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        "rashomon replay",
+        description="Run a recorded program again. Every call is answered from the tape; nothing leaves the process.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="rashomon replay TRACE [OPTIONS] [-- COMMAND [ARGS...]]",
+    )
+    made.add_argument("trace", metavar="TRACE", help="an id, a unique prefix, a name, @last, @prev, or a tape file")
+    made.add_argument("--stub", action="append", default=[], metavar="TOOL=JSON|FILE.py:function",
+                      help="answer a tool's calls with this instead; repeatable")  # fmt: skip
+    made.add_argument("--live", action="append", default=[], metavar="KIND", choices=["llm", "http", "tool"],
+                      help="let calls of this kind go out when the tape cannot answer them: llm, http, tool")  # fmt: skip
+    made.add_argument("--name", help="name of the new trace (default: the recording's)")
+    made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
+    made.add_argument("--json", action="store_true", help="report as one JSON document")
+    made.add_argument("--report", metavar="FILE", help="write the JSON report to FILE (default with --json: stderr)")
+    made.add_argument("--quiet", action="store_true", help="say nothing when the replay held")
+    return made
+
+
+def main(argv: list[str]) -> int:
+    """Replay; returns the exit code."""
+    given, command = split_command(argv)
+    options = parser().parse_args(given)
+    home = os.path.abspath(options.home) if options.home else home_name()
+    tape = load(options.trace, home)
+    _check_stubs(options.stub, tape)
+    what = _command(tape.trace, command)
+    info: dict[str, Any] = {
+        "id": new_trace_id(),
+        "name": options.name or tape.trace.name,
+        "tags": tape.trace.tags,
+        "parent": tape.trace.id,
+        "swaps": [{"stub": text} for text in options.stub] + [{"live": kind} for kind in options.live],
+        "command": what,
+        "cwd": os.getcwd() if command else tape.trace.cwd,
+    }
+    try:
+        launch = Launch(home, info)
+    except OSError as error:
+        raise CannotRun(f"The home {home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME.") from error
+    ended = _run(options, tape, launch, what, info["cwd"])
+    replayed = launch.tape()
+    if replayed is None or not replayed.trace.processes:
+        launch.finish(ended, "error")
+        raise CannotRun(
+            f"The program ran (exit code {ended.exit_code}) but the replay did not start in it.",
+            "Is it Python 3.11 or newer, and run without -I, -E or -S?",
+        )
+    divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ended)]
+    for divergence in divergences[len(replayed.trace.divergences) :]:
+        launch.trace.diverged(divergence)
+    launch.finish(ended, "killed" if ended.status < 0 else "ok" if not divergences else "error")
+    _report(options, report(tape, replayed, ended, divergences))
+    return 1 if divergences else 0
+
+
+def load(reference: str, home: str) -> Tape:
+    """A tape by file name or by a reference into the home's store."""
+    if os.path.isfile(reference):
+        return tapes.only_tape(reference)
+    from pathlib import Path
+
+    from rashomon.store import open_home
+
+    with open_home(Path(home)) as store:
+        return store.tape(store.resolve(reference))
+
+
+def _check_stubs(stubs: list[str], tape: Tape) -> None:
+    """Refuse a stub for a tool that the recording never called: a spelling mistake would go unnoticed."""
+    from rashomon.replay.stubs import parse
+
+    known = sorted({step.name for step in tape.steps if step.kind is Kind.TOOL})
+    for text in stubs:
+        stub = parse(text)
+        if stub.tool not in known:
+            names = ", ".join(known) if known else "none"
+            raise UsageError(f"The recording has no tool {stub.tool!r}.", f"Its tools: {names}.")
+
+
+def _command(trace: Trace, given: list[str]) -> list[str]:
+    """What to launch. Raises `CannotRun` when the recording cannot be launched or the program is gone."""
+    if given:
+        return given
+    if trace.command:
+        command = list(trace.command)
+        program = command[0]
+        cwd = trace.cwd or os.getcwd()
+        if not os.path.isdir(cwd):
+            raise CannotRun(f"The folder of the recording, {cwd}, is gone.", "Give the command again after --.")
+        if shutil.which(program) is None and not os.path.exists(os.path.join(cwd, program)):
+            raise CannotRun(f"The recorded command {program!r} is gone.", "Give another one after --.")
+        script = next((word for word in command[1:] if word.endswith(".py")), None)
+        if script is not None and "-c" not in command and not os.path.exists(os.path.join(cwd, script)):
+            raise CannotRun(f"The recorded program {script!r} is gone from {cwd}.", "Give the command again after --.")
+        return command
+    if trace.entrypoint:
+        return [sys.executable, "-m", "rashomon.entry"]
+    raise CannotRun(
+        f"The trace {trace.id} was made inside a program with rashomon.trace(), which tells no way to launch it.",
+        "Give a command after --, or use rashomon.replay() in process.",
+    )
+
+
+def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[str], cwd: str | None) -> Ended:
+    """Launch the child with the tape beside it, for as long as it runs."""
+    with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
+        path = os.path.join(folder, "tape.rsj")
+        tapes.write_tape(path, tape)
+        stubs = tuple(_absolute(text) for text in options.stub)
+        order = Order("replay", launch.home, {"id": launch.trace_id}, path, stubs, tuple(options.live))
+        environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
+        try:
+            return run(command, environ, cwd)
+        except CannotRun:
+            launch.finish(Ended(127), "error")
+            raise
+
+
+def _absolute(stub: str) -> str:
+    """A stub whose file is named from here, for a child that runs elsewhere."""
+    tool, _, source = stub.partition("=")
+    file, colon, function = source.rpartition(":")
+    if colon and file.endswith(".py") and function.isidentifier():
+        return f"{tool}={os.path.abspath(file)}:{function}"
+    return stub
+
+
+def _afterwards(tape: Tape, replayed: Tape, ended: Ended) -> list[Divergence]:
+    """What can only be seen when the program has ended."""
+    found = []
+    left = unserved(tape, replayed)
+    if left:
+        names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
+        noun = "step was" if len(left) == 1 else "steps were"
+        found.append(Divergence("unserved", f"{len(left)} recorded {noun} not asked for: {names}.", recorded=left[0].id))
+    before = tape.trace.exit_code
+    if before is not None and before != ended.exit_code:
+        found.append(Divergence("exit", f"The program ended with exit code {ended.exit_code}; recorded was {before}."))
+    if tape.trace.entrypoint and tape.trace.result != replayed.trace.result:
+        left_text, right_text = (_short(trace.result) for trace in (tape.trace, replayed.trace))
+        found.append(Divergence("result", f"The function returned {right_text}; recorded was {left_text}."))
+    return found
+
+
+def _short(result: bytes | None) -> str:
+    text = "nothing" if result is None else json.dumps(values.to_json(result), ensure_ascii=False)
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def unserved(tape: Tape, replayed: Tape) -> list[Step]:
+    """The recorded steps that no step of the replay stands for; inner calls of served tools do not count."""
+    served = {step.match.recorded for step in replayed.steps if _answered(step.match) and step.match is not None}
+    return [step for step in tape.steps if step.id not in served and step.within not in served]
+
+
+def _answered(match: Match | None) -> bool:
+    return match is not None and match.recorded is not None and match.grade is not Grade.MISSED
+
+
+def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence]) -> dict[str, Any]:
+    """The JSON document `rashomon.replay/1`."""
+    grades: dict[str, int] = {}
+    for step in replayed.steps:
+        if step.match is not None:
+            grades[step.match.grade.value] = grades.get(step.match.grade.value, 0) + 1
+    return {
+        "format": "rashomon.replay/1",
+        "trace": replayed.trace.id,
+        "parent": tape.trace.id,
+        "held": not divergences,
+        "exit_code": ended.exit_code,
+        "recorded_exit_code": tape.trace.exit_code,
+        "steps": len(replayed.steps),
+        "recorded_steps": len(tape.steps),
+        "grades": grades,
+        "divergences": [divergence._asdict() for divergence in divergences],
+        "losses": [loss._asdict() for loss in replayed.trace.losses],
+    }
+
+
+def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
+    if options.json or options.report:
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        if options.report:
+            with open(options.report, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+        else:
+            sys.stderr.write(text + "\n")
+        if options.json:
+            return
+    if document["held"]:
+        if not options.quiet:
+            complain(f"the replay held: {document['steps']} of {document['recorded_steps']} steps, "
+                     f"exit code {document['exit_code']}. New trace {document['trace']}.")  # fmt: skip
+        return
+    grades = ", ".join(f"{count} {grade}" for grade, count in document["grades"].items()) or "no steps"
+    complain(f"the replay diverged ({grades}, exit code {document['exit_code']}).")
+    for divergence in document["divergences"][:3]:
+        where = f" at {divergence['step']}" if divergence["step"] else ""
+        sys.stderr.write(f"  {divergence['kind']}{where}: {divergence['summary']}\n")
+        for line in divergence["detail"][:6]:
+            sys.stderr.write(f"    {line}\n")
+    more = len(document["divergences"]) - 3
+    if more > 0:
+        sys.stderr.write(f"  and {more} more\n")
+    sys.stderr.write(f"  See it: rashomon diff {document['parent']} {document['trace']}\n")

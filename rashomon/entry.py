@@ -1,0 +1,68 @@
+"""`python -m rashomon.entry`: call a recorded entry point again; launched by `rashomon replay`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from typing import Any
+
+from rashomon import boundary, tapes, values
+from rashomon.session import SESSION, Order
+
+
+def find(entry: dict[str, Any]) -> Any:
+    """The recorded function: by import, or from its file when it was in the program's main module."""
+    module_name, _, path = entry["ref"].partition(":")
+    if module_name == "__main__":
+        folder = os.path.dirname(os.path.abspath(entry["file"]))
+        sys.path.insert(0, folder)
+        spec = importlib.util.spec_from_file_location("__rashomon_main__", entry["file"])
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{entry['file']} cannot be loaded")
+        module = importlib.util.module_from_spec(spec)
+        module.__name__ = "__rashomon_main__"  # so that `if __name__ == "__main__"` does not run
+        sys.modules["__rashomon_main__"] = module
+        sys.modules["__main__"] = module  # values of its classes were recorded under that name
+        spec.loader.exec_module(module)
+    else:
+        sys.path.insert(0, os.getcwd())
+        module = importlib.import_module(module_name)
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def main() -> int:
+    """Call the function of the tape in `RASHOMON_SESSION`, and keep its result in the new trace."""
+    order = Order(**json.loads(os.environ[SESSION]))
+    assert order.tape is not None
+    entry = tapes.only_tape(order.tape).trace.entrypoint
+    if not entry:
+        return 3
+    try:
+        function = find(entry)
+        args, kwargs = values.decode(entry["args"])
+    except (ImportError, AttributeError, OSError, values.NotRebuildable) as error:
+        sys.stderr.write(f"rashomon: the recorded function {entry['ref']} cannot be called: {error}\n")
+        return 3
+    result = getattr(function, "__wrapped__", function)(*args, **kwargs)
+    if hasattr(result, "__await__"):
+        import asyncio
+
+        result = asyncio.run(_wait_for(result))
+    scribe: Any = getattr(boundary.current(), "scribe", None)
+    if scribe is not None:
+        scribe.finish("ok", result=values.encode(result))
+    return 0
+
+
+async def _wait_for(awaitable: Any) -> Any:
+    return await awaitable
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Runs a program as a child under the recorder, or with a tape, and passes everything else through."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rashomon import home as homes
+from rashomon import tapes
+from rashomon.errors import CannotRun, DamagedData
+from rashomon.journal import SUFFIX
+from rashomon.model import Tape, Trace
+from rashomon.session import SESSION, Order, open_process
+
+PLACEHOLDER = "rashomon-replay"
+"""The value of an API key in a replay, where the environment has none: no call is made with it."""
+_PASSED_ON = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_SI_USER = 0
+
+
+class Ended(NamedTuple):
+    """How a child ended: its exit code, or minus the signal that killed it."""
+
+    status: int
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell would report it."""
+        return self.status if self.status >= 0 else 128 - self.status
+
+
+def _package_folder(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise CannotRun(f"{name} is not installed as a package.", "Install rashomon again.")
+    return next(iter(spec.submodule_search_locations))
+
+
+def child_environ(order: Order, base: dict[str, str]) -> dict[str, str]:
+    """The environment of a child that is to follow `order`."""
+    hook = os.path.join(_package_folder("rashomon.recorders"), "hook")
+    environ = dict(base)
+    others = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != hook]
+    environ["PYTHONPATH"] = os.pathsep.join([hook, *others])
+    environ[SESSION] = json.dumps(order._asdict())
+    environ["RASHOMON_HOME"] = order.home
+    names = ("rashomon", "rashomon.recorders", "rashomon.replay", "rashomon.store", "msgpack")
+    names += tuple(name for name in ("vcr", "yaml", "wrapt") if importlib.util.find_spec(name) is not None)
+    environ["RASHOMON_ROOTS"] = json.dumps({name: _package_folder(name) for name in names})
+    environ.pop("RASHOMON_OFF", None)
+    return environ
+
+
+def replay_environ(trace: Trace, base: dict[str, str], live: bool) -> dict[str, str]:
+    """The variables a recorded program found, put back; keys only as placeholders, and not for live calls."""
+    environ = dict(base)
+    for name, value in trace.environ.items():
+        if value == "<secret>":
+            if not live:
+                environ.setdefault(name, PLACEHOLDER)
+        elif live:
+            environ.setdefault(name, value)
+        else:
+            environ[name] = value
+    return environ
+
+
+def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None) -> Ended:
+    """Run a command to its end; stdin, stdout, stderr and signals are its own. Raises `CannotRun`."""
+    signals = [getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)]
+    if not hasattr(signal, "sigwaitinfo"):
+        return Ended(_start(command, environ, cwd).wait())
+    sys.stdout.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [*signals, signal.SIGCHLD])
+    try:
+        child = _start(command, environ, cwd, before)
+        while child.poll() is None:
+            received = signal.sigwaitinfo([*signals, signal.SIGCHLD])
+            # what the terminal sends, the whole foreground group has got already
+            if received.si_signo != signal.SIGCHLD and received.si_code <= _SI_USER:
+                child.send_signal(received.si_signo)
+        return Ended(child.returncode)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(
+    command: Sequence[str], environ: dict[str, str], cwd: str | None, mask: set[signal.Signals] | None = None
+) -> subprocess.Popen[bytes]:
+    restore = None if mask is None else lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        return subprocess.Popen(command, env=environ, cwd=cwd, preexec_fn=restore)
+    except FileNotFoundError as error:
+        gone = "folder" if cwd is not None and not os.path.isdir(cwd) else "command"
+        name = cwd if gone == "folder" else command[0]
+        raise CannotRun(f"The {gone} {name!r} does not exist.", "Check its spelling and your PATH.") from error
+    except PermissionError as error:
+        raise CannotRun(f"{command[0]!r} may not be run: {error.strerror}.", "Is it executable?") from error
+    except OSError as error:
+        raise CannotRun(f"{command[0]!r} cannot be run: {error.strerror}.", "Run it without rashomon first.") from error
+
+
+def end_like(ended: Ended) -> int:
+    """The exit code to pass on; a child's death by signal is died again, so that a shell sees the same."""
+    if ended.status < 0:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if hasattr(signal, "pthread_sigmask"):
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        if -ended.status != signal.SIGKILL:
+            signal.signal(-ended.status, signal.SIG_DFL)
+        os.kill(os.getpid(), -ended.status)
+    return ended.exit_code
+
+
+class Launch:
+    """One run of a child, told in a journal of the launcher's own: command, exit code, end.
+
+    The home must be writable for a replay; a recording goes on without one.
+    """
+
+    def __init__(self, home: str, info: dict[str, object]) -> None:
+        self.home, self.info = home, info
+        self.started_ns = time.time_ns()
+        self.trace_id = str(info["id"])
+        self.process = open_process(home, role="launcher")
+        self.trace = self.process.begin({**info, "started_ns": self.started_ns})
+
+    def finish(self, ended: Ended, outcome: str) -> None:
+        """Write how the child ended."""
+        self.trace.finish(outcome, exit_code=ended.exit_code)
+        self.process.close()
+
+    def tape(self) -> Tape | None:
+        """What has been recorded under this trace so far, by all processes; None if nothing."""
+        return gather(self.home, self.trace_id, self.started_ns)
+
+
+def outcome_of(ended: Ended) -> str:
+    """The outcome of a trace whose program ended so."""
+    if ended.status < 0:
+        return "killed"
+    return "ok" if ended.status == 0 else "error"
+
+
+def gather(home: str, trace_id: str, since_ns: int) -> Tape | None:
+    """Read a trace from the journals written since a moment."""
+    folder = homes.journals(home)
+    first = f"{since_ns:016x}"
+    parts = []
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:  # the program deleted it
+        return None
+    for name in names:
+        if name.endswith(SUFFIX) and name[:16] >= first:
+            try:
+                part = tapes.read_part(os.path.join(folder, name))
+            except (DamagedData, OSError):  # ingestion names it; here we count what can be read
+                continue
+            if trace_id in part.parts or any(found.info.get("within") for found in part.parts.values()):
+                parts.append(part)
+    found = {tape.trace.id: tape for tape in tapes.assemble(parts)}
+    return with_inner(found, trace_id)
+
+
+def with_inner(found: dict[str, Tape], trace_id: str) -> Tape | None:
+    """A trace with the steps of the traces that were begun within it."""
+    tape = found.get(trace_id)
+    if tape is None:
+        return None
+    steps = list(tape.steps)
+    for other in found.values():
+        if other.trace.within == trace_id:
+            inner = with_inner(found, other.trace.id) or other
+            shift = (other.trace.started_ns - tape.trace.started_ns) // 1000
+            steps.extend(step._replace(started_us=step.started_us + shift) for step in inner.steps)
+    steps.sort(key=lambda step: step.started_us)
+    return tape._replace(steps=tuple(step._replace(index=n) for n, step in enumerate(steps)))

@@ -1,0 +1,211 @@
+"""The words of Rashomon as values: traces, steps, requests, responses. Nothing here does anything.
+
+Values are named tuples, not dataclasses: this module is imported into production processes, where
+`dataclasses` alone would cost a third of the start-up budget and a frozen instance five times a tuple.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+Lane = tuple[int, ...]
+"""One line of control, named by how it was spawned: `()`, `(0,)`, `(0, 2)`."""
+
+Head = dict[str, Any]
+"""What stands around a body. HTTP request: method, url, headers ([[name, value], ...]).
+HTTP response: status, headers, extensions. Tool: ref (`module:qualname`), flavour."""
+
+
+class Kind(StrEnum):
+    """What a step talked to."""
+
+    LLM = "llm"
+    TOOL = "tool"
+    HTTP = "http"
+    MCP = "mcp"
+    CLOCK = "clock"
+    RANDOM = "random"
+    SLEEP = "sleep"
+    NOTE = "note"
+
+
+class End(StrEnum):
+    """How an answer ended; `OPEN` is what a killed process leaves behind."""
+
+    COMPLETE = "complete"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+    LEAKED = "leaked"
+    OPEN = "open"
+
+
+class Grade(StrEnum):
+    """How a call of a replay found its answer."""
+
+    EXACT = "exact"
+    EXPLAINED = "explained"
+    DRIFTED = "drifted"
+    STUBBED = "stubbed"
+    LIVE = "live"
+    MISSED = "missed"
+
+
+class Request(NamedTuple):
+    """What went out: a head and exact body bytes (tools: `rashomon.values` encoding of the arguments)."""
+
+    head: Head
+    body: bytes
+
+
+class Piece(NamedTuple):
+    """One chunk of an answer, and when it came: microseconds since the call arrived."""
+
+    offset_us: int
+    data: bytes
+
+
+class Failure(NamedTuple):
+    """An exception that crossed the boundary: `module:Qualname`, its text, and encoded args and state."""
+
+    type: str
+    message: str
+    values: bytes = b""
+
+
+class Response(NamedTuple):
+    """What came back. `head` is None when the call failed before anything came back."""
+
+    head: Head | None
+    pieces: tuple[Piece, ...]
+    end: End
+    failure: Failure | None = None
+    duration_us: int = 0
+
+    @property
+    def body(self) -> bytes:
+        """All pieces joined, in wire encoding."""
+        return b"".join([piece.data for piece in self.pieces])
+
+
+class Match(NamedTuple):
+    """How a step of a replay was answered: the grade, and the `Step.id` it was served from, if any."""
+
+    grade: Grade
+    recorded: str | None = None
+    detail: str = ""
+
+
+class Call(NamedTuple):
+    """A call about to cross the boundary."""
+
+    kind: Kind
+    name: str
+    request: Request
+
+
+class Step(NamedTuple):
+    """One call that crossed the boundary, whole.
+
+    `id` is `<process>.<arrival>` and unique in its trace; `index` is its place in the trace's own
+    order (by start); `started_us` counts from the trace's start. `within` is the id of the tool step
+    that made this call, if one did. `marks` lists what is unusual: `no-lane`, `damaged-request`.
+    """
+
+    id: str
+    index: int
+    kind: Kind
+    name: str
+    lane: Lane
+    started_us: int
+    request: Request
+    response: Response
+    match: Match | None = None
+    within: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+class Coverage(NamedTuple):
+    """Connections opened against calls recorded. `missed` names peers reached outside any recorded call."""
+
+    connections: int = 0
+    missed: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True when nothing is known to have slipped past the recorder."""
+        return not self.missed
+
+
+class Loss(NamedTuple):
+    """Something that should have been recorded and was not: why, and how many steps."""
+
+    reason: str
+    steps: int
+
+
+class Divergence(NamedTuple):
+    """Where a replay stopped being the recording: a sentence, the step pair, and reasons line by line.
+
+    `step` is the id in the replay, `recorded` the nearest step of the recording, `paths` the JSON
+    paths that differ (`request.messages[0].content`).
+    """
+
+    kind: str
+    summary: str
+    step: str | None = None
+    recorded: str | None = None
+    paths: tuple[str, ...] = ()
+    detail: tuple[str, ...] = ()
+
+
+class Process(NamedTuple):
+    """One recorded process of a trace. `ended` is False when it was killed or is still running."""
+
+    number: int
+    pid: int
+    argv: tuple[str, ...]
+    python: str
+    ended: bool
+    lane: Lane = ()
+
+
+class Trace(NamedTuple):
+    """One recorded execution without its steps. Times are Unix nanoseconds; `ended_ns` None: open.
+
+    `within` names the enclosing trace; `parent` the trace that this one replays; `swaps` what was
+    changed. `command` is how it can be launched again, `entrypoint` the recorded function
+    (`{"ref", "file", "args"}`, args in `rashomon.values` encoding). `environ` holds chosen variables.
+    `outcome` is `ok`, `error`, `killed` or `open`.
+    """
+
+    id: str
+    name: str
+    started_ns: int
+    ended_ns: int | None = None
+    outcome: str = "open"
+    exit_code: int | None = None
+    error: str | None = None
+    tags: dict[str, str] = {}
+    parent: str | None = None
+    within: str | None = None
+    swaps: tuple[dict[str, Any], ...] = ()
+    command: tuple[str, ...] | None = None
+    entrypoint: dict[str, Any] | None = None
+    cwd: str | None = None
+    environ: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    processes: tuple[Process, ...] = ()
+    coverage: Coverage = Coverage()
+    losses: tuple[Loss, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
+    result: bytes | None = None
+
+
+class Tape(NamedTuple):
+    """A recorded trace as replay, diff and the TUI see it: the trace and all its steps in order."""
+
+    trace: Trace
+    steps: tuple[Step, ...]

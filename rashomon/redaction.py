@@ -1,0 +1,242 @@
+"""Secrets are replaced before anything reaches the disk, by placeholders that keep replay possible.
+
+`<secret:api_key:3f9a12c4>`: what it was, and eight digits of a keyed hash, so that equal secrets have
+equal placeholders within one home and nothing can be computed back. A placeholder needs no escaping
+in JSON, msgpack text or a URL query, so a valid body stays valid. What is replaced:
+
+- headers, query parameters and JSON fields whose names say so;
+- the values of environment variables whose names say so (8 characters or more, no numbers, no paths);
+- text with the shape of a known credential.
+
+A body is searched for short needles first (memmem); regular expressions run only where one was found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_ENV_NAME = re.compile(r"API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|(^|_)(KEY|AUTH)$", re.I)
+_PLAIN = re.compile(r"^(/.*|~.*|\d+([.:]\d+)*|true|false|none|null|disabled?|enabled?)$", re.I)
+_HEADER_NAME = re.compile(r"^(proxy-)?authorization$|cookie|api[-_]?key|(^|[-_])(token|secret|password|credential|signature)$", re.I)
+_FIELDS = ("password", "passwd", "api_key", "apikey", "apiKey", "client_secret", "access_token", "refresh_token",
+           "id_token", "private_key", "secret_key", "secret_access_key")  # fmt: skip
+_QUERY = re.compile(r"([?&](?:api[-_]?key|key|access_token|token|sig|signature|secret|password)=)([^&#]+)", re.I)
+_USERINFO = re.compile(r"(?<=://)([^/@?#\s]*:[^/@?#\s]*)(?=@)")
+
+# Shapes of credentials, from their issuers' documentation: (needle, name, pattern).
+_SHAPES: tuple[tuple[bytes, str, bytes], ...] = (
+    (b"sk-", "api_key", rb"(?<![A-Za-z0-9_\-])sk-[A-Za-z0-9_\-]{16,}"),
+    (b"AKIA", "aws_key", rb"(?<![A-Za-z0-9])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])"),
+    (b"ASIA", "aws_key", rb"(?<![A-Za-z0-9])ASIA[0-9A-Z]{16}(?![A-Za-z0-9])"),
+    (b"AIza", "google_key", rb"(?<![A-Za-z0-9])AIza[0-9A-Za-z_\-]{35}"),
+    (b"ghp_", "github_token", rb"(?<![A-Za-z0-9])ghp_[A-Za-z0-9]{30,}"),
+    (b"gho_", "github_token", rb"(?<![A-Za-z0-9])gho_[A-Za-z0-9]{30,}"),
+    (b"ghs_", "github_token", rb"(?<![A-Za-z0-9])ghs_[A-Za-z0-9]{30,}"),
+    (b"github_pat_", "github_token", rb"github_pat_[A-Za-z0-9_]{40,}"),
+    (b"xox", "slack_token", rb"(?<![A-Za-z0-9])xox[abeprs]-[A-Za-z0-9\-]{10,}"),
+    (b"eyJ", "jwt", rb"(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
+    (b"earer ", "bearer", rb"(?<=[Bb]earer )[A-Za-z0-9_\-.~+/]{16,}=*"),
+    (b"-----BEGIN", "private_key", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"),
+)  # fmt: skip
+MARGIN = 512
+"""How far around a changed stretch of a body a secret may reach."""
+_RUN = re.compile(rb"[^\s\"'\\,;{}()<>\[\]]*\Z")
+_SAFE_ENDS = b"\n}] "
+
+
+class Redactor:
+    """Finds and replaces the secrets of one home and one environment. Immutable once made."""
+
+    def __init__(
+        self, key: bytes, environ: Mapping[str, str], fields: Iterable[str] = (), patterns: Iterable[str] = ()
+    ) -> None:
+        self._key = key
+        self._placeholders: dict[tuple[str, bytes], bytes] = {}
+        self._header_names: dict[str, bool] = {}
+        names = [*_FIELDS, *fields]
+        joined = "|".join(re.escape(name) for name in names).encode()
+        self._field = re.compile(rb'(\\*"(?:' + joined + rb')\\*"\s*:\s*\\*")((?:[^"\\]|\\(?!"))+)(?=\\*")', re.I)
+        self._open_field = re.compile(rb'\\*"(?:' + joined + rb')\\*"\s*:?\s*\\*"?[^"\n]{0,2000}\Z', re.I)
+        self._field_names = frozenset(name.lower() for name in names)
+        self._values = _environment_values(environ)
+        self._shapes = [(needle, name, re.compile(pattern)) for needle, name, pattern in _SHAPES]
+        self._patterns = [re.compile(pattern.encode()) for pattern in patterns]
+        field_needles = {name.encode() for name in names}
+        self._field_needles = tuple(field_needles)
+        self._needles = tuple({needle for needle, _, _ in _SHAPES} | field_needles | {value for value, _ in self._values})
+
+    def suspicious(self, data: bytes) -> bool:
+        """False when nothing in `data` can be a secret. Cheap; True proves nothing."""
+        for needle in self._needles:
+            if needle in data:
+                return True
+        return bool(self._patterns)
+
+    def placeholder(self, name: str, secret: bytes) -> bytes:
+        """What stands for this secret: equal for equal secrets, whatever they are called."""
+        known = self._placeholders.get((name, secret))
+        if known is None:
+            from hashlib import blake2b  # loads OpenSSL; not at import time
+
+            digits = blake2b(secret, key=self._key, digest_size=4).hexdigest()
+            known = f"<secret:{name}:{digits}>".encode()
+            if len(self._placeholders) < 10_000:
+                self._placeholders[(name, secret)] = known
+        return known
+
+    def content(self, data: bytes) -> bytes:
+        """A body with its secrets replaced; the very same object when there are none."""
+        if not self.suspicious(data):
+            return data
+        for value, name in self._values:
+            if value in data:
+                data = data.replace(value, self.placeholder(name, value))
+        for needle, name, pattern in self._shapes:
+            if needle in data:
+                data = pattern.sub(lambda found, name=name: self.placeholder(name, found[0]), data)  # type: ignore[misc]
+        if any(needle in data for needle in self._field_needles):
+            data = self._field.sub(self._replace_field, data)
+        for pattern in self._patterns:
+            data = pattern.sub(lambda found: self.placeholder("pattern", found[0]), data)
+        return data
+
+    def _replace_field(self, found: re.Match[bytes]) -> bytes:
+        if found[2].startswith(b"<secret:"):
+            return found[0]
+        return found[1] + self.placeholder("field", found[2])
+
+    def text(self, text: str) -> str:
+        """`content` for text."""
+        data = text.encode("utf-8", "surrogatepass")
+        replaced = self.content(data)
+        return text if replaced is data else replaced.decode("utf-8", "surrogatepass")
+
+    def url(self, url: str) -> str:
+        """A URL without its credentials: user information and telling query parameters."""
+        if "@" in url:
+            url = _USERINFO.sub(lambda found: self._named("userinfo", found[1]), url)
+        if "?" in url:
+            url = _QUERY.sub(lambda found: found[1] + self._named("query", found[2]), url)
+        return self.text(url)
+
+    def _named(self, name: str, secret: str) -> str:
+        return self.placeholder(name, secret.encode("utf-8", "surrogatepass")).decode()
+
+    def header(self, name: str, value: str) -> str:
+        """The value of a header, or a placeholder when the name says that it is secret."""
+        secret = self._header_names.get(name)
+        if secret is None:
+            secret = bool(_HEADER_NAME.search(name)) and "ratelimit" not in name.lower()
+            self._header_names[name] = secret
+        if not secret:
+            return self.text(value)
+        return self._named(name.lower().replace("-", "_"), value)
+
+    def deep(self, value: Any) -> Any:
+        """Any msgpack-able value with its secrets replaced, fields by name included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, bytes):
+            return self.encoded(value)
+        if isinstance(value, dict):
+            return {self.deep(key): self._deep_field(key, item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.deep(item) for item in value]
+        return value
+
+    def _deep_field(self, key: Any, item: Any) -> Any:
+        if isinstance(key, str) and key.lower() in self._field_names and isinstance(item, (str, bytes)) and item:
+            secret = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
+            if not secret.startswith(b"<secret:"):
+                placeholder = self.placeholder("field", secret)
+                return placeholder.decode() if isinstance(item, str) else placeholder
+        return self.deep(item)
+
+    def encoded(self, data: bytes) -> bytes:
+        """A `rashomon.values` encoding with its secrets replaced: rebuilt, so that lengths stay true."""
+        if not self.suspicious(data):
+            return data
+        import msgpack
+
+        def inner(code: int, content: bytes) -> msgpack.ExtType:
+            return msgpack.ExtType(code, self.encoded(content))
+
+        try:
+            value = msgpack.unpackb(data, ext_hook=inner, strict_map_key=False, max_ext_len=len(data))
+        except Exception:  # not an encoding but plain bytes
+            return self.content(data)
+        if isinstance(value, int):  # one byte of text is also a msgpack number
+            return self.content(data)
+        return msgpack.packb(self.deep(value), use_bin_type=True)  # type: ignore[no-any-return]
+
+    def open_end(self, data: bytes) -> int:
+        """Where a secret may have begun that the next chunk continues; `len(data)` if nowhere."""
+        size = len(data)
+        if data[-1:] in _SAFE_ENDS and b'"' not in data[-MARGIN:]:
+            return size
+        window = data[-MARGIN:]
+        shift = size - len(window)
+        cut = size
+        run = _RUN.search(window)
+        if run is not None and run[0] and self._may_continue(run[0]):
+            cut = shift + run.start()
+        for value, _ in self._values:
+            for length in range(min(len(value) - 1, len(window)), 0, -1):
+                if window.endswith(value[:length]):
+                    cut = min(cut, size - length)
+                    break
+        field = self._open_field.search(window)
+        if field is not None:
+            cut = min(cut, shift + field.start())
+        return cut
+
+    def _may_continue(self, run: bytes) -> bool:
+        for needle, _, _ in self._shapes:
+            if needle in run or any(run.endswith(needle[:length]) for length in range(1, len(needle))):
+                return True
+        return False
+
+
+def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:
+    """Secret values of the environment in every spelling a body may hold them, longest first."""
+    import json
+
+    found: dict[bytes, str] = {}
+    for name, value in environ.items():
+        if len(value) < 8 or not _ENV_NAME.search(name) or _PLAIN.match(value) or name.startswith("RASHOMON_"):
+            continue
+        label = name.lower()
+        for spelling in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+            found.setdefault(spelling.encode("utf-8", "surrogateescape"), label)
+    return sorted(found.items(), key=lambda item: -len(item[0]))
+
+
+class StreamRedactor:
+    """Redacts an answer that arrives in pieces; a secret may lie across two of them.
+
+    `feed` returns what may be written now; the few bytes in which a secret may have begun wait for the
+    next piece, and `finish` returns them.
+    """
+
+    __slots__ = ("_held", "_redactor")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes of this piece that are safe on disk."""
+        redactor = self._redactor
+        if not self._held and data[-1:] == b"\n" and not redactor.suspicious(data):
+            return data
+        data = self._held + data
+        cut = redactor.open_end(data)
+        self._held = data[cut:]
+        return redactor.content(data[:cut])
+
+    def finish(self) -> bytes:
+        """What was waiting."""
+        held, self._held = self._held, b""
+        return self._redactor.content(held) if held else b""

@@ -1,0 +1,392 @@
+"""What a program sees: `install`, `trace`, `entrypoint`, `wrap`, `replay`; and how a launched child starts.
+
+This is where recorders and replay meet; neither knows the other.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from rashomon import boundary
+from rashomon.errors import RashomonError, ReplayStop, UsageError
+from rashomon.home import home_name, prepare, redaction_key
+from rashomon.model import Divergence, Tape
+from rashomon.recorders import coverage, lanes
+from rashomon.recorders.imports import when_imported
+from rashomon.recorders.recorder import ProcessRecorder, TraceRecorder
+from rashomon.recorders.writer import complain
+from rashomon.redaction import Redactor
+from rashomon.version import __version__
+
+if TYPE_CHECKING:
+    from rashomon.replay.session import ReplaySession
+
+F = TypeVar("F", bound=Callable[..., Any])
+SESSION = "RASHOMON_SESSION"
+"""The environment variable through which a launcher tells a child what to do: one JSON object."""
+OFF = "RASHOMON_OFF"
+_KEPT = re.compile(r"(_BASE_URL|_API_BASE|_ENDPOINT|_MODEL|_API_VERSION)$|^(PYTHONHASHSEED|TZ|LANG|LC_ALL)$")
+_KEYS = re.compile(r"^[A-Z0-9_]*API_KEY$")
+
+_installed = False
+_process: ProcessRecorder | None = None
+
+
+def install() -> None:
+    """Patch the clients this process uses or will use. Calls are recorded inside a trace only.
+
+    Idempotent. Loads nothing that the program does not load itself. `RASHOMON_OFF=1` makes it do nothing.
+    """
+    global _installed
+    if _installed or os.environ.get(OFF):
+        return
+    _installed = True
+    coverage.install()
+    lanes.patch_threads()
+    when_imported("concurrent.futures.thread", lanes.patch_executors)
+    when_imported("asyncio.base_events", lanes.patch_asyncio)
+    for name in ("httpx", "httpx2"):
+        when_imported(name, _patch_httpx)
+    when_imported("urllib3.connectionpool", _patch_urllib3)
+    when_imported("aiohttp.client", _patch_aiohttp)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
+def _patch_httpx(module: Any) -> None:
+    from rashomon.recorders import httpx_shim
+
+    httpx_shim.patch(module)
+
+
+def _patch_urllib3(module: Any) -> None:
+    from rashomon.recorders import vcr_shim
+
+    vcr_shim.patch_urllib3(module)
+
+
+def _patch_aiohttp(module: Any) -> None:
+    from rashomon.recorders import vcr_shim
+
+    vcr_shim.patch_aiohttp(module)
+
+
+_fork_lane: tuple[int, ...] = ()
+
+
+def _before_fork() -> None:
+    global _fork_lane
+    if boundary.current() is not None:
+        _fork_lane = lanes.current_line().child().lane
+
+
+def _after_fork() -> None:
+    if _process is not None:
+        lanes.reset_process(_fork_lane)
+        _process.after_fork(_fork_lane)
+
+
+def _environ_kept() -> dict[str, str]:
+    """The variables that a replay needs to find again; of keys, only that they were set."""
+    kept = {name: value for name, value in os.environ.items() if _KEPT.search(name)}
+    return kept | {name: "<secret>" for name in os.environ if _KEYS.match(name)}
+
+
+def _process_info(role: str) -> dict[str, Any]:
+    return {
+        "role": role,
+        "argv": list(sys.orig_argv),
+        "cwd": os.getcwd(),
+        "versions": {
+            "rashomon": __version__,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "implementation": sys.implementation.name,
+            "platform": sys.platform,
+        },
+    }
+
+
+def open_process(home: str, role: str = "program") -> ProcessRecorder:
+    """Open this process's journal in a home. Raises OSError when it cannot be written."""
+    prepare(home)
+    fields = filter(None, os.environ.get("RASHOMON_REDACT_FIELDS", "").split(","))
+    patterns = filter(None, [os.environ.get("RASHOMON_REDACT_PATTERN", "")])
+    redactor = Redactor(redaction_key(home), os.environ, fields, patterns)
+    return ProcessRecorder(home, redactor, _process_info(role), os.environ.get("RASHOMON_FSYNC", "never"))
+
+
+def _recorder() -> ProcessRecorder | None:
+    """This process's journal, opened when first needed; None when it cannot be."""
+    global _process
+    if _process is None and not os.environ.get(OFF):
+        home = home_name()
+        try:
+            _process = open_process(home)
+        except OSError as error:
+            _cannot_write(home, error)
+            return None
+        atexit.register(_process.close)
+    return _process
+
+
+def _cannot_write(home: str, error: OSError) -> None:
+    complain(f"nothing is recorded: cannot write to {home}: {error.strerror or error}. Set RASHOMON_HOME to a folder that can be written.")
+
+
+def new_trace_id(now_ns: int | None = None) -> str:
+    """Twenty-six hex digits: milliseconds, then chance; so ids sort by time."""
+    now = time.time_ns() if now_ns is None else now_ns
+    return f"{now // 1_000_000:012x}{os.urandom(7).hex()}"
+
+
+class trace:
+    """`with rashomon.trace("name", tags={...}) as t:` — record what happens inside as one trace.
+
+    Calls `install()`. `t.id` is the trace's id, or None when nothing can be recorded. Never raises by
+    itself; an exception of the block is noted as the trace's outcome and goes on.
+    """
+
+    def __init__(self, name: str = "trace", tags: dict[str, str] | None = None, **info: Any) -> None:
+        self._name, self._tags, self._info = name, tags or {}, info
+        self.id: str | None = None
+        self._recorder: TraceRecorder | None = None
+        self._result: bytes | None = None
+
+    def __enter__(self) -> trace:
+        install()
+        process = _recorder()
+        if process is None:
+            return self
+        outer = boundary.current()
+        now = time.time_ns()
+        info = {"id": new_trace_id(now), "name": self._name, "started_ns": now, "tags": self._tags, "cwd": os.getcwd(),
+                "environ": _environ_kept(), "within": _trace_id(outer), **self._info}  # fmt: skip
+        self._recorder = process.begin(info)
+        self.id = info["id"]
+        into = getattr(outer, "into", None)
+        self._scope = boundary.intercepted(self._recorder if into is None else into(self._recorder))
+        self._line = None if outer is not None else lanes.start_root()
+        self._scope.__enter__()
+        return self
+
+    def set_result(self, value: Any) -> None:
+        """Keep a value as the trace's result."""
+        from rashomon import values
+
+        self._result = values.encode(value)
+
+    def __exit__(self, exc_type: Any, error: BaseException | None, traceback: Any) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
+        self._scope.__exit__(exc_type, error, traceback)
+        if self._line is not None:
+            lanes.end_root(self._line)
+        text = None if error is None else f"{type(error).__name__}: {error}"
+        recorder.finish("ok" if error is None else "error", error=text, result=self._result)
+
+
+def _trace_id(interceptor: Any) -> str | None:
+    scribe = getattr(interceptor, "scribe", interceptor)
+    found = getattr(scribe, "id", None)
+    return found if isinstance(found, str) else None
+
+
+def entrypoint(function: F) -> F:
+    """Make each call of a function one trace, with its arguments and its result, that can be replayed."""
+    import functools
+    import inspect
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with _entry_trace(function, args, kwargs) as current:
+            result = function(*args, **kwargs)
+            current.set_result(result)
+            return result
+
+    @functools.wraps(function)
+    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+        with _entry_trace(function, args, kwargs) as current:
+            result = await function(*args, **kwargs)
+            current.set_result(result)
+            return result
+
+    chosen: Any = async_wrapper if inspect.iscoroutinefunction(function) else wrapper
+    return chosen  # type: ignore[no-any-return]
+
+
+def _entry_trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> trace:
+    from rashomon import values
+
+    entry = {
+        "ref": f"{function.__module__}:{function.__qualname__}",
+        "file": function.__code__.co_filename if hasattr(function, "__code__") else None,
+        "args": values.encode([list(args), kwargs]),
+    }
+    return trace(function.__name__, entrypoint=entry)
+
+
+def wrap(client: Any) -> Any:
+    """Record the calls of one client only, inside a trace, without `install()`. Returns the client."""
+    from rashomon.recorders import httpx_shim
+
+    if not httpx_shim.wrap_client(client):
+        raise UsageError(
+            f"rashomon.wrap() cannot record a {type(client).__module__}.{type(client).__qualname__}.",
+            "Pass an openai, anthropic, httpx or httpx2 client, or use rashomon.install().",
+        )
+    return client
+
+
+class replay:
+    """`with rashomon.replay(tape) as session:` — answer the calls of this block from a tape.
+
+    `tape` is a `Tape`, a tape or journal file, or a reference to a trace of the home's store. Nothing
+    leaves the process meanwhile. `stubs` as for `--stub` (texts), `live` names kinds that may go out.
+    `session.divergences` says where the block left the recording; `session.check()` raises it.
+    """
+
+    def __init__(self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = ()) -> None:
+        self._tape, self._stubs, self._live = tape, stubs, live
+
+    def __enter__(self) -> Replaying:
+        from rashomon.replay import session as playing
+        from rashomon.replay import stubs as stubbing
+
+        tape = _load_tape(self._tape)
+        install()
+        process = _recorder()
+        self._process_before = boundary.process_interceptor()
+        self._trace: TraceRecorder | None = None
+        if process is not None:
+            now = time.time_ns()
+            info = {"id": new_trace_id(now), "name": tape.trace.name, "started_ns": now, "parent": tape.trace.id,
+                    "swaps": [{"stub": text} for text in self._stubs], "cwd": os.getcwd()}  # fmt: skip
+            self._trace = process.begin(info)
+            redactor = process.writer.redactor
+        else:
+            redactor = Redactor(b"no home", os.environ)
+        scribe: Any = self._trace or playing.Nobody()
+        parsed = [stubbing.parse(text) for text in self._stubs]
+        session = playing.ReplaySession(tape, redactor, scribe, lambda: lanes.here()[0], parsed, self._live)
+        self._scope = boundary.intercepted(session)
+        self._line = lanes.start_root()
+        boundary.set_process_interceptor(session)
+        self._scope.__enter__()
+        self._replaying = Replaying(session, None if self._trace is None else self._trace.id)
+        return self._replaying
+
+    def __exit__(self, exc_type: Any, error: BaseException | None, traceback: Any) -> None:
+        self._scope.__exit__(exc_type, error, traceback)
+        boundary.set_process_interceptor(self._process_before)
+        lanes.end_root(self._line)
+        self._replaying.session.finish()
+        if self._trace is not None:
+            text = None if error is None else f"{type(error).__name__}: {error}"
+            self._trace.finish("ok" if error is None else "error", error=text)
+
+
+class Diverged(AssertionError):
+    """A replay left its recording; the message says where and why."""
+
+
+class Replaying:
+    """A replay in progress, as `with rashomon.replay(...)` hands it out."""
+
+    def __init__(self, session: ReplaySession, trace_id: str | None) -> None:
+        self.session, self.id = session, trace_id
+
+    @property
+    def divergences(self) -> tuple[Divergence, ...]:
+        """Where the replay has left the recording so far; complete when the block has ended."""
+        return self.session.divergences
+
+    def check(self) -> None:
+        """Raise `Diverged` if the replay left its recording."""
+        if self.divergences:
+            lines = [line for one in self.divergences for line in (one.summary, *(f"  {text}" for text in one.detail))]
+            raise Diverged("\n".join(lines))
+
+
+def _load_tape(source: Any) -> Tape:
+    if isinstance(source, Tape):
+        return source
+    from rashomon import tapes
+
+    if os.path.exists(source):
+        return tapes.only_tape(source)
+    from rashomon.home import find_home
+    from rashomon.store import open_home  # duckdb: only when a trace is named
+
+    with open_home(find_home()) as store:
+        return store.tape(store.resolve(str(source)))
+
+
+class Order(NamedTuple):
+    """What a launcher asks of a child, as JSON in the environment."""
+
+    mode: str
+    home: str
+    info: dict[str, Any]
+    tape: str | None = None
+    stubs: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
+
+
+def start_from_environ() -> None:
+    """In a child of `rashomon record` or `rashomon replay`: begin. Never raises while recording."""
+    import json
+
+    text = os.environ.get(SESSION)
+    if not text or os.environ.get(OFF):
+        return
+    order = Order(**json.loads(text))
+    global _process
+    try:
+        _process = open_process(order.home)
+    except OSError as error:
+        _cannot_write(order.home, error)
+        if order.mode == "record":
+            return
+        raise SystemExit(3) from error
+    atexit.register(_process.close)
+    recorder = _process.begin({**order.info, "owner": False, "environ": _environ_kept()})
+    lanes.reset_process()
+    install()
+    if order.mode == "replay":
+        boundary.set_process_interceptor(_replay_interceptor(order, recorder))
+    else:
+        boundary.set_process_interceptor(recorder)
+    _note_uncaught(recorder)
+
+
+def _replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
+    from rashomon import tapes
+    from rashomon.replay import stubs as stubbing
+    from rashomon.replay.session import ReplaySession
+
+    assert order.tape is not None
+    tape = tapes.only_tape(order.tape)
+    parsed = [stubbing.parse(text) for text in order.stubs]
+    redactor = recorder.process.writer.redactor
+    return ReplaySession(tape, redactor, recorder, lambda: lanes.here()[0], parsed, order.live)
+
+
+def _note_uncaught(recorder: TraceRecorder) -> None:
+    """Keep what ended the program; show a stopped replay as a message and not as a traceback of ours."""
+    before = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        recorder.finish("error", error=f"{kind.__name__}: {error}"[:2000])
+        if isinstance(error, (ReplayStop, RashomonError)):
+            complain(f"the replay stopped the program: {error}")
+        else:
+            before(kind, error, traceback)
+
+    sys.excepthook = excepthook

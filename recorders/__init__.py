@@ -1,0 +1,1 @@
+"""What runs inside the recorded process: shims for clients, the recorder, the journal's writer. Light."""

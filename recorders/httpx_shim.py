@@ -1,0 +1,272 @@
+"""The shim for `httpx` and `httpx2`, sync and async; the openai and anthropic SDKs stand on them.
+
+A client asks `_transport_for_url` for a transport each time it sends; there we hand out one that
+crosses the boundary. So clients made before installation are caught, custom transports too, and the
+SDK rebuilds its own objects from the recorded bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
+from typing import Any
+
+from rashomon import values
+from rashomon.boundary import Witness, cross, cross_async, end_of, guard_here
+from rashomon.errors import Missed
+from rashomon.model import Call, End, Head, Request, Response
+from rashomon.recorders.endpoints import classify
+
+_UNFINISHED = {
+    End.CLOSED: "the recorded program stopped reading it there",
+    End.CANCELLED: "the recorded call was cancelled there",
+    End.LEAKED: "the recorded program dropped it there",
+    End.OPEN: "the recorded process was killed there",
+}
+
+
+def ran_out(response: Response) -> Missed:
+    """What a program gets that reads on where the recording ends."""
+    size = sum(len(piece.data) for piece in response.pieces)
+    why = _UNFINISHED.get(response.end, "nothing more was recorded")
+    return Missed(f"The tape holds {size} bytes of this answer and the program asks for more: {why}.")
+
+
+class _Shim:
+    """What the classes below need of one of the two modules."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.response: Any = module.Response
+        self.sync_stream, self.async_stream = _stream_classes(module)
+
+    def call(self, request: Any, body: bytes) -> Call:
+        url = request.url
+        method = request.method
+        kind, name = classify(method, url.raw_path.decode("ascii", "replace"))
+        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw]
+        return Call(kind, name, Request({"method": method, "url": str(url), "headers": headers}, body))
+
+    def begin(self, answer: Any, witness: Witness) -> None:
+        """Report the head of a live answer."""
+        extensions = answer.extensions
+        witness.began(
+            {
+                "status": answer.status_code,
+                "headers": [(key.decode("latin-1"), value.decode("latin-1")) for key, value in answer.headers.raw],
+                "reason": extensions.get("reason_phrase", b"").decode("latin-1"),
+                "http_version": extensions.get("http_version", b"HTTP/1.1").decode("latin-1"),
+            }
+        )
+
+    def rebuild(self, head: Head, stream: Any) -> Any:
+        """A recorded answer as the module's own response."""
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head["headers"]]
+        extensions = {
+            "http_version": head.get("http_version", "HTTP/1.1").encode("latin-1"),
+            "reason_phrase": head.get("reason", "").encode("latin-1"),
+        }
+        return self.response(head["status"], headers=headers, stream=stream, extensions=extensions)
+
+
+class _SyncCodec:
+    def __init__(self, shim: _Shim) -> None:
+        self.shim = shim
+
+    def tee(self, answer: Any, witness: Witness) -> Any:
+        self.shim.begin(answer, witness)
+        if not _read_already(answer, witness):
+            answer.stream = self.shim.sync_stream(witness, answer.stream, None)
+        return answer
+
+    def play(self, response: Response, witness: Witness) -> Any:
+        return _play(self.shim, self.shim.sync_stream, response, witness)
+
+
+class _AsyncCodec:
+    def __init__(self, shim: _Shim) -> None:
+        self.shim = shim
+
+    def tee(self, answer: Any, witness: Witness) -> Any:
+        self.shim.begin(answer, witness)
+        if not _read_already(answer, witness):
+            answer.stream = self.shim.async_stream(witness, answer.stream, None)
+        return answer
+
+    def play(self, response: Response, witness: Witness) -> Any:
+        return _play(self.shim, self.shim.async_stream, response, witness)
+
+
+def _read_already(answer: Any, witness: Witness) -> bool:
+    """A custom transport may return a response that holds its content; nobody will read its stream."""
+    if not hasattr(answer, "_content"):
+        return False
+    stream = answer.stream
+    witness.piece(b"".join(stream) if hasattr(stream, "__iter__") else answer.content)
+    witness.ended(End.COMPLETE)
+    return True
+
+
+def _play(shim: _Shim, stream: Any, response: Response, witness: Witness) -> Any:
+    if response.head is None:
+        error = values.decode_failure(response.failure) if response.failure else ran_out(response)
+        witness.ended(end_of(error), error)
+        raise error
+    witness.began(response.head)
+    return shim.rebuild(response.head, stream(witness, None, response))
+
+
+def _stream_classes(module: ModuleType) -> tuple[Any, Any]:
+    """The two stream classes, made once for each module: a client checks for its own base classes."""
+
+    class SyncTee(module.SyncByteStream):  # type: ignore[misc, name-defined]
+        """Reports what passes: from the wire, or from the tape."""
+
+        def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
+            self._witness, self._inner, self._recorded = witness, inner, recorded
+
+        def __iter__(self) -> Iterator[bytes]:
+            witness = self._witness
+            report = witness.piece
+            try:
+                for chunk in _recorded(self._recorded) if self._recorded else self._inner:
+                    report(chunk)
+                    yield chunk
+            except GeneratorExit:
+                witness.ended(End.CLOSED)
+                raise
+            except BaseException as error:
+                witness.ended(end_of(error), error)
+                raise
+            witness.ended(End.COMPLETE)
+
+        def close(self) -> None:
+            try:
+                if self._inner is not None:
+                    self._inner.close()
+            finally:
+                self._witness.ended(End.CLOSED)
+
+    class AsyncTee(module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """The same, for an async client."""
+
+        def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
+            self._witness, self._inner, self._recorded = witness, inner, recorded
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            witness = self._witness
+            report = witness.piece
+            try:
+                if self._recorded is not None:
+                    for chunk in _recorded(self._recorded):
+                        report(chunk)
+                        yield chunk
+                else:
+                    async for chunk in self._inner:
+                        report(chunk)
+                        yield chunk
+            except GeneratorExit:
+                witness.ended(End.CLOSED)
+                raise
+            except BaseException as error:
+                witness.ended(end_of(error), error)
+                raise
+            witness.ended(End.COMPLETE)
+
+        async def aclose(self) -> None:
+            try:
+                if self._inner is not None:
+                    await self._inner.aclose()
+            finally:
+                self._witness.ended(End.CLOSED)
+
+    return SyncTee, AsyncTee
+
+
+def _recorded(response: Response) -> Iterator[bytes]:
+    for piece in response.pieces:
+        yield piece.data
+    if response.failure is not None and response.end is End.ERROR:
+        raise values.decode_failure(response.failure)
+    if response.end is not End.COMPLETE:
+        raise ran_out(response)
+
+
+class _SyncTransport:
+    """A transport for one request."""
+
+    __slots__ = ("_codec", "_shim", "_transport")
+
+    def __init__(self, shim: _Shim, codec: _SyncCodec, transport: Any) -> None:
+        self._shim, self._codec, self._transport = shim, codec, transport
+
+    def handle_request(self, request: Any) -> Any:
+        call = self._shim.call(request, request.read())
+        return cross(call, lambda: self._transport.handle_request(request), self._codec)
+
+
+class _AsyncTransport:
+    """The same, for an async client."""
+
+    __slots__ = ("_codec", "_shim", "_transport")
+
+    def __init__(self, shim: _Shim, codec: _AsyncCodec, transport: Any) -> None:
+        self._shim, self._codec, self._transport = shim, codec, transport
+
+    async def handle_async_request(self, request: Any) -> Any:
+        call = self._shim.call(request, await request.aread())
+        return await cross_async(call, lambda: self._transport.handle_async_request(request), self._codec)
+
+
+_shims: dict[str, _Shim] = {}
+
+
+def _shim_for(module: ModuleType) -> _Shim:
+    shim = _shims.get(module.__name__)
+    if shim is None:
+        shim = _shims[module.__name__] = _Shim(module)
+    return shim
+
+
+def patch(module: ModuleType) -> None:
+    """Let every client of `httpx` or `httpx2` cross the boundary."""
+    shim = _shim_for(module)
+    _patch_class(module.Client, shim, _SyncTransport, _SyncCodec(shim))
+    _patch_class(module.AsyncClient, shim, _AsyncTransport, _AsyncCodec(shim))
+
+
+def _patch_class(cls: Any, shim: _Shim, transport_class: Any, codec: Any) -> None:
+    original = cls._transport_for_url
+    if hasattr(original, "__rashomon__"):
+        return
+
+    def _transport_for_url(self: Any, url: Any) -> Any:
+        transport = original(self, url)
+        return transport if guard_here() is None else transport_class(shim, codec, transport)
+
+    _transport_for_url.__rashomon__ = True  # type: ignore[attr-defined]
+    cls._transport_for_url = _transport_for_url
+
+
+def wrap_client(client: Any) -> bool:
+    """Record the calls of one client: an httpx client, or an SDK's that holds one as `_client`.
+
+    Returns False when `client` is neither.
+    """
+    inner = client if hasattr(client, "_transport_for_url") else getattr(client, "_client", None)
+    if inner is None or not hasattr(inner, "_transport_for_url"):
+        return False
+    for cls in type(inner).__mro__:
+        root = cls.__module__.partition(".")[0]
+        if root in ("httpx", "httpx2"):
+            import sys
+
+            shim = _shim_for(sys.modules[root])
+            is_async = hasattr(inner, "aclose")
+            transport_class: Any = _AsyncTransport if is_async else _SyncTransport
+            codec: Any = _AsyncCodec(shim) if is_async else _SyncCodec(shim)
+            original = type(inner)._transport_for_url
+            if hasattr(original, "__rashomon__"):
+                return True  # recorded already, as every client is
+            inner._transport_for_url = lambda url: transport_class(shim, codec, original(inner, url))
+            return True
+    return False

@@ -1,0 +1,146 @@
+"""Lanes: every task, thread and pooled job gets a name from the order in which it was spawned.
+
+`()` is where the program starts; `(0, 2)` is the third child of its first child. Nothing here depends on
+scheduling. Tasks that a library starts inside a live call get no name: they belong to the call.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+from rashomon import boundary
+from rashomon.model import Lane
+
+
+class Line:
+    """One line of control and how many it has spawned."""
+
+    __slots__ = ("children", "lane")
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.children = 0
+
+    def child(self) -> Line:
+        """The next line spawned from here."""
+        number = self.children
+        self.children += 1
+        return Line((*self.lane, number))
+
+
+_line: ContextVar[Line | None] = ContextVar("rashomon_line", default=None)
+_quiet: ContextVar[bool] = ContextVar("rashomon_quiet_spawn", default=False)
+_root = Line(())
+_main_thread = threading.main_thread().ident
+
+
+def here() -> tuple[Lane, bool]:
+    """The lane of the running code, and whether it is known."""
+    line = _line.get()
+    if line is not None:
+        return line.lane, True
+    return (), threading.get_ident() == _main_thread
+
+
+def current_line() -> Line:
+    """The line of the running code; the root where it is not known."""
+    return _line.get() or _root
+
+
+def start_root() -> Any:
+    """Begin a trace here: its lanes count from zero. Returns the token for `end_root`."""
+    return _line.set(Line(()))
+
+
+def end_root(token: Any) -> None:
+    """Leave what `start_root` began."""
+    _line.reset(token)
+
+
+def reset_process(lane: Lane = ()) -> None:
+    """In a new process: its main line is `lane`."""
+    global _root, _main_thread
+    _root = Line(lane)
+    _main_thread = threading.get_ident()
+    _line.set(_root)
+
+
+def _spawn() -> Line | None:
+    """A line for something about to be spawned here, or None when it must not count."""
+    if boundary.guard_here() is None or _quiet.get():
+        return None
+    return current_line().child()
+
+
+def _carry() -> Any:
+    """What a new thread needs to know: interceptor, line, enclosing call. None when nothing is active."""
+    if boundary.current() is None:
+        return None
+    line = _spawn()
+    return (boundary.local_interceptor(), line or _line.get(), boundary.inside.get())
+
+
+def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    interceptor, line, inside = carried
+    token_line, token_inside = _line.set(line), boundary.inside.set(inside)
+    try:
+        with boundary.intercepted(interceptor):
+            return function(*args, **kwargs)
+    finally:
+        _line.reset(token_line)
+        boundary.inside.reset(token_inside)
+
+
+def patch_threads() -> None:
+    """Hand lanes to threads."""
+    original = threading.Thread.start
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        carried = None if _quiet.get() else _carry()
+        if carried is not None:
+            run = self.run
+            self.run = functools.partial(_run_carried, carried, run, (), {})  # type: ignore[method-assign]
+        original(self)
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def patch_executors(module: Any) -> None:
+    """Hand lanes to the jobs of thread pools (`concurrent.futures.thread`)."""
+    original = module.ThreadPoolExecutor.submit
+
+    @functools.wraps(original)
+    def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        carried = _carry()
+        if carried is None:
+            return original(self, fn, *args, **kwargs)
+        token = _quiet.set(True)  # the pool's own threads are not the program's doing
+        try:
+            return original(self, _run_carried, carried, fn, args, kwargs)
+        finally:
+            _quiet.reset(token)
+
+    module.ThreadPoolExecutor.submit = submit
+
+
+def patch_asyncio(module: Any) -> None:
+    """Hand lanes to tasks (`asyncio.base_events`)."""
+    original = module.BaseEventLoop.create_task
+
+    @functools.wraps(original)
+    def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
+        if kwargs.get("context") is None:
+            line = _spawn()
+            if line is not None:
+                context = copy_context()
+                context.run(_line.set, line)
+                kwargs["context"] = context
+        return original(self, coro, **kwargs)
+
+    module.BaseEventLoop.create_task = create_task

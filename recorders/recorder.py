@@ -1,0 +1,184 @@
+"""The recorder: the interceptor that lets every call go live and writes down what happened."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from itertools import count
+from typing import Any
+
+from rashomon import values
+from rashomon.boundary import GoLive, inside
+from rashomon.journal import SUFFIX, Code
+from rashomon.model import Call, Divergence, End, Head, Kind, Match
+from rashomon.recorders import lanes
+from rashomon.recorders.writer import Writer, complain
+from rashomon.redaction import Redactor, StreamRedactor
+
+_LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
+
+
+class StepWitness:
+    """Writes the answer to one call, as the program receives it."""
+
+    __slots__ = ("_done", "_stream", "_writer", "encoded", "leaf", "number")
+
+    def __init__(self, process: ProcessRecorder, number: int, kind: Kind) -> None:
+        self._writer = process.writer
+        self.number: int | None = number
+        self.encoded = kind not in _LLM_KINDS
+        self.leaf = not self.encoded
+        self._stream: StreamRedactor | None = None
+        self._done = False
+
+    def began(self, head: Head) -> None:
+        writer = self._writer
+        if not self.encoded:
+            writer.head(self.number, head)
+        elif head:
+            writer.checked([Code.HEAD, self.number, writer.now_us(), head])
+
+    def piece(self, data: bytes) -> None:
+        writer = self._writer
+        if self.encoded:
+            data = writer.redactor.encoded(data)
+        else:
+            if self._stream is None:
+                self._stream = StreamRedactor(writer.redactor)
+            data = self._stream.feed(data)
+        writer.clean([Code.PIECE, self.number, writer.now_us(), data])
+
+    def ended(self, end: End, error: BaseException | None = None) -> None:
+        if self._done:
+            return
+        self._done = True
+        writer = self._writer
+        now = writer.now_us()
+        if self._stream is not None and (rest := self._stream.finish()):
+            writer.clean([Code.PIECE, self.number, now, rest])
+        if error is None:
+            writer.clean([Code.END, self.number, now, end.value, None])
+        else:
+            writer.checked([Code.END, self.number, now, end.value, list(values.encode_failure(error))])
+        writer.step_ended()
+
+    def __del__(self) -> None:
+        if not self._done and not sys.is_finalizing():
+            self.ended(End.LEAKED)
+
+
+class DeafWitness:
+    """Stands in where nothing can be written: the program must not notice."""
+
+    leaf = True
+    number: int | None = None
+
+    def began(self, head: Head) -> None: ...
+
+    def piece(self, data: bytes) -> None: ...
+
+    def ended(self, end: End, error: BaseException | None = None) -> None: ...
+
+
+class ProcessRecorder:
+    """This process's journal, and the traces that are written into it."""
+
+    def __init__(self, home: str, redactor: Redactor, process: dict[str, Any], fsync: str = "never") -> None:
+        self._home, self._redactor, self._info, self._fsync = home, redactor, process, fsync
+        self._steps = count()
+        self._traces = count()
+        self.active: dict[int, dict[str, Any]] = {}
+        self.writer = self._open()
+
+    def _open(self) -> Writer:
+        folder = os.path.join(self._home, "journals")
+        pid, now = os.getpid(), time.time_ns()
+        path = os.path.join(folder, f"{now:016x}-{pid}-{os.urandom(2).hex()}{SUFFIX}")
+        return Writer(path, {**self._info, "pid": pid, "ppid": os.getppid(), "started_ns": now}, self._redactor, self._fsync)
+
+    def begin(self, info: dict[str, Any]) -> TraceRecorder:
+        """Begin a trace, or join one that another process began."""
+        number = next(self._traces)
+        self.active[number] = info
+        self.writer.checked([Code.TRACE, number, info])
+        return TraceRecorder(self, number, info["id"])
+
+    def finish(self, number: int, end: dict[str, Any]) -> None:
+        """End a trace."""
+        self.active.pop(number, None)
+        self.writer.checked([Code.TRACE_END, number, self.writer.now_us(), end])
+
+    def next_step(self) -> int:
+        """The number of the next step in this journal."""
+        return next(self._steps)
+
+    def after_fork(self, lane: tuple[int, ...]) -> None:
+        """In a forked child: a journal of its own, in which the traces of the parent go on."""
+        self.writer.abandon()
+        self._steps = count()
+        self._info = {**self._info, "lane": list(lane), "forked": True}
+        try:
+            self.writer = self._open()
+            for number, info in self.active.items():
+                self.writer.checked([Code.TRACE, number, {"id": info["id"], "owner": False}])
+        except OSError as error:
+            complain(f"a forked process is not recorded: {error}. The program goes on.")
+
+    def close(self) -> None:
+        """The process ends."""
+        self.writer.close()
+
+
+class TraceRecorder:
+    """The interceptor of one trace."""
+
+    def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
+        self.process, self.number, self.id = process, number, trace_id
+        self.steps = 0
+
+    def arrive(self, call: Call) -> GoLive:
+        """Every call goes live."""
+        return GoLive(self.open(call, None))
+
+    def open(self, call: Call, match: Match | None) -> StepWitness | DeafWitness:
+        """Write that a call arrived, and how it was matched. Never raises."""
+        try:
+            return self._open(call, match)
+        except Exception as error:  # recording must not break the program
+            self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+            return DeafWitness()
+
+    def _open(self, call: Call, match: Match | None) -> StepWitness:
+        process = self.process
+        writer = process.writer
+        number = process.next_step()
+        self.steps += 1
+        lane, known = lanes.here()
+        enclosing = inside.get()
+        within = None if enclosing is None else enclosing.number
+        kind, name, request = call
+        witness = StepWitness(process, number, kind)
+        elements = [Code.CALL, number, self.number, kind.value, writer.redactor.text(name), lane, writer.now_us(), within]
+        encoded = witness.encoded
+        writer.call(number, elements, request.head, request.body, encoded, lane)
+        if not known:
+            writer.clean([Code.MARK, number, "no-lane"])
+        if match is not None:
+            writer.checked([Code.MATCH, number, match.grade.value, match.recorded, match.detail])
+        return witness
+
+    def connected(self, peer: str) -> None:
+        """Note a connection, and whether it belongs to a recorded call."""
+        enclosing = inside.get()
+        step = None if enclosing is None else enclosing.number
+        writer = self.process.writer
+        writer.checked([Code.CONNECT, self.number, writer.now_us(), peer, step])
+
+    def diverged(self, divergence: Divergence) -> None:
+        """Note where a replay left its recording."""
+        self.process.writer.checked([Code.DIVERGENCE, self.number, divergence._asdict()])
+
+    def finish(self, outcome: str, **facts: Any) -> None:
+        """End the trace."""
+        self.process.finish(self.number, {"outcome": outcome, **facts})

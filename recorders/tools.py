@@ -1,0 +1,248 @@
+"""`@rashomon.tool`: a function whose calls are steps. Sync, async, generators and async generators.
+
+Arguments are recorded by parameter name, so that `f(1)` and `f(x=1)` are the same call. A generator's
+values are the pieces of its answer.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from rashomon import values
+from rashomon.boundary import Play, Witness, cross, cross_async, end_of, guard_here, inside
+from rashomon.errors import Missed
+from rashomon.model import Call, End, Kind, Request, Response
+
+if TYPE_CHECKING:
+    import inspect  # loaded when the first tool is decorated: it would double the time of `import rashomon`
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _ValueCodec:
+    """A result that comes at once."""
+
+    def tee(self, answer: Any, witness: Witness) -> Any:
+        witness.piece(values.encode(answer))
+        witness.ended(End.COMPLETE)
+        return answer
+
+    def play(self, response: Response, witness: Witness) -> Any:
+        if response.end is not End.COMPLETE:
+            raise _recorded_error(response, witness)
+        data = response.pieces[0].data
+        try:
+            answer = values.decode(data)
+        except values.NotRebuildable as error:
+            raise _unplayable(error, witness) from None
+        witness.piece(data)
+        witness.ended(End.COMPLETE)
+        return answer
+
+
+def _recorded_error(response: Response, witness: Witness) -> BaseException:
+    try:
+        error = (
+            values.decode_failure(response.failure)
+            if response.failure is not None
+            else Missed("The tape does not hold the end of this tool call: the recorded process was killed in it.")
+        )
+    except values.NotRebuildable as gone:
+        return _unplayable(gone, witness)
+    witness.ended(end_of(error), error)
+    return error
+
+
+def _unplayable(error: values.NotRebuildable, witness: Witness) -> Missed:
+    missed = Missed(f"The recorded result of this tool cannot be served: {error}. Stub the tool (--stub) instead.")
+    witness.ended(End.ERROR, missed)
+    return missed
+
+
+_CODEC = _ValueCodec()
+
+
+class _Tool:
+    """What is known of a decorated function."""
+
+    def __init__(self, function: Callable[..., Any], name: str | None, flavour: str) -> None:
+        import inspect
+
+        self.name = name or function.__name__
+        self.head = {"ref": f"{function.__module__}:{function.__qualname__}", "flavour": flavour}
+        try:
+            self.signature: inspect.Signature | None = inspect.signature(function)
+        except (TypeError, ValueError):  # a builtin without a signature: arguments by position
+            self.signature = None
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return Call(Kind.TOOL, self.name, Request(self.head, values.encode(self._arguments(args, kwargs))))
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self.signature is not None:
+            try:
+                bound = self.signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                return dict(bound.arguments)
+            except TypeError:
+                pass  # a wrong call: the function itself will say so
+        return {"args": list(args), "kwargs": kwargs}
+
+
+@overload
+def tool(function: F, /) -> F: ...
+@overload
+def tool(*, name: str | None = None) -> Callable[[F], F]: ...
+def tool(function: Any = None, /, *, name: str | None = None) -> Any:
+    """Make the calls of a function steps of the trace.
+
+        @rashomon.tool
+        def get_order(order_id: str) -> dict: ...
+
+    Without an active trace the function is called as it is.
+    """
+    if function is None:
+        return functools.partial(_decorate, name=name)
+    return _decorate(function, name=name)
+
+
+def _decorate(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+    import inspect
+
+    if inspect.iscoroutinefunction(function):
+        return _wrap_async(function, _Tool(function, name, "async"))
+    if inspect.isasyncgenfunction(function):
+        return _wrap_async_generator(function, _Tool(function, name, "async generator"))
+    if inspect.isgeneratorfunction(function):
+        return _wrap_generator(function, _Tool(function, name, "generator"))
+    return _wrap_sync(function, _Tool(function, name, "sync"))
+
+
+def _wrap_sync(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if guard_here() is None:
+            return function(*args, **kwargs)
+        return cross(known.call(args, kwargs), lambda: function(*args, **kwargs), _CODEC)
+
+    return wrapper
+
+
+def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if guard_here() is None:
+            return await function(*args, **kwargs)
+        return await cross_async(known.call(args, kwargs), lambda: function(*args, **kwargs), _CODEC)
+
+    return wrapper
+
+
+def _wrap_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        guard = guard_here()
+        if guard is None:
+            return (yield from function(*args, **kwargs))
+        verdict = guard.arrive(known.call(args, kwargs))
+        if isinstance(verdict, Play):
+            return (yield from _played(verdict.response, verdict.witness))
+        return (yield from _watched(function(*args, **kwargs), verdict.witness))
+
+    return wrapper
+
+
+def _watched(generator: Any, witness: Witness) -> Generator[Any, Any, Any]:
+    """A live generator, told to `witness` value by value; sends and throws reach it."""
+    sent: Any = None
+    step = generator.send
+    try:
+        while True:
+            token = inside.set(witness)
+            try:
+                item = step(sent)
+            except StopIteration as stop:
+                if stop.value is not None:
+                    witness.began({"returned": values.encode(stop.value)})
+                witness.ended(End.COMPLETE)
+                return stop.value
+            finally:
+                inside.reset(token)
+            witness.piece(values.encode(item))
+            try:
+                sent, step = (yield item), generator.send
+            except GeneratorExit:
+                generator.close()
+                witness.ended(End.CLOSED)
+                raise
+            except BaseException as thrown:
+                sent, step = thrown, generator.throw
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        witness.ended(end_of(error), error)
+        raise
+
+
+def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
+    """The values of a recorded generator, and its end."""
+    for piece in response.pieces:
+        try:
+            item = values.decode(piece.data)
+        except values.NotRebuildable as error:
+            raise _unplayable(error, witness) from None
+        witness.piece(piece.data)
+        try:
+            yield item
+        except GeneratorExit:
+            witness.ended(End.CLOSED)
+            raise
+    if response.end is End.COMPLETE:
+        returned = (response.head or {}).get("returned")
+        witness.ended(End.COMPLETE)
+        return None if returned is None else values.decode(returned)
+    if response.end is End.ERROR:
+        raise _recorded_error(response, witness)
+    missed = Missed(f"The tape holds {len(response.pieces)} values of this generator and the program asks for more.")
+    witness.ended(End.ERROR, missed)
+    raise missed
+
+
+def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        guard = guard_here()
+        if guard is None:
+            async for item in function(*args, **kwargs):
+                yield item
+            return
+        verdict = guard.arrive(known.call(args, kwargs))
+        if isinstance(verdict, Play):
+            for item in _played(verdict.response, verdict.witness):
+                yield item
+            return
+        witness = verdict.witness
+        generator = function(*args, **kwargs)
+        try:
+            while True:
+                token = inside.set(witness)
+                try:
+                    item = await anext(generator)
+                except StopAsyncIteration:
+                    break
+                finally:
+                    inside.reset(token)
+                witness.piece(values.encode(item))
+                yield item
+        except GeneratorExit:
+            await generator.aclose()
+            witness.ended(End.CLOSED)
+            raise
+        except BaseException as error:
+            witness.ended(end_of(error), error)
+            raise
+        witness.ended(End.COMPLETE)
+
+    return wrapper

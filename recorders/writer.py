@@ -1,0 +1,263 @@
+"""Writes one process's journal. Never raises into the program, whatever the disk does.
+
+Every frame is one `write(2)`: what was written survives `kill -9`, because the kernel has it. Frames
+that cannot be written are counted in the file's header, in place, which needs no space on a full disk.
+A journal that was deleted under the program is written anew from the still open file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from threading import RLock
+from typing import Any
+
+import msgpack
+
+from rashomon import journal as format
+from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code
+from rashomon.redaction import MARGIN, Redactor
+
+_BASE_BYTES = 64 << 20
+_MAX_INTERNED = 8192
+
+
+class Writer:
+    """One journal file, from its first frame on. All methods may be called from any thread.
+
+    `fsync`: `never` (survives the process), `step` (survives the machine, a step at a time), `end`.
+    """
+
+    def __init__(self, path: str, process: dict[str, Any], redactor: Redactor, fsync: str = "never") -> None:
+        self.path = path
+        self.redactor = redactor
+        self.lost_steps = self.lost_frames = 0
+        self.loss_reason = ""
+        self._fsync = fsync
+        self._lock = RLock()  # re-entrant: a signal handler may record a call while we write one
+        self._packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogatepass")
+        self._interned: dict[tuple[str, str], int] = {}
+        self._bases: dict[int, bytes] = {}
+        self._base_bytes = 0
+        self._by_key: dict[Any, int] = {}
+        self._process = process
+        self._base_ns = time.perf_counter_ns()
+        self._reported = False
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        os.write(self._fd, format.header_bytes())
+        self.checked([Code.PROCESS, process])
+
+    def now_us(self) -> int:
+        """Microseconds since this process's journal began."""
+        return (time.perf_counter_ns() - self._base_ns) // 1000
+
+    def checked(self, elements: list[Any], step: bool = False) -> None:
+        """Append a frame whose strings may hold secrets."""
+        try:
+            payload = self._pack(elements)
+            if self.redactor.suspicious(payload):
+                payload = self._pack([elements[0], *self.redactor.deep(elements[1:])])
+            self._append(payload, step)
+        except Exception as error:  # a bug of ours must not become the program's
+            self.lose(f"{type(error).__name__}: {error}", step)
+
+    def clean(self, elements: list[Any]) -> None:
+        """Append a frame that holds nothing unredacted."""
+        try:
+            self._append(self._pack(elements), False)
+        except Exception as error:  # as above
+            self.lose(f"{type(error).__name__}: {error}", False)
+
+    def call(self, number: int, elements: list[Any], head: dict[str, Any], body: bytes, encoded: bool, lane: Any) -> None:
+        """Append a CALL frame: `elements` up to the head, then head and body, redacted and as a delta."""
+        try:
+            with self._lock:
+                elements.append(self._head(head))
+                elements.append(self._body(number, lane, body, encoded))
+                self._append(self._pack(elements), True)
+        except Exception as error:  # as above
+            self.lose(f"{type(error).__name__}: {error}", True)
+
+    def head(self, number: int, head: dict[str, Any]) -> None:
+        """Append a HEAD frame."""
+        try:
+            with self._lock:
+                self._append(self._pack([Code.HEAD, number, self.now_us(), self._head(head)]), False)
+        except Exception as error:  # as above
+            self.lose(f"{type(error).__name__}: {error}", False)
+
+    def _pack(self, elements: list[Any]) -> bytes:
+        with self._lock:
+            try:
+                return self._packer.pack(elements)
+            except BaseException:
+                self._packer.reset()  # what a failed pack left in its buffer
+                raise
+
+    def _append(self, payload: bytes, step: bool) -> None:
+        data = format.frame(payload)
+        with self._lock:
+            try:
+                written = os.write(self._fd, data)
+            except OSError as error:
+                self.lose(error.strerror or str(error), step)
+                return
+            if written != len(data):
+                self._finish(data, written, step)
+
+    def _finish(self, data: bytes, written: int, step: bool) -> None:
+        """The disk took a part of a frame: write the rest, or take the part back."""
+        try:
+            os.write(self._fd, data[written:])
+        except OSError as error:
+            end = os.lseek(self._fd, 0, os.SEEK_CUR) - written
+            os.ftruncate(self._fd, end)
+            os.lseek(self._fd, end, os.SEEK_SET)
+            self.lose(error.strerror or str(error), step)
+
+    def lose(self, reason: str, step: bool) -> None:
+        """Count something that was not written; tell the user once, and the file each time."""
+        # what later frames would refer to may not be on the disk: they define it again
+        self._interned.clear()
+        self._bases.clear()
+        self._by_key.clear()
+        self.lost_frames += 1
+        self.lost_steps += step
+        self.loss_reason = self.loss_reason or reason
+        try:
+            os.pwrite(
+                self._fd, format.loss_bytes(self.lost_steps, self.lost_frames, self.loss_reason), format.LOSS_OFFSET
+            )
+        except OSError:
+            pass  # the file is gone altogether; stderr is what is left
+        if not self._reported:
+            self._reported = True
+            complain(f"recording is incomplete: {reason} ({self.path}). The program goes on; free space or set RASHOMON_HOME.")
+
+    def step_ended(self) -> None:
+        """A step is whole: make it durable as configured, and see that the file still has a name."""
+        try:
+            if os.fstat(self._fd).st_nlink == 0:
+                self._rescue()
+            if self._fsync == "step":
+                os.fsync(self._fd)
+        except OSError as error:
+            self.lose(error.strerror or str(error), False)
+
+    def _rescue(self) -> None:
+        """The journal was deleted: write what the open file still holds under its old name."""
+        with self._lock:
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+            offset = 0
+            while chunk := os.pread(self._fd, 1 << 20, offset):
+                os.write(fd, chunk)
+                offset += len(chunk)
+            os.close(self._fd)
+            self._fd = fd
+        if not self._reported:
+            self._reported = True
+            complain(f"{self.path} was deleted while it was written; it has been written again.")
+
+    def close(self) -> None:
+        """The process ends in an orderly way."""
+        self.clean([Code.CLOSE, self.now_us()])
+        try:
+            self.step_ended()
+            if self._fsync == "end":
+                os.fsync(self._fd)
+            os.close(self._fd)
+        except OSError:
+            pass  # nothing more can be done at the end of a process
+
+    def abandon(self) -> None:
+        """After a fork, in the child: the file belongs to the parent."""
+        try:
+            os.close(self._fd)
+        except OSError:
+            pass  # already closed by the program itself
+
+    def _head(self, head: dict[str, Any]) -> dict[str, Any]:
+        headers = head.get("headers")
+        redactor = self.redactor
+        if "url" in head:
+            head = {**head, "url": redactor.url(head["url"])}
+        if headers is None:
+            return head
+        interned, out = self._interned, []
+        for name, value in headers:
+            key = (name, value)
+            known = interned.get(key)
+            if known is not None:
+                out.append(known)
+                continue
+            safe = redactor.header(name, value)
+            number = None
+            if len(interned) < _MAX_INTERNED:
+                number = interned[key] = len(interned)
+            out.append([number, name, safe])
+        return {**head, "headers": out}
+
+    def _body(self, number: int, lane: Any, body: bytes, encoded: bool) -> Any:
+        """The body to write: whole, or as a delta against a recent one, secrets replaced either way."""
+        redactor = self.redactor
+        if encoded:
+            return self._remember(number, None, redactor.encoded(body))
+        if len(body) < DELTA_MIN:
+            return redactor.content(body)
+        keys = (("lane", lane), body[:64], body[:DELTA_MIN])
+        best = self._best_base(keys, body)
+        if best is None:
+            return self._remember(number, keys, redactor.content(body))
+        base_number, base, prefix = best
+        suffix = format.common_suffix(base, body, min(len(base), len(body)) - prefix)
+        changed = body[max(0, prefix - MARGIN) : len(body) - suffix + MARGIN]
+        if redactor.suspicious(changed) and redactor.content(changed) != changed:
+            body = redactor.content(body)
+            prefix = format.common_prefix(base, body)
+            suffix = format.common_suffix(base, body, min(len(base), len(body)) - prefix)
+        self._remember(number, keys, body)
+        if prefix + suffix < len(body) // 4:
+            return body
+        return [base_number, prefix, suffix, body[prefix : len(body) - suffix]]
+
+    def _best_base(self, keys: tuple[Any, ...], body: bytes) -> tuple[int, bytes, int] | None:
+        best: tuple[int, bytes, int] | None = None
+        seen = set()
+        for key in keys:
+            number = self._by_key.get(key)
+            base = None if number is None else self._bases.get(number)
+            if number is None or base is None or number in seen:
+                continue
+            seen.add(number)
+            prefix = format.common_prefix(base, body)
+            if best is None or prefix > best[2]:
+                best = (number, base, prefix)
+            if prefix > len(base) // 2:
+                break
+        return best
+
+    def _remember(self, number: int, keys: tuple[Any, ...] | None, body: bytes) -> bytes:
+        """Keep a body as a base for later ones, as the reader will: the last `BASE_WINDOW` of them."""
+        if len(body) < DELTA_MIN:
+            return body
+        bases = self._bases
+        bases[number] = body
+        self._base_bytes += len(body)
+        while len(bases) > BASE_WINDOW or self._base_bytes > _BASE_BYTES and len(bases) > 1:
+            self._base_bytes -= len(bases.pop(next(iter(bases))))
+        for key in keys or ():
+            self._by_key[key] = number
+        if len(self._by_key) > 4 * BASE_WINDOW:
+            self._by_key = {key: value for key, value in self._by_key.items() if value in bases}
+        return body
+
+
+def complain(sentence: str) -> None:
+    """Say something on stderr, where a program's own output cannot be disturbed by it."""
+    try:
+        sys.stderr.write(f"rashomon: {sentence}\n")
+        sys.stderr.flush()
+    except Exception:  # no stderr: nobody to tell
+        pass

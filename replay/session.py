@@ -1,0 +1,197 @@
+"""The replay session: the interceptor that answers from a tape and lets nothing else out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import RLock
+from typing import Protocol
+
+from rashomon.boundary import GoLive, Play, Witness, inside
+from rashomon.errors import Escaped, Missed
+from rashomon.model import Call, Divergence, End, Grade, Kind, Lane, Match, Request, Step, Tape
+from rashomon.redaction import Redactor
+from rashomon.replay.matching import Found, Matcher
+from rashomon.replay.stubs import Stub
+from rashomon.replay import stubs as stubbing
+
+
+class Scribe(Protocol):
+    """Writes the new trace: a `TraceRecorder`, or nobody."""
+
+    def open(self, call: Call, match: Match | None) -> Witness: ...
+
+    def connected(self, peer: str) -> None: ...
+
+    def diverged(self, divergence: Divergence) -> None: ...
+
+
+class _State:
+    """What all lines of one replay share."""
+
+    def __init__(self, tape: Tape, redactor: Redactor, stubs: Iterable[Stub], live: Iterable[str]) -> None:
+        self.tape = tape
+        self.redactor = redactor
+        self.matcher = Matcher(tape.steps)
+        self.stubs = {stub.tool: stub for stub in stubs}
+        self.live = frozenset(live)
+        self.divergences: list[Divergence] = []
+        self.lock = RLock()
+
+
+class ReplaySession:
+    """Answers calls from a tape, into the trace of `scribe`. `lane` tells the lane of the running code."""
+
+    def __init__(
+        self,
+        tape: Tape,
+        redactor: Redactor,
+        scribe: Scribe,
+        lane: Callable[[], Lane],
+        stubs: Iterable[Stub] = (),
+        live: Iterable[str] = (),
+    ) -> None:
+        self._state = _State(tape, redactor, stubs, live)
+        self._scribe = scribe
+        self._lane = lane
+
+    def into(self, scribe: Scribe) -> ReplaySession:
+        """The same replay, written into another trace: one that the program began within this one."""
+        other = object.__new__(ReplaySession)
+        other._state, other._scribe, other._lane = self._state, scribe, self._lane
+        return other
+
+    @property
+    def scribe(self) -> Scribe:
+        """Where this replay is written."""
+        return self._scribe
+
+    @property
+    def divergences(self) -> tuple[Divergence, ...]:
+        """Where this replay has left its recording so far."""
+        return tuple(self._state.divergences)
+
+    def arrive(self, call: Call) -> GoLive | Play:
+        """Answer a call from the tape, or from its stub; let it out if that was asked for; else refuse it."""
+        state = self._state
+        with state.lock:
+            safe = self._redacted(call)
+            lane = self._lane()
+            stub = state.stubs.get(call.name) if call.kind is Kind.TOOL else None
+            if stub is not None:
+                recorded = state.matcher.take_in_order(safe, lane)
+            else:
+                found = state.matcher.take(safe, lane)
+        if stub is not None:
+            return self._stubbed(stub, call, recorded)
+        if found is not None:
+            return self._play(call, found)
+        if call.kind.value in state.live:
+            return self._go_live(call, safe)
+        raise self._missed(call, safe)
+
+    def _redacted(self, call: Call) -> Call:
+        """The call as it would have been recorded: what the tape holds has no secrets in it."""
+        redactor, (head, body) = self._state.redactor, call.request
+        if call.kind is Kind.TOOL:
+            return call._replace(request=Request(head, redactor.encoded(body)))
+        return call._replace(request=Request({**head, "url": redactor.url(head.get("url", ""))}, redactor.content(body)))
+
+    def _play(self, call: Call, found: Found) -> Play:
+        detail = "" if found.of == 1 else f"one of {found.of} equal requests, by {'lane' if found.same_lane else 'arrival'}"
+        witness = self._scribe.open(call, Match(Grade.EXACT, found.step.id, detail))
+        return Play(found.step.response, witness)
+
+    def _stubbed(self, stub: Stub, call: Call, recorded: Step | None) -> Play:
+        match = Match(Grade.STUBBED, None if recorded is None else recorded.id, stub.source[:200])
+        witness = self._scribe.open(call, match)
+        return Play(stubbing.answer(stub, call, recorded), witness)
+
+    def _go_live(self, call: Call, safe: Call) -> GoLive:
+        """The tape cannot answer, and this kind of call may go out: a divergence all the same."""
+        from rashomon.replay.explain import explain_miss
+
+        matcher = self._state.matcher
+        divergence = explain_miss(safe, matcher.waiting(), matcher.served())
+        witness = self._scribe.open(call, Match(Grade.LIVE, None, divergence.summary))
+        self.diverge(divergence._replace(kind="live"))
+        return GoLive(_LiveWitness(witness))
+
+    def _missed(self, call: Call, safe: Call) -> Missed:
+        from rashomon.replay.explain import explain_miss
+
+        matcher = self._state.matcher
+        divergence = explain_miss(safe, matcher.waiting(), matcher.served())
+        witness = self._scribe.open(call, Match(Grade.MISSED, divergence.recorded, divergence.summary))
+        missed = Missed("\n".join((divergence.summary, *(f"  {line}" for line in divergence.detail))))
+        witness.ended(End.ERROR, missed)
+        self.diverge(divergence)
+        return missed
+
+    def diverge(self, divergence: Divergence) -> None:
+        """Note where the replay left the recording."""
+        self._state.divergences.append(divergence)
+        self._scribe.diverged(divergence)
+
+    def connected(self, peer: str) -> None:
+        """Refuse a connection, unless it belongs to a call that may go live."""
+        if isinstance(inside.get(), _LiveWitness):
+            self._scribe.connected(peer)
+            return
+        verb = f"resolve {peer[4:]}" if peer.startswith("dns:") else f"reach {peer}"
+        summary = f"The program tried to {verb}, and no recorded call did."
+        self.diverge(Divergence("escaped", summary, detail=("Nothing leaves the process during a replay.",)))
+        raise Escaped(summary + " Nothing leaves the process during a replay.")
+
+    def finish(self) -> tuple[Divergence, ...]:
+        """At the end: what the recording has and the replay did not ask for is a divergence too."""
+        left = list(self._state.matcher.unserved())
+        if left:
+            names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
+            noun = "step was" if len(left) == 1 else "steps were"
+            summary = f"{len(left)} recorded {noun} not asked for: {names}."
+            self.diverge(Divergence("unserved", summary, recorded=left[0].id))
+        return self.divergences
+
+
+class _LiveWitness:
+    """Marks a call that went live during a replay, so that its connections are let through."""
+
+    __slots__ = ("_inner", "leaf", "number")
+
+    def __init__(self, inner: Witness) -> None:
+        self._inner = inner
+        self.leaf = inner.leaf
+        self.number = inner.number
+
+    def began(self, head: dict[str, object]) -> None:
+        self._inner.began(head)
+
+    def piece(self, data: bytes) -> None:
+        self._inner.piece(data)
+
+    def ended(self, end: End, error: BaseException | None = None) -> None:
+        self._inner.ended(end, error)
+
+
+class Nobody:
+    """A scribe that writes nothing: for a replay whose trace is not kept."""
+
+    def open(self, call: Call, match: Match | None) -> Witness:
+        return _Silent()
+
+    def connected(self, peer: str) -> None: ...
+
+    def diverged(self, divergence: Divergence) -> None: ...
+
+
+class _Silent:
+    leaf = False
+    number = None
+
+    def began(self, head: dict[str, object]) -> None: ...
+
+    def piece(self, data: bytes) -> None: ...
+
+    def ended(self, end: End, error: BaseException | None = None) -> None: ...
+
+

@@ -1,0 +1,1 @@
+"""The trace store: the only place that knows DuckDB."""

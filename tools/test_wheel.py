@@ -1,0 +1,69 @@
+"""Build the wheel, install it into a fresh environment, and run the tests against it.
+
+Tests and fixtures are copied to a folder outside the checkout, so that nothing can be imported from it:
+what passes here is what a user installs. Arguments are handed to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ["tests", "fixtures", "docs", "README.md", "CHANGELOG.md", "pyproject.toml"]
+NEEDS_CHECKOUT = ["tests/architecture/test_layers.py", "tests/architecture/test_packaging.py"]
+"""They compare the wheel with the folders of the checkout, and have run there."""
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Run a command of ours; a failure ends the program with its exit code."""
+    environ = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environ, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def build_wheel(into: Path) -> Path:
+    """Build the wheel from the sdist, as an installer without a wheel would; returns its path."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", into, ROOT)
+    (wheel,) = into.glob("*.whl")
+    return wheel
+
+
+def install(wheel: Path, into: Path) -> Path:
+    """Install the wheel with its extras and the tests' own needs; returns the environment's python."""
+    venv.create(into, with_pip=False, symlinks=os.name != "nt")
+    python = into / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet"]
+    constraints = ["--constraint", ROOT / "constraints.txt"]
+    # setuptools and build: some tests install a package of their own, as a user's project would
+    run(*pip, *constraints, "--group", f"{ROOT / 'pyproject.toml'}:test", f"{wheel}[demo]", "pip", "setuptools")
+    return python
+
+
+def main() -> None:
+    """Build, install, copy, test."""
+    with tempfile.TemporaryDirectory(prefix="rashomon-wheel-") as temporary:
+        folder = Path(temporary).resolve()
+        python = install(build_wheel(folder / "dist"), folder / "venv")
+        outside = folder / "outside"
+        outside.mkdir()
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, outside / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, outside / name)
+        where = "import rashomon, sys; sys.exit(0 if 'site-packages' in rashomon.__file__ else rashomon.__file__)"
+        run(python, "-c", where, cwd=outside)
+        ignored = [f"--ignore={name}" for name in NEEDS_CHECKOUT]
+        print("Testing the wheel, installed, without the checkout:", flush=True)
+        run(python, "-m", "pytest", "-p", "no:cacheprovider", *ignored, *sys.argv[1:], cwd=outside)
+
+
+if __name__ == "__main__":
+    main()
