@@ -24,8 +24,10 @@ class Witness(Protocol):
     leaf: bool
     """True for a transport: what happens inside it is part of this call. False for a tool, whose
     own calls are steps too."""
-    number: int | None
-    """The step's number in its journal, where there is one."""
+
+    @property
+    def number(self) -> int | None:
+        """The step's number in its journal, where there is one."""
 
     def began(self, head: Head) -> None:
         """The head of the answer is about to reach the program."""

@@ -26,9 +26,14 @@ def digest(data: bytes) -> str:
 def header(head: Head | None, name: str) -> str:
     """The first value of a header, or the empty string."""
     for key, value in (head or {}).get("headers", ()):
-        if key.lower() == name:
-            return str(value)
+        if _text(key).lower() == name:
+            return _text(value)
     return ""
+
+
+def _text(raw: str | bytes) -> str:
+    """A header as text; in flight they are bytes, on a tape they are not."""
+    return raw.decode("latin-1") if isinstance(raw, bytes) else raw
 
 
 def json_body(head: Head | None, body: bytes) -> Any:

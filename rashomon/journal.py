@@ -102,10 +102,9 @@ class Delta(NamedTuple):
 def common_prefix(a: bytes, b: bytes) -> int:
     """How many leading bytes two bodies share. By halving, so that the work is done by memcmp."""
     low, high = 0, min(len(a), len(b))
-    view_a, view_b = memoryview(a), memoryview(b)
     while low < high:
         middle = (low + high + 1) // 2
-        if view_a[low:middle] == view_b[low:middle]:
+        if a[low:middle] == b[low:middle]:
             low = middle
         else:
             high = middle - 1
@@ -116,10 +115,9 @@ def common_suffix(a: bytes, b: bytes, limit: int) -> int:
     """How many trailing bytes two bodies share, at most `limit`."""
     low, high = 0, limit
     len_a, len_b = len(a), len(b)
-    view_a, view_b = memoryview(a), memoryview(b)
     while low < high:
         middle = (low + high + 1) // 2
-        if view_a[len_a - middle : len_a - low] == view_b[len_b - middle : len_b - low]:
+        if a[len_a - middle : len_a - low] == b[len_b - middle : len_b - low]:
             low = middle
         else:
             high = middle - 1

@@ -115,8 +115,8 @@ def _process_info(role: str) -> dict[str, Any]:
 def open_process(home: str, role: str = "program") -> ProcessRecorder:
     """Open this process's journal in a home. Raises OSError when it cannot be written."""
     prepare(home)
-    fields = filter(None, os.environ.get("RASHOMON_REDACT_FIELDS", "").split(","))
-    patterns = filter(None, [os.environ.get("RASHOMON_REDACT_PATTERN", "")])
+    fields = [name for name in os.environ.get("RASHOMON_REDACT_FIELDS", "").split(",") if name]
+    patterns = [text for text in [os.environ.get("RASHOMON_REDACT_PATTERN", "")] if text]
     redactor = Redactor(redaction_key(home), os.environ, fields, patterns)
     return ProcessRecorder(home, redactor, _process_info(role), os.environ.get("RASHOMON_FSYNC", "never"))
 
@@ -133,6 +133,15 @@ def _recorder() -> ProcessRecorder | None:
             return None
         atexit.register(_process.close)
     return _process
+
+
+def close_journal() -> None:
+    """Close this process's journal; the next trace opens another, in the home that is named then."""
+    global _process
+    if _process is not None:
+        atexit.unregister(_process.close)
+        _process.close()
+        _process = None
 
 
 def _cannot_write(home: str, error: OSError) -> None:

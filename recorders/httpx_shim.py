@@ -43,8 +43,7 @@ class _Shim:
         url = request.url
         method = request.method
         kind, name = classify(method, url.raw_path.decode("ascii", "replace"))
-        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw]
-        return Call(kind, name, Request({"method": method, "url": str(url), "headers": headers}, body))
+        return Call(kind, name, Request({"method": method, "url": str(url), "headers": request.headers.raw}, body))
 
     def begin(self, answer: Any, witness: Witness) -> None:
         """Report the head of a live answer."""
@@ -52,7 +51,7 @@ class _Shim:
         witness.began(
             {
                 "status": answer.status_code,
-                "headers": [(key.decode("latin-1"), value.decode("latin-1")) for key, value in answer.headers.raw],
+                "headers": answer.headers.raw,
                 "reason": extensions.get("reason_phrase", b"").decode("latin-1"),
                 "http_version": extensions.get("http_version", b"HTTP/1.1").decode("latin-1"),
             }

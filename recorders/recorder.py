@@ -26,7 +26,7 @@ class StepWitness:
 
     def __init__(self, process: ProcessRecorder, number: int, kind: Kind) -> None:
         self._writer = process.writer
-        self.number: int | None = number
+        self.number: int = number
         self.encoded = kind not in _LLM_KINDS
         self.leaf = not self.encoded
         self._stream: StreamRedactor | None = None
@@ -47,7 +47,7 @@ class StepWitness:
             if self._stream is None:
                 self._stream = StreamRedactor(writer.redactor)
             data = self._stream.feed(data)
-        writer.clean([Code.PIECE, self.number, writer.now_us(), data])
+        writer.piece(self.number, data)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
@@ -56,7 +56,7 @@ class StepWitness:
         writer = self._writer
         now = writer.now_us()
         if self._stream is not None and (rest := self._stream.finish()):
-            writer.clean([Code.PIECE, self.number, now, rest])
+            writer.piece(self.number, rest)
         if error is None:
             writer.clean([Code.END, self.number, now, end.value, None])
         else:

@@ -1,1 +1,20 @@
-"""Matching, order, alignment and divergence: how a recording answers a program, and where the two part."""
+"""The replay room: matching, stubs, sessions, alignment, divergence. Pure logic.
+
+`rashomon.replay` is also a public function. Importing a submodule puts this package in its place, so the
+package can be called like the function (docs/decisions/006-replay-is-callable.md).
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        session = sys.modules["rashomon.session"]  # loaded by `import rashomon`, which came first
+        return session.replay(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -39,10 +39,27 @@ def install(wheel: Path, into: Path) -> Path:
     """Install the wheel with its extras and the tests' own needs; returns the environment's python."""
     venv.create(into, with_pip=False, symlinks=os.name != "nt")
     python = into / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+    ]
     constraints = ["--constraint", ROOT / "constraints.txt"]
     # setuptools and build: some tests install a package of their own, as a user's project would
-    run(*pip, *constraints, "--group", f"{ROOT / 'pyproject.toml'}:test", f"{wheel}[demo]", "pip", "setuptools")
+    run(
+        *pip,
+        *constraints,
+        "--group",
+        f"{ROOT / 'pyproject.toml'}:test",
+        f"{wheel}[demo]",
+        "pip",
+        "setuptools",
+    )
     return python
 
 
@@ -58,7 +75,9 @@ def main() -> None:
                 shutil.copytree(ROOT / name, outside / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / name, outside / name)
-        where = "import rashomon, sys; sys.exit(0 if 'site-packages' in rashomon.__file__ else rashomon.__file__)"
+        where = (
+            "import rashomon, sys; sys.exit(0 if 'site-packages' in rashomon.__file__ else rashomon.__file__)"
+        )
         run(python, "-c", where, cwd=outside)
         ignored = [f"--ignore={name}" for name in NEEDS_CHECKOUT]
         print("Testing the wheel, installed, without the checkout:", flush=True)

@@ -21,24 +21,28 @@ def settings() -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def package_folders() -> dict[str, str]:
-    """Every folder on disk that holds modules of ours: import name to folder."""
+def folders() -> dict[str, str]:
+    """Every folder on disk that holds Python files of ours: import name to folder."""
     found: dict[str, str] = {}
     for top in ["rashomon", *sorted(LINKED)]:
         for path in sorted((ROOT / top).rglob("*.py")):
             parts = path.parent.relative_to(ROOT).parts
-            if "__pycache__" in parts or (parts[0] == "rashomon" and len(parts) > 1 and parts[1] in LINKED):
-                continue
-            name = ".".join(parts if parts[0] == "rashomon" else ("rashomon", *parts))
-            found[name] = "/".join(parts)
+            linked = parts[0] == "rashomon" and len(parts) > 1 and parts[1] in LINKED
+            if "__pycache__" not in parts and not linked:
+                found[".".join(parts if parts[0] == "rashomon" else ("rashomon", *parts))] = "/".join(parts)
     return found
 
 
+def package_folders() -> dict[str, str]:
+    """The folders that are packages; a folder without `__init__.py` holds files that only travel along."""
+    return {name: folder for name, folder in folders().items() if (ROOT / folder / "__init__.py").exists()}
+
+
 def modules() -> set[str]:
-    """Every module's file as the wheel must name it."""
+    """Every Python file as the wheel must name it."""
     return {
         f"{name.replace('.', '/')}/{path.name}"
-        for name, folder in package_folders().items()
+        for name, folder in folders().items()
         for path in (ROOT / folder).glob("*.py")
     }
 
@@ -49,7 +53,8 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
     copied = folder / "source"
     copied.mkdir()
-    for name in ["pyproject.toml", "README.md", "LICENSE", "rashomon", *sorted(LINKED)]:  # build/ stays out of the checkout
+    for name in ["pyproject.toml", "README.md", "LICENSE", "rashomon", *sorted(LINKED)]:
+        # a copy, links and all: build/ stays out of the checkout
         subprocess.run(["cp", "-R", "-P", str(ROOT / name), str(copied / name)], check=True)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(copied)]
     done = subprocess.run(build, capture_output=True, text=True, check=False)

@@ -1,0 +1,79 @@
+"""The command line: `rashomon COMMAND`. Finds the command, and turns failures into exit codes.
+
+`record`, `replay` and `demo` read their own arguments and are reached without the command framework:
+it would add some 50 ms to the start of every recorded program. Exit codes: 0 done, or the replay held;
+1 it diverged, or the traces differ; 2 bad usage or input; 3 the program could not be run; 4 damaged
+data; 70 a bug of ours; 130 interrupted; 141 the reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rashomon.errors import RashomonError
+
+DIRECT = ("record", "replay", "demo")
+"""Commands with a `main(argv) -> int` of their own."""
+
+_DEBUG = "RASHOMON_DEBUG"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(arguments)
+    except RashomonError as error:
+        print(f"rashomon: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # what is still buffered has no reader: without this, Python complains when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        text = str(error).split("\n")[0]
+        print(f"rashomon: a bug of ours: {type(error).__name__}: {text}", file=sys.stderr)
+        print(f"rashomon: {_DEBUG}=1 shows where; please report it with that.", file=sys.stderr)
+        return 70
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] in DIRECT and not _completing():
+        from importlib import import_module
+
+        code: int = import_module(f"rashomon.commands.{arguments[0]}").main(arguments[1:])
+        return code
+    if arguments[:1] == ["--version"]:
+        from rashomon.version import __version__
+
+        print(f"rashomon {__version__}")
+        return 0
+    try:
+        from rashomon.commands.app import run
+    except ModuleNotFoundError as error:
+        _explain_missing(error)
+        raise
+    return run(arguments)
+
+
+def _completing() -> bool:
+    """True when a shell asks for completions: then every command goes through the framework."""
+    return "_RASHOMON_COMPLETE" in os.environ
+
+
+def _explain_missing(error: ModuleNotFoundError) -> None:
+    """Raise a helpful error if a part is missing that only the reading commands need."""
+    if error.name is None or error.name.startswith("rashomon"):
+        return
+    raise RashomonError(
+        f"This command needs {error.name}, which is not installed.", "Install it: pip install 'rashomon[all]'"
+    ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

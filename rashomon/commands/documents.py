@@ -1,0 +1,164 @@
+"""What `--json` prints: one document for each question, described in `docs/formats/json.md`.
+
+Each has `format`, `rashomon.<thing>/<version>`; a version grows when a key changes its meaning or goes.
+Times: `started` is RFC 3339 in UTC, `*_us` are microseconds, `*_ns` Unix nanoseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rashomon import values, views
+from rashomon.model import Json, Step, Tape, Trace
+
+if TYPE_CHECKING:
+    from rashomon.replay.alignment import Alignment, Pair
+
+
+def rfc3339(ns: int) -> str:
+    """A point in time, UTC, to the microsecond."""
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
+        f".{ns % 1_000_000_000 // 1000:06d}Z"
+    )
+
+
+def trace_facts(trace: Trace) -> dict[str, Json]:
+    """A trace without its steps."""
+    entry = trace.entrypoint
+    return {
+        "id": trace.id,
+        "name": trace.name,
+        "started": rfc3339(trace.started_ns),
+        "started_ns": trace.started_ns,
+        "duration_us": duration_us(trace),
+        "outcome": trace.outcome,
+        "exit_code": trace.exit_code,
+        "error": trace.error,
+        "tags": dict(trace.tags),
+        "parent": trace.parent,
+        "within": trace.within,
+        "swaps": [_plain(swap) for swap in trace.swaps],
+        "command": list(trace.command) if trace.command else None,
+        "entrypoint": entry.get("ref") if entry else None,
+        "cwd": trace.cwd,
+        "versions": dict(trace.versions),
+        "processes": [process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)} for process in trace.processes],
+        "coverage": {
+            "complete": trace.coverage.complete and not trace.losses,
+            "connections": trace.coverage.connections,
+            "missed": list(trace.coverage.missed),
+        },
+        "losses": [loss._asdict() for loss in trace.losses],
+        "divergences": [
+            one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)} for one in trace.divergences
+        ],
+        "result": None if trace.result is None else values.to_json(trace.result),
+    }
+
+
+def duration_us(trace: Trace) -> int | None:
+    """How long a trace took; None while it is open, or when it was killed."""
+    return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
+
+
+def step_facts(step: Step) -> dict[str, Json]:
+    """A step without what it carried."""
+    said = views.summary(step)
+    failure, match = step.response.failure, step.match
+    return {
+        "id": step.id,
+        "index": step.index,
+        "kind": step.kind.value,
+        "name": step.name,
+        "title": said.title,
+        "lane": list(step.lane),
+        "within": step.within,
+        "started_us": step.started_us,
+        "duration_us": step.response.duration_us,
+        "end": step.response.end.value,
+        "status": said.status,
+        "model": said.model,
+        "input_tokens": said.input_tokens,
+        "output_tokens": said.output_tokens,
+        "finish": said.finish,
+        "failure": {"type": failure.type, "message": failure.message} if failure else None,
+        "match": {"grade": match.grade.value, "recorded": match.recorded, "detail": match.detail} if match else None,
+        "marks": list(step.marks),
+    }
+
+
+def trace_document(tape: Tape) -> dict[str, Json]:
+    """`rashomon.trace/1`: a trace and the facts of each of its steps."""
+    steps: list[Any] = [step_facts(step) for step in tape.steps]
+    return {"format": "rashomon.trace/1", "trace": trace_facts(tape.trace), "steps": steps}
+
+
+def step_document(trace: Trace, step: Step) -> dict[str, Json]:
+    """`rashomon.step/1`: a step whole. Bodies are decoded; `--raw` has the bytes."""
+    carried = {
+        "request_head": _head(step.request.head),
+        "request": views.request_view(step),
+        "response_head": _head(step.response.head),
+        "response": views.response_view(step),
+        "pieces": [[piece.offset_us, len(piece.data)] for piece in step.response.pieces],
+    }
+    return {"format": "rashomon.step/1", "trace": trace.id, "step": step_facts(step) | carried}
+
+
+def diff_document(alignment: Alignment) -> dict[str, Json]:
+    """`rashomon.diff/1`: two traces, pair by pair."""
+    counts: dict[str, Json] = {}
+    for pair in alignment.pairs:
+        counts[pair.mark.value] = int(counts.get(pair.mark.value) or 0) + 1  # type: ignore[arg-type]
+    return {
+        "format": "rashomon.diff/1",
+        "left": trace_facts(alignment.left),
+        "right": trace_facts(alignment.right),
+        "same": alignment.first is None,
+        "first": alignment.first,
+        "counts": counts,
+        "pairs": [pair_facts(pair) for pair in alignment.pairs],
+    }
+
+
+def pair_facts(pair: Pair) -> dict[str, Json]:
+    """One pair of an alignment, with what differs in it."""
+    from rashomon.replay.differences import step_differences
+
+    left, right = pair.left, pair.right
+    changes = step_differences(left, right) if left and right and pair.mark.value != "same" else []
+    return {
+        "mark": pair.mark.value,
+        "left": step_facts(left) if left else None,
+        "right": step_facts(right) if right else None,
+        "yours": pair.yours,
+        "cause": pair.cause,
+        "differences": [
+            {"path": change.path, "op": change.op, "left": change.left, "right": change.right} for change in changes
+        ],
+    }
+
+
+def dumps(document: Any) -> str:
+    """A document as text: indented, non-ASCII as it is, lone surrogates escaped."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _head(head: dict[str, Any] | None) -> Json:
+    return None if head is None else _plain(head)
+
+
+def _plain(value: Any) -> Json:
+    """Values of heads and swaps, which may hold bytes, as JSON."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)

@@ -1,0 +1,56 @@
+"""Options that all reading commands share, and the store that they read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rashomon.errors import RashomonError
+from rashomon.home import find_home
+
+if TYPE_CHECKING:
+    from rashomon.store import TraceStore
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", metavar="FOLDER", help="Where recordings live (default: $RASHOMON_HOME, else .rashomon)."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def chosen_home(home: Path | None) -> Path:
+    """The folder named by `--home`, else the one that is found."""
+    return find_home() if home is None else home.absolute()
+
+
+def reading(home: Path | None) -> TraceStore:
+    """The store of a home, with everything recorded so far in it. Close it, or use it in a `with`."""
+    try:
+        from rashomon.store import open_home
+    except ModuleNotFoundError as error:
+        if error.name != "duckdb":
+            raise
+        raise RashomonError(
+            "Reading recordings needs duckdb, which is not installed.", "Install it: pip install 'rashomon[all]'"
+        ) from error
+    return open_home(chosen_home(home))
+
+
+def complete_trace(incomplete: str) -> list[str]:
+    """References to traces, for the shell: what the store knows, newest first."""
+    try:
+        with reading(None) as store:
+            rows = store.list_traces(limit=50)
+    except Exception:  # a shell's completion has nowhere to say what is wrong
+        return []
+    known = ["@last", "@prev", *dict.fromkeys(row.trace.name for row in rows), *(row.trace.id for row in rows)]
+    return [reference for reference in known if reference.startswith(incomplete)]
+
+
+Reference = typer.Argument(
+    metavar="TRACE", help="An id, a unique prefix, a name, @last or @prev.", autocompletion=complete_trace
+)

@@ -1,0 +1,123 @@
+"""Where output goes: a terminal gets colour and its own width; a pipe gets plain, whole, stable text.
+
+Everything recorded is foreign text: it never passes through markup, and its control characters are shown
+and not sent, so that a recorded answer cannot drive the reader's terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rashomon.commands.documents import dumps
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+GLYPHS = {
+    "llm": "◆",
+    "tool": "●",
+    "http": "↯",
+    "mcp": "◇",
+    "clock": "C",
+    "random": "R",
+    "sleep": "z",
+    "note": "✎",
+}
+"""One sign for each kind of step, in a terminal. Shown together with its colour, never colour alone."""
+
+KIND_STYLES = {"llm": "magenta", "tool": "cyan", "http": "blue", "mcp": "cyan"}
+
+_KEPT_CONTROLS = "\n\t"
+
+
+def in_terminal() -> bool:
+    """True when stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
+def console() -> Console:
+    """The terminal, through rich; honours NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def clean(text: str) -> str:
+    """Text that is safe to print: control, bidirectional and surrogate characters as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character in _KEPT_CONTROLS or character.isprintable():
+        return character
+    category = unicodedata.category(character)
+    if category == "Zs" or character == "\u200d":  # spaces of other widths; the joiner inside emoji
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Foreign text for a rich table: cleaned, never read as markup."""
+    from rich.text import Text
+
+    return Text(clean(text), style=style)
+
+
+def print_text(text: str) -> None:
+    """Print lines of text, cleaned; whatever the locale, as UTF-8."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(clean(text).encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(dumps(document).encode("utf-8") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def columns(rows: Iterable[Sequence[str]], heads: Sequence[str], right: Sequence[int] = ()) -> str:
+    """Plain columns, two spaces apart and as wide as their widest cell; `right` names numeric ones."""
+    table = [list(heads), *[[clean(cell).replace("\n", "\\n") for cell in row] for row in rows]]
+    widths = [max(len(row[at]) for row in table) for at in range(len(heads))]
+    lines = []
+    for row in table:
+        cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def duration(us: int | None) -> str:
+    """A length of time in at most five characters: `88ms`, `2.4s`, `1m02s`."""
+    if us is None:
+        return ""
+    if us < 1000:
+        return f"{us}µs"
+    if us < 1_000_000:
+        return f"{us / 1000:.1f}ms" if us < 10_000 else f"{us // 1000}ms"
+    seconds = us / 1_000_000
+    if seconds < 60:
+        return f"{seconds:.2f}s" if seconds < 10 else f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def local_time(ns: int) -> str:
+    """A point in time as the reader's clock shows it."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(ns / 1e9).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

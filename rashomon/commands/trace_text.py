@@ -1,0 +1,196 @@
+"""A trace as text: what it was, what slipped through, and its steps as a tree."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import NamedTuple
+
+from rashomon import views
+from rashomon.commands import terminal
+from rashomon.commands.documents import duration_us
+from rashomon.commands.record import warnings
+from rashomon.model import End, Grade, Step, Tape, Trace
+
+_OUTCOME_STYLES = {"ok": "green", "error": "bold red", "killed": "bold red", "open": "yellow"}
+_GRADE_STYLES = {
+    Grade.EXACT: "dim",
+    Grade.EXPLAINED: "green",
+    Grade.STUBBED: "yellow",
+    Grade.LIVE: "yellow",
+    Grade.DRIFTED: "bold red",
+    Grade.MISSED: "bold red",
+}
+
+
+class Row(NamedTuple):
+    """One step as a line: every cell is text, ready for a table."""
+
+    number: str
+    depth: int
+    kind: str
+    title: str
+    status: str
+    tokens: str
+    lane: str
+    duration: str
+    grade: str
+    trouble: str
+
+
+def depths(steps: tuple[Step, ...]) -> dict[str, int]:
+    """How deep each step stands below the tools that it was made in."""
+    found: dict[str, int] = {}
+    for step in steps:
+        found[step.id] = found.get(step.within, -1) + 1 if step.within is not None else 0
+    return found
+
+
+def rows(tape: Tape) -> list[Row]:
+    """The steps in order; a step made inside a tool stands one level deeper."""
+    deep = depths(tape.steps)
+    return [_row(step, deep[step.id]) for step in tape.steps]
+
+
+def _row(step: Step, depth: int) -> Row:
+    said = views.summary(step)
+    status = "" if said.status is None else str(said.status)
+    tokens = ""
+    if said.input_tokens is not None or said.output_tokens is not None:
+        tokens = f"{said.input_tokens or 0:,}/{said.output_tokens or 0:,}"
+    lane = ".".join(map(str, step.lane))
+    grade = "" if step.match is None else step.match.grade.value
+    took = "" if step.response.end is End.OPEN else terminal.duration(step.response.duration_us)
+    return Row(str(step.index), depth, step.kind.value, said.title, status, tokens, lane, took, grade, trouble(step))
+
+
+def trouble(step: Step) -> str:
+    """What is wrong with a step, in a few words; empty when nothing is."""
+    found = []
+    response = step.response
+    if response.failure is not None:
+        message = response.failure.message.split("\n")[0]
+        found.append(f"{response.failure.type.rpartition(':')[2]}: {message}".rstrip(": "))
+    elif response.end not in (End.COMPLETE, End.CLOSED):
+        found.append(f"ended {response.end.value}" if response.end is not End.OPEN else "never ended")
+    if step.match is not None and step.match.grade in (Grade.MISSED, Grade.DRIFTED) and step.match.detail:
+        found.append(step.match.detail)
+    found.extend(step.marks)
+    return "; ".join(found)
+
+
+def header(tape: Tape) -> list[tuple[str, str]]:
+    """What a reader wants to know of a trace before its steps: label and text."""
+    trace = tape.trace
+    lines = [("trace", f"{trace.id}  {trace.name}")]
+    if trace.command:
+        lines.append(("command", shlex.join(trace.command)))
+    if trace.entrypoint:
+        lines.append(("entry", str(trace.entrypoint.get("ref", ""))))
+    took = duration_us(trace)
+    lines.append(("started", terminal.local_time(trace.started_ns) + (f", took {terminal.duration(took)}" if took is not None else "")))
+    lines.append(("outcome", _outcome(trace)))
+    if trace.parent:
+        lines.append(("replay of", trace.parent))
+    lines.extend(("changed", json.dumps(swap, ensure_ascii=False, default=str)) for swap in trace.swaps)
+    if trace.within:
+        lines.append(("within", trace.within))
+    if trace.tags:
+        lines.append(("tags", " ".join(f"{key}={value}" for key, value in sorted(trace.tags.items()))))
+    lines.append(("coverage", coverage(tape)))
+    return lines
+
+
+def _outcome(trace: Trace) -> str:
+    code = "" if trace.exit_code is None else f" (exit code {trace.exit_code})"
+    return f"{trace.outcome}{code}" + (f": {trace.error}" if trace.error else "")
+
+
+def coverage(tape: Tape) -> str:
+    """`complete` when nothing is known to have slipped past, else that it is not."""
+    trace = tape.trace
+    opened = terminal.plural(trace.coverage.connections, "connection")
+    if trace.coverage.complete and not trace.losses and not warnings(tape):
+        return f"complete ({opened}, {terminal.plural(len(tape.steps), 'step')})"
+    return f"INCOMPLETE ({opened}, {terminal.plural(len(tape.steps), 'step')})"
+
+
+def divergences(trace: Trace) -> list[str]:
+    """Where a replay left its recording, line by line."""
+    lines = []
+    for one in trace.divergences:
+        lines.append(f"DIVERGED: {one.summary}")
+        lines.extend(f"  {line}" for line in (*one.paths, *one.detail))
+    return lines
+
+
+def print_trace(tape: Tape) -> None:
+    """Print a trace for whoever reads stdout."""
+    loud = [f"WARNING: {warning}" for warning in warnings(tape)] + divergences(tape.trace)
+    if terminal.in_terminal():
+        _print_rich(tape, loud)
+        return
+    lines = [f"{label:<9} {text}" for label, text in header(tape)]
+    lines += loud
+    if tape.steps:
+        lines.append("")
+        lines.append(_plain_table(rows(tape)))
+    terminal.print_text("\n".join(lines))
+
+
+def _plain_table(found: list[Row]) -> str:
+    lanes, grades = any(row.lane for row in found), any(row.grade for row in found)
+    heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", *(["LANE"] if lanes else []), "TOOK", *(["MATCH"] if grades else [])]
+    cells = []
+    for row in found:
+        title = "  " * row.depth + row.title + (f"  !! {row.trouble}" if row.trouble else "")
+        cells.append([row.number, row.kind, title, row.status, row.tokens, *([row.lane] if lanes else []), row.duration,
+                      *([row.grade] if grades else [])])  # fmt: skip
+    return terminal.columns(cells, heads, right=(0, 4))
+
+
+def _print_rich(tape: Tape, loud: list[str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out = terminal.console()
+    for label, text in header(tape):
+        style = _OUTCOME_STYLES.get(tape.trace.outcome, "") if label == "outcome" else ""
+        if text.startswith("INCOMPLETE"):
+            style = "bold red"
+        out.print(Text(f"{label:<9} ", style="dim").append_text(terminal.styled(text, style)))
+    for line in loud:
+        out.print(terminal.styled(line, "dim" if line.startswith(" ") else "bold red"))
+    found = rows(tape)
+    if not found:
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for head, options in _rich_columns(found):
+        table.add_column(head, **options)  # type: ignore[arg-type]
+    grades, lanes = any(row.grade for row in found), any(row.lane for row in found)
+    for row in found:
+        title = Text("  " * row.depth + terminal.GLYPHS[row.kind] + " ", style=terminal.KIND_STYLES.get(row.kind, "dim"))
+        title.append_text(terminal.styled(row.title.replace("\n", " ")))
+        grade = terminal.styled(row.grade, _GRADE_STYLES[Grade(row.grade)] if row.grade else "")
+        table.add_row(row.number, title, row.status, row.tokens, *([row.lane] if lanes else []), row.duration,
+                      *([grade] if grades else []))  # fmt: skip
+        if row.trouble:
+            table.add_row("", terminal.styled("  " * row.depth + "  ✗ " + row.trouble.replace("\n", " "), "red"))
+    out.print()
+    out.print(table)
+
+
+def _rich_columns(found: list[Row]) -> list[tuple[str, dict[str, object]]]:
+    number: dict[str, object] = {"justify": "right", "style": "dim", "no_wrap": True}
+    columns: list[tuple[str, dict[str, object]]] = [
+        ("#", number),
+        ("call", {"no_wrap": True, "overflow": "ellipsis", "ratio": 1}),
+        ("status", number),
+        ("tokens", number),
+    ]
+    if any(row.lane for row in found):
+        columns.append(("lane", {"style": "dim", "no_wrap": True}))
+    columns.append(("took", number))
+    if any(row.grade for row in found):
+        columns.append(("match", {"no_wrap": True}))
+    return columns

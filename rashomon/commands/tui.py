@@ -1,0 +1,42 @@
+"""`rashomon tui`: the terminal application."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rashomon.commands import options
+from rashomon.errors import RashomonError, UsageError
+
+EXAMPLE = "Example: rashomon tui @prev @last"
+
+
+def tui(
+    traces: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TRACE [TRACE]]",
+            help="One to open as a list of steps, two to open aligned; none for the list of traces.",
+            autocompletion=options.complete_trace,
+        ),
+    ] = None,
+    home: options.Home = None,
+) -> None:
+    """Open the terminal application: traces, the steps of one, or two aligned."""
+    refs = tuple(traces or ())
+    if len(refs) > 2:
+        raise UsageError(f"{len(refs)} traces cannot be opened together.", "Name one, or two to compare.")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("The terminal application needs a terminal.", "In a pipe, use show, diff or ls.")
+    try:
+        from rashomon.tui.app import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("textual", "duckdb"):
+            raise
+        raise RashomonError(
+            f"The terminal application needs {error.name}, which is not installed.",
+            "Install it: pip install 'rashomon[all]'",
+        ) from error
+    run(options.chosen_home(home), refs)

@@ -1,0 +1,48 @@
+"""Fixtures for every kind of evidence: a home of one's own, a provider on loopback, tapes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rashomon import session, tapes
+from rashomon.model import Tape
+from rashomon.testing import ProviderServer
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh home; this process's journal is opened in it and closed after the test."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("RASHOMON_HOME", str(folder))
+    session.close_journal()
+    yield folder
+    session.close_journal()
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    """A provider with reproducible chance."""
+    with ProviderServer(seed=7) as running:
+        yield running
+
+
+def read_tapes(home: Path) -> list[Tape]:
+    """All traces of a home's journals, oldest first."""
+    return tapes.assemble([tapes.read_part(path) for path in sorted((home / "journals").glob("*.rsj"))])
+
+
+@pytest.fixture
+def last_tape(home: Path) -> Callable[[], Tape]:
+    """The newest trace of the home."""
+    return lambda: read_tapes(home)[-1]
+
+
+def real_data() -> Path | None:
+    """Recorded traffic that nobody here wrote, where it is to be had."""
+    named = os.environ.get("RASHOMON_REAL_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if (folder / "loaders.py").is_file() else None
