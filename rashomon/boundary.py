@@ -63,6 +63,11 @@ class Interceptor(Protocol):
         `errors.Escaped` to refuse it."""
 
 
+    def failed(self, error: Exception) -> None:
+        """A shim could not describe a call or watch its answer. A recorder counts the loss and lets
+        the call be made; a replay refuses it."""
+
+
 class Codec(Protocol[T]):
     """How one client's answers are watched while they are consumed, and rebuilt from a recording."""
 
@@ -150,7 +155,7 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
         raise
     finally:
         inside.reset(token)
-    return codec.tee(answer, witness)
+    return _tee(guard, codec, answer, witness)
 
 
 async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
@@ -170,4 +175,14 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
         raise
     finally:
         inside.reset(token)
-    return codec.tee(answer, witness)
+    return _tee(guard, codec, answer, witness)
+
+
+def _tee(guard: Interceptor, codec: Codec[T], answer: T, witness: Witness) -> T:
+    """The live answer has come: whatever fails in watching it, the program gets it."""
+    try:
+        return codec.tee(answer, witness)
+    except Exception as error:
+        witness.ended(End.LEAKED)
+        guard.failed(error)
+        return answer

@@ -205,6 +205,8 @@ class _Walk:
             if cls is dict:
                 return self.mapping(value)
             return self.other(value, cls)
+        except Exception:  # an object's own code raised: that object is lost, what is around it is not
+            return self.opaque(cls, "<not encodable>")
         finally:
             self.active.pop()
 

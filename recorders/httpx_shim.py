@@ -190,6 +190,17 @@ def _recorded(response: Response) -> Iterator[bytes]:
         raise ran_out(response)
 
 
+def _describe(shim: _Shim, request: Any, body: bytes) -> Call | None:
+    """The call, or None when it cannot be described and may be made all the same."""
+    try:
+        return shim.call(request, body)
+    except Exception as error:  # a request of a shape that we do not know
+        guard = guard_here()
+        if guard is not None:
+            guard.failed(error)
+        return None
+
+
 class _SyncTransport:
     """A transport for one request."""
 
@@ -199,7 +210,10 @@ class _SyncTransport:
         self._shim, self._codec, self._transport = shim, codec, transport
 
     def handle_request(self, request: Any) -> Any:
-        call = self._shim.call(request, request.read())
+        body = request.read()
+        call = _describe(self._shim, request, body)
+        if call is None:
+            return self._transport.handle_request(request)
         return cross(call, lambda: self._transport.handle_request(request), self._codec)
 
 
@@ -212,7 +226,10 @@ class _AsyncTransport:
         self._shim, self._codec, self._transport = shim, codec, transport
 
     async def handle_async_request(self, request: Any) -> Any:
-        call = self._shim.call(request, await request.aread())
+        body = await request.aread()
+        call = _describe(self._shim, request, body)
+        if call is None:
+            return await self._transport.handle_async_request(request)
         return await cross_async(call, lambda: self._transport.handle_async_request(request), self._codec)
 
 

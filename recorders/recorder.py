@@ -169,11 +169,15 @@ class TraceRecorder:
         return witness
 
     def connected(self, peer: str) -> None:
-        """Note a connection, and whether it belongs to a recorded call."""
+        """Note a connection, and whether it belongs to a recorded call. Never raises."""
         enclosing = inside.get()
         step = None if enclosing is None else enclosing.number
         writer = self.process.writer
         writer.checked([Code.CONNECT, self.number, writer.now_us(), peer, step])
+
+    def failed(self, error: Exception) -> None:
+        """Count what a shim could not record."""
+        self.process.writer.lose(f"{type(error).__name__}: {error}", True)
 
     def diverged(self, divergence: Divergence) -> None:
         """Note where a replay left its recording."""

@@ -176,7 +176,7 @@ class Writer:
                 offset += len(chunk)
             os.close(self._fd)
             self._fd = fd
-        if not self._reported:
+        if not self._reported and self._process.get("role") != "launcher":  # the program's own has said it
             self._reported = True
             complain(f"{self.path} was deleted while it was written; it has been written again.")
 

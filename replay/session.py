@@ -142,6 +142,12 @@ class ReplaySession:
         self.diverge(Divergence("escaped", summary, detail=("Nothing leaves the process during a replay.",)))
         raise Escaped(summary + " Nothing leaves the process during a replay.")
 
+    def failed(self, error: Exception) -> None:
+        """A call that cannot be described cannot be matched: it must not be made either."""
+        summary = f"A call could not be read by its shim: {type(error).__name__}: {error}."
+        self.diverge(Divergence("missed", summary))
+        raise Missed(summary)
+
     def finish(self) -> tuple[Divergence, ...]:
         """At the end: what the recording has and the replay did not ask for is a divergence too."""
         left = list(self._state.matcher.unserved())

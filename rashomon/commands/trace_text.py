@@ -61,16 +61,18 @@ def _row(step: Step, depth: int) -> Row:
     lane = ".".join(map(str, step.lane))
     grade = "" if step.match is None else step.match.grade.value
     took = "" if step.response.end is End.OPEN else terminal.duration(step.response.duration_us)
-    return Row(str(step.index), depth, step.kind.value, said.title, status, tokens, lane, took, grade, trouble(step))
+    wrong = trouble(step, said.title)
+    return Row(str(step.index), depth, step.kind.value, said.title, status, tokens, lane, took, grade, wrong)
 
 
-def trouble(step: Step) -> str:
-    """What is wrong with a step, in a few words; empty when nothing is."""
+def trouble(step: Step, title: str) -> str:
+    """What is wrong with a step beyond what its title says; empty when nothing is."""
     found = []
     response = step.response
     if response.failure is not None:
-        message = response.failure.message.split("\n")[0]
-        found.append(f"{response.failure.type.rpartition(':')[2]}: {message}".rstrip(": "))
+        name, message = response.failure.type.rpartition(":")[2], response.failure.message.split("\n")[0]
+        if name not in title:
+            found.append(f"{name}: {message}".rstrip(": "))
     elif response.end not in (End.COMPLETE, End.CLOSED):
         found.append(f"ended {response.end.value}" if response.end is not End.OPEN else "never ended")
     if step.match is not None and step.match.grade in (Grade.MISSED, Grade.DRIFTED) and step.match.detail:
@@ -130,7 +132,7 @@ def print_trace(tape: Tape) -> None:
     if terminal.in_terminal():
         _print_rich(tape, loud)
         return
-    lines = [f"{label:<9} {text}" for label, text in header(tape)]
+    lines = [f"{label:<10} {text}" for label, text in header(tape)]
     lines += loud
     if tape.steps:
         lines.append("")
@@ -158,7 +160,7 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
         style = _OUTCOME_STYLES.get(tape.trace.outcome, "") if label == "outcome" else ""
         if text.startswith("INCOMPLETE"):
             style = "bold red"
-        out.print(Text(f"{label:<9} ", style="dim").append_text(terminal.styled(text, style)))
+        out.print(Text(f"{label:<10} ", style="dim").append_text(terminal.styled(text, style)))
     for line in loud:
         out.print(terminal.styled(line, "dim" if line.startswith(" ") else "bold red"))
     found = rows(tape)
@@ -170,7 +172,7 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
     grades, lanes = any(row.grade for row in found), any(row.lane for row in found)
     for row in found:
         title = Text("  " * row.depth + terminal.GLYPHS[row.kind] + " ", style=terminal.KIND_STYLES.get(row.kind, "dim"))
-        title.append_text(terminal.styled(row.title.replace("\n", " ")))
+        title.append_text(terminal.styled(row.title.replace("\n", " "), "red" if row.trouble else ""))
         grade = terminal.styled(row.grade, _GRADE_STYLES[Grade(row.grade)] if row.grade else "")
         table.add_row(row.number, title, row.status, row.tokens, *([row.lane] if lanes else []), row.duration,
                       *([grade] if grades else []))  # fmt: skip
@@ -181,16 +183,20 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
 
 
 def _rich_columns(found: list[Row]) -> list[tuple[str, dict[str, object]]]:
-    number: dict[str, object] = {"justify": "right", "style": "dim", "no_wrap": True}
-    columns: list[tuple[str, dict[str, object]]] = [
-        ("#", number),
-        ("call", {"no_wrap": True, "overflow": "ellipsis", "ratio": 1}),
-        ("status", number),
-        ("tokens", number),
-    ]
+    """Heads and settings: the call gives way when the terminal is narrow, the numbers never do."""
+    cells = [("#", [row.number for row in found]), ("call", []), ("status", [row.status for row in found]),
+             ("tokens", [row.tokens for row in found])]  # fmt: skip
     if any(row.lane for row in found):
-        columns.append(("lane", {"style": "dim", "no_wrap": True}))
-    columns.append(("took", number))
+        cells.append(("lane", [row.lane for row in found]))
+    cells.append(("took", [row.duration for row in found]))
     if any(row.grade for row in found):
-        columns.append(("match", {"no_wrap": True}))
+        cells.append(("match", [row.grade for row in found]))
+    columns: list[tuple[str, dict[str, object]]] = []
+    for head, texts in cells:
+        settings: dict[str, object] = {"no_wrap": True, "overflow": "ellipsis"}
+        if head == "call":
+            settings["ratio"] = 1
+        else:
+            settings |= {"min_width": max(len(head), *map(len, texts)), "justify": "right", "style": "dim"}
+        columns.append((head, settings))
     return columns

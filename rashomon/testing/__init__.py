@@ -1,4 +1,4 @@
-"""A provider server for tests and demos: OpenAI's and Anthropic's APIs on loopback, answered by your function.
+"""A provider server for tests and demos: OpenAI's and Anthropic's APIs on loopback, answered by a function.
 
     with ProviderServer(model=support_assistant, seed=7) as server:
         client = OpenAI(base_url=server.openai_url, api_key="sk-test")

@@ -22,21 +22,31 @@ def parser() -> argparse.ArgumentParser:
     """The program's options."""
     options = argparse.ArgumentParser(
         prog="python -m rashomon.testing",
-        description="Serve OpenAI's and Anthropic's APIs on 127.0.0.1, answered by a small rule-based assistant.",
+        description="Serve OpenAI's and Anthropic's APIs on 127.0.0.1, answered by a rule-based assistant.",
         epilog="Example: python -m rashomon.testing --port 8399 --chunk-delay 0.02 --fault 429:retry_after=1",
     )
-    options.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one (default)")
+    options.add_argument("--port", type=int, default=0, help="port; 0 picks a free one (default)")
     options.add_argument("--print-url", action="store_true", help="print the address as the first line")
     options.add_argument("--model", choices=sorted(MODELS), default="assistant", help="who answers")
     options.add_argument("--seed", type=int, help="make ids and sampled answers the same in every run")
     options.add_argument("--delay", type=float, default=0.0, metavar="S", help="seconds before an answer")
-    options.add_argument("--chunk-delay", type=float, default=0.0, metavar="S", help="seconds between its pieces")
+    options.add_argument(
+        "--chunk-delay", type=float, default=0.0, metavar="S", help="seconds between its pieces"
+    )
     options.add_argument("--jitter", type=float, default=0.0, metavar="S", help="add up to S seconds to both")
-    options.add_argument("--chunk-size", type=int, metavar="N", help="pieces of N bytes; default one an event")
+    options.add_argument(
+        "--chunk-size", type=int, metavar="N", help="pieces of N bytes; default one an event"
+    )
     options.add_argument("--compress", action="store_true", help="answer in gzip to clients that accept it")
-    options.add_argument("--cassette", metavar="PATH", help="serve this file, or folder, of recordings and nothing else")
-    options.add_argument("--fault", action="append", default=[], metavar="SPEC", help="spoil an answer, in order")
-    options.add_argument("--keep", type=int, default=100, metavar="N", help="requests to remember (default 100)")
+    options.add_argument(
+        "--cassette", metavar="PATH", help="serve this file, or folder, of recordings and nothing else"
+    )
+    options.add_argument(
+        "--fault", action="append", default=[], metavar="SPEC", help="spoil an answer, in order"
+    )
+    options.add_argument(
+        "--keep", type=int, default=100, metavar="N", help="requests to remember (default 100)"
+    )
     options.add_argument("--until-eof", action="store_true", help="stop when standard input closes")
     return options
 
@@ -63,22 +73,28 @@ def build(arguments: argparse.Namespace) -> ProviderServer:
     )
 
 
+def _wait_for_eof(over: threading.Event) -> None:
+    sys.stdin.read()
+    over.set()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM, SIGINT or, with --until-eof, the end of standard input. 2 for bad options."""
     arguments = parser().parse_args(argv)
     try:
         server = build(arguments).start()
     except (ValueError, OSError) as exc:
-        print(f"rashomon.testing: {exc}", file=sys.stderr)
+        sys.stderr.write(f"rashomon.testing: {exc}\n")
         return 2
     over = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: over.set())
     with server:
         if arguments.print_url:
-            print(server.url, flush=True)
+            sys.stdout.write(f"{server.url}\n")
+            sys.stdout.flush()
         if arguments.until_eof:
-            threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+            threading.Thread(target=_wait_for_eof, args=(over,), daemon=True).start()
         over.wait()
     return 0
 

@@ -11,8 +11,18 @@ from hashlib import shake_256
 from typing import Any
 
 from .model import FinishReason, Message, ModelRequest, Tool, ToolCall, ToolResult
-from .wire import Answering, ApiError, argument_pieces, input_tokens, number, parsed_arguments, sse
-from .wire import text_of_parts, text_pieces, usage_of
+from .wire import (
+    Answering,
+    ApiError,
+    argument_pieces,
+    input_tokens,
+    number,
+    parsed_arguments,
+    sse,
+    text_of_parts,
+    text_pieces,
+    usage_of,
+)
 
 STOP_REASON: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -84,13 +94,15 @@ def _messages(entries: list[Any]) -> tuple[Message, ...]:
             called = {call.id or "": call for call in calls}
             messages.append(Message("assistant", texts, calls))
             continue
-        results = tuple(_result(block, called, position) for block in blocks if block.get("type") == "tool_result")
+        results = tuple(
+            _result(block, called, position) for block in blocks if block.get("type") == "tool_result"
+        )
         missing = set(called) - {result.call_id for result in results}
         if missing:
             raise ApiError(
                 400,
-                f"messages.{position}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-                f"{', '.join(sorted(missing))}.",
+                f"messages.{position}: `tool_use` ids were found without `tool_result` blocks immediately "
+                f"after: {', '.join(sorted(missing))}.",
             )
         called = {}
         if results:
@@ -105,8 +117,8 @@ def _result(block: dict[str, Any], called: dict[str, ToolCall], position: int) -
     if call is None:
         raise ApiError(
             400,
-            f"messages.{position}: unexpected `tool_use_id` found in `tool_result` blocks: {block.get('tool_use_id')}. "
-            "Each `tool_result` block must have a corresponding `tool_use` block in the previous message.",
+            f"messages.{position}: unexpected `tool_use_id` found in `tool_result` blocks: "
+            f"{block.get('tool_use_id')}. Each `tool_result` block must have a corresponding `tool_use` block in the previous message.",
         )
     text = text_of_parts(block.get("content"))
     return ToolResult(call.id or "", call.name, call.arguments, text, block.get("is_error") is True)
@@ -124,7 +136,9 @@ def render(answering: Answering) -> dict[str, Any]:
     name = ids.base62("msg_01", 22)
     content: list[dict[str, Any]] = []
     if reply.reasoning:
-        content.append({"type": "thinking", "thinking": reply.reasoning, "signature": signature(reply.reasoning)})
+        content.append(
+            {"type": "thinking", "thinking": reply.reasoning, "signature": signature(reply.reasoning)}
+        )
     if reply.text:
         content.append({"type": "text", "text": reply.text})
     for call in reply.tool_calls:
@@ -164,7 +178,12 @@ def _event(kind: str, **fields: Any) -> bytes:
 def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
     """The message `whole` as events, with a ping after the first block has begun."""
     usage = {key: value for key, value in whole["usage"].items() if key != "output_tokens_details"}
-    opening = whole | {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage | {"output_tokens": 1}}
+    opening = whole | {
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage | {"output_tokens": 1},
+    }
     yield _event("message_start", message=opening)
     for index, block in enumerate(whole["content"]):
         yield _event("content_block_start", index=index, content_block=_empty(block))

@@ -1,4 +1,4 @@
-"""What the bundled assistant reads out of plain text: ids, numbers, dates, regions, arguments for a schema."""
+"""What the bundled assistant reads out of plain text: ids, numbers, dates, regions, arguments."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})")
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 PLACE = re.compile(r"\b(?:in|at|for|from|to|of|about)\s+((?:[A-Z][\w'’-]*)(?:\s+[A-Z][\w'’-]*)*)")
 REGIONS = {
-    "EU": ("eu", "europe", "germany", "france", "spain", "italy", "austria", "netherlands", "berlin", "paris", "vienna"),
-    "UK": ("uk", "britain", "england", "scotland", "london"),
-    "US": ("us", "usa", "america", "states", "york", "california", "texas"),
+    "EU": ("europe", "germany", "france", "spain", "italy", "austria", "netherlands", "berlin", "paris"),
+    "UK": ("britain", "england", "scotland", "london"),
+    "US": ("america", "states", "york", "california", "texas"),
 }
-STOP_WORDS = frozenset(
-    "a an and any are as at be by can could do does for from get give has have how i in is it its me my of on or our "
-    "please return returns tell that the their this to use using want was what when where which who will with you your".split()
-)
+_STOP_WORDS = """
+a an and any are as at be by can could do does for from get give has have how i in is it its me my of on or our
+please return returns tell that the their this to use using want was what when where which who will with you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 def words(text: str) -> set[str]:
     """The meaningful words of a text in lower case, without a plural's s."""
     found = re.findall(r"[a-z]{2,}", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).replace("_", " ").lower())
-    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found if word not in STOP_WORDS}
+    return {
+        word[:-1] if len(word) > 3 and word.endswith("s") else word
+        for word in found
+        if word not in STOP_WORDS
+    }
 
 
 def order_id_in(text: str) -> str | None:

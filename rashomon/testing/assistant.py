@@ -19,14 +19,15 @@ from .support import support_turn
 
 NAME_WEIGHT, OTHER_WEIGHT, NEEDED = 3, 1, 3  # a word of the name is enough, of the description it takes three
 MOST_CALLS = 4  # tool calls in one turn
-NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
-}
+_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
+NUMBER_WORDS = {word: value for value, word in enumerate(_NUMBERS.split())}
 _SUM = re.compile(r"(-?[\d.]+|[a-z]+)\s*(\+|-|\*|/|x|plus|minus|times|divided by)\s*(-?[\d.]+|[a-z]+)")
-_VERBATIM = re.compile(r"\b(?:reply|respond|answer|say)(?: with)? (?:exactly|just|only):?\s*(.+)", re.I | re.S)
+_VERBATIM = re.compile(
+    r"\b(?:reply|respond|answer|say)(?: with)? (?:exactly|just|only):?\s*(.+)", re.I | re.S
+)
 _LENGTH = re.compile(r"\b(\d{1,6}) (?:words|tokens|chunks)\b", re.IGNORECASE)
-_FILLER = "the order was sent in good time and the price is as shown on your bill".split()
+_FILLER_TEXT = "the order was sent in good time and the price is as shown on your bill"
+_FILLER = _FILLER_TEXT.split()
 
 
 def support_assistant(request: ModelRequest) -> Reply:
@@ -159,7 +160,11 @@ def _arithmetic(text: str) -> str | None:
     if right:
         operations |= {"/": left / right, "divided by": left / right}
     value = operations.get(match.group(2))
-    return f"{left:g} {match.group(2)} {right:g} = {value:.12g}" if value is not None else "One cannot divide by zero."
+    return (
+        f"{left:g} {match.group(2)} {right:g} = {value:.12g}"
+        if value is not None
+        else "One cannot divide by zero."
+    )
 
 
 def _reasoning(request: ModelRequest) -> str:

@@ -7,8 +7,19 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import TypeAlias
 
-from .http import BadHttp, Headers, Received, Response, Sent, encode_head, framed_headers, json_response
-from .http import path_of, read_body, read_head
+from .http import (
+    BadHttp,
+    Headers,
+    Received,
+    Response,
+    Sent,
+    encode_head,
+    framed_headers,
+    json_response,
+    path_of,
+    read_body,
+    read_head,
+)
 from .pacing import Gate, seconds
 from .request_log import RequestLog
 
@@ -47,6 +58,7 @@ class Connection:
         handler: Handler,
         log: RequestLog,
         indexes: count[int],
+        failures: list[Exception],
     ) -> None:
         self._number = number
         self._reader = protocol.reader
@@ -55,6 +67,7 @@ class Connection:
         self._handler = handler
         self._log = log
         self._indexes = indexes
+        self._failures = failures
 
     async def run(self) -> None:
         """Serve until the connection ends; closes it in every case."""
@@ -70,6 +83,8 @@ class Connection:
         except asyncio.CancelledError:
             self._writer.transport.abort()  # the server stops: what the client has not read yet is dropped
             raise
+        except Exception as exc:  # raised by the pieces or headers of a scripted answer: the connection is cut
+            self._failures.append(exc)
         finally:
             self._writer.close()
 
@@ -82,7 +97,8 @@ class Connection:
         request = Received(next(self._indexes), self._number, method, target, path_of(target), headers, body)
         self._log.add_received(request)
         chunks: list[bytes] = []
-        ending, status, sent_headers = "client left", 0, ()  # type: tuple[str, int, Headers]
+        ending, status = "client left", 0
+        sent_headers: Headers = ()
         try:
             response = await self._handler(request)
             status, sent_headers = response.status, response.headers
@@ -95,7 +111,9 @@ class Connection:
 
     async def _send(self, request: Received, response: Response, chunks: list[bytes]) -> str:
         delay, gate = response.delay, response.gate
-        if (delay and await self._leaves_within(delay)) or (gate and not gate.after and await self._held(gate)):
+        if (delay and await self._leaves_within(delay)) or (
+            gate and not gate.after and await self._held(gate)
+        ):
             return "client left"
         if not response.status:
             return "cut"
@@ -162,5 +180,3 @@ class Connection:
         except TimeoutError:
             return False
         return True
-
-

@@ -19,7 +19,7 @@ from .pacing import Chunking, Seconds, by_event, seconds
 from .provider_shapes import Provider, check_key, error_response, provider_headers, provider_of
 from .routes import Routes, route_response
 from .sampling import Sampler
-from .wire import Answering, ApiError, Ids, compact, cut_short
+from .wire import Answering, ApiError, Ids, cut_short
 
 MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4o-mini", "o4-mini", "text-embedding-3-small", "claude-sonnet-4-5")
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class Dispatcher:
             answer = compressed(answer)
         if answer.status:
             answer = replace(answer, pieces=self.pace.chunking(answer.pieces))
-        return spoil_pieces(fault, answer, request) if fault is not None else answer
+        return spoil_pieces(fault, answer) if fault is not None else answer
 
     async def _proper_answer(self, request: Received, provider: Provider, ids: Ids) -> Response | Fault:
         if self.cassette is not None:
@@ -119,7 +119,9 @@ class Dispatcher:
         if found is not None:
             return route_response(await settled(found[0](found[1])))
         if not request.path.startswith("/v1/"):
-            return json_response(404, {"error": {"message": f"Nothing is served at {request.method} {request.path}."}})
+            return json_response(
+                404, {"error": {"message": f"Nothing is served at {request.method} {request.path}."}}
+            )
         check_key(request, provider)
         if request.method == "POST":
             return await self._post(request, provider, ids, self.model)
@@ -127,7 +129,9 @@ class Dispatcher:
 
     async def _unscripted(self, request: Received, provider: Provider, ids: Ids) -> Response:
         """The answer that a fault returned by the model is to spoil."""
-        answer = await self._post(request, provider, ids, lambda _: Reply(text="This answer is spoilt by a fault."))
+        answer = await self._post(
+            request, provider, ids, lambda _: Reply(text="This answer is spoilt by a fault.")
+        )
         assert isinstance(answer, Response)
         return answer
 
@@ -143,7 +147,9 @@ class Dispatcher:
         dialect = DIALECTS.get(request.path)
         if dialect is None:
             raise ApiError(404, f"Invalid URL (POST {request.path})")
-        parsed = dialect.parse(self.stored.resolved(raw) if dialect is DIALECTS["/v1/responses"] else raw, request.headers)
+        parsed = dialect.parse(
+            self.stored.resolved(raw) if dialect is DIALECTS["/v1/responses"] else raw, request.headers
+        )
         replies: list[Reply] = []
         for choice in range(raw.get("n") or 1):
             asked = self.sampler.seeded(parsed)
@@ -156,7 +162,11 @@ class Dispatcher:
         if parsed.api == "responses":
             self.stored.keep(parsed.raw, whole)
         if parsed.stream:
-            head = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), *headers)
+            head = (
+                ("content-type", "text/event-stream; charset=utf-8"),
+                ("cache-control", "no-cache"),
+                *headers,
+            )
             return Response(200, head, dialect.stream(answering, whole), framing="chunked")
         return json_response(200, whole, headers)
 
@@ -172,7 +182,11 @@ class Dispatcher:
         entries = [_model_entry(model, provider) for model in MODELS if not name or model == name]
         if name:
             return json_response(200, entries[0], headers)
-        extra = {"has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]} if provider == "anthropic" else {}
+        extra = (
+            {"has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
+            if provider == "anthropic"
+            else {}
+        )
         return json_response(200, ({} if extra else {"object": "list"}) | {"data": entries} | extra, headers)
 
 
@@ -200,5 +214,3 @@ def _gzip(units: Iterable[bytes]) -> Iterator[bytes]:
     for unit in units:
         yield packer.compress(unit) + packer.flush(zlib.Z_SYNC_FLUSH)
     yield packer.flush()
-
-

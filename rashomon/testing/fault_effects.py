@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .faults import Fault
-from .http import Received, Response
+from .http import Ending, Response
 from .provider_shapes import Provider, error_event, error_response
 from .wire import ApiError, Ids
 
@@ -25,7 +25,9 @@ def refusing(fault: Fault, provider: Provider, ids: Ids, now: float) -> Response
     if fault.kind == "disconnect":
         return Response(0)
     if fault.kind == "status":
-        return error_response(provider, ApiError(fault.code, fault.message or ""), ids, now, fault.retry_after)
+        return error_response(
+            provider, ApiError(fault.code, fault.message or ""), ids, now, fault.retry_after
+        )
     return None
 
 
@@ -38,15 +40,17 @@ def spoil_units(fault: Fault, response: Response, provider: Provider, ids: Ids) 
     if fault.kind == "error_event" and is_stream(response):
         error = ApiError(529 if provider == "anthropic" else 500, fault.message or "")
         last = error_event(provider, error, ids.base62("req_", 24))
-        return replace(response, pieces=itertools.chain(itertools.islice(response.pieces, fault.after), [last]))
+        return replace(
+            response, pieces=itertools.chain(itertools.islice(response.pieces, fault.after), [last])
+        )
     return response
 
 
-def spoil_pieces(fault: Fault, response: Response, request: Received) -> Response:
+def spoil_pieces(fault: Fault, response: Response) -> Response:
     """Faults in how it is sent, after it was cut into pieces: cut and stall."""
     if fault.kind not in ("cut", "stall"):
         return response
-    ending = "cut" if fault.kind == "cut" else "stall"
+    ending: Ending = "cut" if fault.kind == "cut" else "stall"
     if response.framing == "chunked":
         return replace(response, pieces=itertools.islice(response.pieces, fault.after), ending=ending)
     body = b"".join(response.pieces)

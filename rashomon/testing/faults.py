@@ -27,15 +27,13 @@ KINDS: tuple[str, ...] = get_args(FaultKind)
 class Fault:
     """One thing that goes wrong.
 
-    | kind          | what the client sees                                                                     |
-    |---------------|------------------------------------------------------------------------------------------|
-    | `status`      | the provider's error shape with that status; `retry_after` in seconds as a header        |
-    | `malformed`   | status 200 and a JSON body that ends in the middle; in a stream, an event that does      |
-    | `disconnect`  | the connection closes before a status line                                               |
-    | `cut`         | the connection closes after `after` chunks (a stream) or in the middle of the body       |
-    | `stall`       | after `after` chunks nothing more comes until the client leaves or the server stops      |
-    | `endless`     | the answer goes on until the client leaves or the server stops                           |
-    | `error_event` | a stream that sends the provider's error event after `after` events, then ends           |
+    - `status`: the provider's error shape with status `code`; `retry_after` (seconds) as a header
+    - `malformed`: status 200 and a JSON body that ends in the middle; in a stream, an event that does
+    - `disconnect`: the connection closes before a status line
+    - `cut`: the connection closes after `after` chunks of a stream, or in the middle of a plain body
+    - `stall`: after `after` chunks nothing more comes until the client leaves or the server stops
+    - `endless`: the answer goes on until the client leaves or the server stops
+    - `error_event`: a stream that sends the provider's error event after `after` events, and ends
 
     `times` requests get it; `match` limits it to requests for which the function is true.
     """
@@ -54,10 +52,14 @@ class Fault:
         if self.kind == "status" and not 400 <= self.code <= 599:
             raise ValueError(f"{self.code} is not an error status. Use one from 400 to 599.")
         if self.after < 0 or self.times < 1:
-            raise ValueError(f"after={self.after}, times={self.times} make no sense. Use after >= 0, times >= 1.")
+            raise ValueError(
+                f"after={self.after}, times={self.times} make no sense. Use after >= 0, times >= 1."
+            )
 
     @staticmethod
-    def status(code: int, *, retry_after: float | None = None, message: str | None = None, times: int = 1) -> Fault:
+    def status(
+        code: int, *, retry_after: float | None = None, message: str | None = None, times: int = 1
+    ) -> Fault:
         """An answer with an error status in the provider's own shape."""
         return Fault("status", code, retry_after, message, times=times)
 
@@ -106,48 +108,64 @@ class Fault:
         for pair in filter(None, rest.split(",")):
             name, _, value = pair.partition("=")
             options[name.strip()] = value.strip()
-        reading: dict[str, Callable[[str], Any]] = {"retry_after": float, "after": int, "message": str, "times": int}
+        reading: dict[str, Callable[[str], Any]] = {
+            "retry_after": float,
+            "after": int,
+            "message": str,
+            "times": int,
+        }
         unknown = sorted(set(options) - set(reading))
         if unknown:
-            raise ValueError(f"{spec!r} has the unknown option {unknown[0]!r}. Use one of {', '.join(reading)}.")
+            raise ValueError(
+                f"{spec!r} has the unknown option {unknown[0]!r}. Use one of {', '.join(reading)}."
+            )
         try:
             values = {name: reading[name](value) for name, value in options.items()}
         except ValueError as exc:
-            raise ValueError(f"{spec!r} has a value that is no number. Write it like 429:retry_after=2.") from exc
+            raise ValueError(
+                f"{spec!r} has a value that is no number. Write it like 429:retry_after=2."
+            ) from exc
         if kind.isdigit():
             return Fault("status", int(kind), **values)
         if kind not in KINDS or kind == "status":
-            raise ValueError(f"There is no fault called {kind!r}. Use a status like 429, or one of {', '.join(KINDS)}.")
+            raise ValueError(
+                f"There is no fault called {kind!r}. Use a status like 429, or one of {', '.join(KINDS)}."
+            )
         return Fault(kind, **values)  # type: ignore[arg-type]  # checked against KINDS above
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    fault: Fault
+    left: int
 
 
 class FaultQueue:
     """The server's list of faults; each is handed out `times` times, to requests that it matches."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self._waiting = [[fault, fault.times] for fault in faults]
+        self._waiting = [_Waiting(fault, fault.times) for fault in faults]
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
         """Append one fault; it is used after those that wait already."""
         with self._lock:
-            self._waiting.append([fault, fault.times])
+            self._waiting.append(_Waiting(fault, fault.times))
 
     def take(self, request: Received) -> Fault | None:
         """The first waiting fault that this request matches, or None."""
         with self._lock:
             for entry in self._waiting:
-                fault: Fault = entry[0]  # type: ignore[assignment]
-                if fault.match is None or fault.match(request):
-                    entry[1] -= 1  # type: ignore[operator]
-                    if not entry[1]:
+                if entry.fault.match is None or entry.fault.match(request):
+                    entry.left -= 1
+                    if not entry.left:
                         self._waiting.remove(entry)
-                    return fault
+                    return entry.fault
         return None
 
 
 def asked_for(request: Received) -> Fault | None:
-    """The fault that the request itself asks for, by header, metadata or the model's name. ValueError if unreadable."""
+    """The fault that the request itself asks for (see the module). Raises ValueError for an unreadable SPEC."""
     spec = request.header("x-rashomon-fault")
     if spec is None and b"fault" in request.body:
         body = request.json()

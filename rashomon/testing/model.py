@@ -24,7 +24,7 @@ Model: TypeAlias = Callable[["ModelRequest"], Answer | Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that the model asks for. `arguments_text`, when given, goes out as it is, even if it is no JSON."""
+    """One call that the model asks for. `arguments_text`, when given, goes out as it is, JSON or not."""
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one answer. `cached_tokens` is a part of the input, `reasoning_tokens` of the output."""
+    """Token counts of one answer. `cached_tokens` are part of the input, `reasoning_tokens` of the output."""
 
     input_tokens: int
     output_tokens: int
@@ -142,7 +142,7 @@ class ModelRequest:
         return random.Random(self.sampling_seed)
 
     def digest(self) -> bytes:
-        """16 bytes that name everything that should move the answer; ids that a server made up are left out."""
+        """16 bytes that name all that should move the answer; ids that a server made up are left out."""
         turns = [
             (
                 message.role,
@@ -153,14 +153,23 @@ class ModelRequest:
             for message in self.messages
         ]
         tools = [(tool.name, tool.description, tool.parameters) for tool in self.tools]
-        whole = (self.api, self.model, self.system, turns, tools, self.temperature, self.seed, self.response_schema)
+        whole = (
+            self.api,
+            self.model,
+            self.system,
+            turns,
+            tools,
+            self.temperature,
+            self.seed,
+            self.response_schema,
+        )
         text = json.dumps(whole, sort_keys=True, ensure_ascii=True, default=str)
         return blake2b(text.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The model's answer. Without `finish_reason` it follows from the tool calls, without `usage` it is counted."""
+    """The model's answer. `finish_reason` None follows from the tool calls, `usage` None is counted."""
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()

@@ -9,8 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from .model import FinishReason, Message, ModelRequest, Reply, Tool, ToolCall, ToolResult, Usage
-from .wire import HEX, Answering, ApiError, argument_pieces, number, parsed_arguments, sse
-from .wire import text_of_parts, text_pieces, usage_of
+from .wire import (
+    HEX,
+    Answering,
+    ApiError,
+    argument_pieces,
+    number,
+    parsed_arguments,
+    sse,
+    text_of_parts,
+    text_pieces,
+    usage_of,
+)
 
 FINISH: dict[FinishReason, str] = {
     "stop": "stop",
@@ -26,11 +36,16 @@ def parse(raw: dict[str, Any], headers: tuple[tuple[str, str], ...]) -> ModelReq
     if not isinstance(raw.get("model"), str) or not raw["model"]:
         raise ApiError(400, "you must provide a model parameter")
     if not isinstance(raw.get("messages"), list):
-        raise ApiError(400, "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter")
+        raise ApiError(
+            400,
+            "Missing required parameter: 'messages'.",
+            param="messages",
+            code="missing_required_parameter",
+        )
     if not raw["messages"]:
         raise ApiError(
             400,
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array.",
             param="messages",
             code="empty_array",
         )
@@ -68,8 +83,8 @@ def _messages(entries: list[Any]) -> tuple[str, tuple[Message, ...]]:
             if call is None:
                 raise ApiError(
                     400,
-                    f"Invalid parameter: '{where}' with role 'tool' must be a response to a preceding message "
-                    "with 'tool_calls'.",
+                    f"Invalid parameter: '{where}' with role 'tool' must be a response to a preceding "
+                    "message with 'tool_calls'.",
                     param=f"{where}.role",
                 )
             result = ToolResult(call.id or "", call.name, call.arguments, text_of_parts(entry.get("content")))
@@ -94,7 +109,8 @@ def _messages(entries: list[Any]) -> tuple[str, tuple[Message, ...]]:
         else:
             raise ApiError(
                 400,
-                f"Invalid value: {role!r}. Supported values are: 'system', 'assistant', 'user', 'tool', and 'developer'.",
+                f"Invalid value: {role!r}. Supported values are: 'system', 'assistant', 'user', 'tool', "
+                "and 'developer'.",
                 param=f"{where}.role",
                 code="invalid_value",
             )
@@ -118,7 +134,9 @@ def _tools(entries: Any) -> tuple[Tool, ...]:
                 param=f"tools[{position}].function",
                 code="missing_required_parameter",
             )
-        tools.append(Tool(function["name"], function.get("description") or "", function.get("parameters") or {}))
+        tools.append(
+            Tool(function["name"], function.get("description") or "", function.get("parameters") or {})
+        )
     return tuple(tools)
 
 
@@ -169,7 +187,9 @@ def render(answering: Answering) -> dict[str, Any]:
         if reply.tool_calls:
             message["tool_calls"] = _calls_json(reply, answering)
         message |= {"refusal": None, "annotations": []}
-        choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[reply.finish]})
+        choices.append(
+            {"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[reply.finish]}
+        )
     return {
         "id": answering.ids.base62("chatcmpl-", 29),
         "object": "chat.completion",
@@ -184,7 +204,9 @@ def render(answering: Answering) -> dict[str, Any]:
 
 def fingerprint(model: str) -> str:
     """The `system_fingerprint`: the same for the same model, like a deployment's."""
-    return "fp_" + "".join(HEX[(ord(char) * (place + 7)) % 16] for place, char in enumerate((model * 10)[:10]))
+    return "fp_" + "".join(
+        HEX[(ord(char) * (place + 7)) % 16] for place, char in enumerate((model * 10)[:10])
+    )
 
 
 def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
@@ -192,7 +214,10 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
     options = answering.request.raw.get("stream_options") or {}
     with_usage = options.get("include_usage") is True
     pads = options.get("include_obfuscation") is not False
-    frame = {name: whole[name] for name in ("id", "object", "created", "model", "service_tier", "system_fingerprint")}
+    frame = {
+        name: whole[name]
+        for name in ("id", "object", "created", "model", "service_tier", "system_fingerprint")
+    }
     frame["object"] = "chat.completion.chunk"
 
     def chunk(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> bytes:
@@ -207,7 +232,9 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
         index = choice["index"]
         for delta in _deltas(choice["message"]):
             yield chunk([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
-        yield chunk([{"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}])
+        yield chunk(
+            [{"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}]
+        )
     if with_usage:
         yield chunk([], whole["usage"])
     yield sse("[DONE]")
@@ -215,7 +242,11 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
 
 def _deltas(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     text, calls = message["content"] or "", message.get("tool_calls", [])
-    start: dict[str, Any] = {"role": "assistant", "content": "" if text or not calls else None, "refusal": None}
+    start: dict[str, Any] = {
+        "role": "assistant",
+        "content": "" if text or not calls else None,
+        "refusal": None,
+    }
     if start["content"] is not None:
         yield start
         start = {}

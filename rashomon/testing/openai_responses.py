@@ -10,8 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from .model import Message, ModelRequest, Tool, ToolCall, ToolResult
-from .wire import Answering, ApiError, argument_pieces, number, parsed_arguments, sse
-from .wire import text_of_parts, text_pieces, usage_of
+from .wire import (
+    Answering,
+    ApiError,
+    argument_pieces,
+    number,
+    parsed_arguments,
+    sse,
+    text_of_parts,
+    text_pieces,
+    usage_of,
+)
 
 KEPT_RESPONSES = 1000  # that `previous_response_id` can refer to; the oldest are forgotten first
 
@@ -58,9 +67,13 @@ def _items(value: Any) -> list[Any]:
 def parse(raw: dict[str, Any], headers: tuple[tuple[str, str], ...]) -> ModelRequest:
     """The request in neutral words. Raises ApiError for what OpenAI refuses with a 400."""
     if not isinstance(raw.get("model"), str):
-        raise ApiError(400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
+        raise ApiError(
+            400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
+        )
     if not isinstance(raw.get("input"), (str, list)) or not raw["input"]:
-        raise ApiError(400, "Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+        raise ApiError(
+            400, "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
+        )
     system, messages = _messages(_items(raw["input"]))
     choice = raw.get("tool_choice")
     wanted = (raw.get("text") or {}).get("format") or {}
@@ -99,13 +112,17 @@ def _messages(items: list[Any]) -> tuple[str, tuple[Message, ...]]:
         elif kind == "message" and item.get("role") in ("user", "assistant"):
             messages.append(Message(item["role"], text_of_parts(item.get("content"))))
         elif kind == "function_call":
-            call = ToolCall(item["name"], parsed_arguments(item["arguments"]), item["call_id"], item["arguments"])
+            call = ToolCall(
+                item["name"], parsed_arguments(item["arguments"]), item["call_id"], item["arguments"]
+            )
             called[item["call_id"]] = call
             messages.append(Message("assistant", tool_calls=(call,)))
         elif kind == "function_call_output":
             call_id = str(item.get("call_id"))
             if call_id not in called:
-                raise ApiError(400, f"No tool call found for function call output with call_id {call_id}.", param="input")
+                raise ApiError(
+                    400, f"No tool call found for function call output with call_id {call_id}.", param="input"
+                )
             made = called[call_id]
             result = ToolResult(call_id, made.name, made.arguments, text_of_parts(item.get("output")))
             messages.append(Message("tool", tool_results=(result,)))
@@ -129,7 +146,11 @@ def _output(answering: Answering) -> list[dict[str, Any]]:
         output.append(item | {"role": "assistant"})
     for call in reply.tool_calls:
         item = {"id": ids.hex("fc_", 50), "type": "function_call", "status": "completed"}
-        item |= {"arguments": call.encoded_arguments(), "call_id": call.id or ids.base62("call_", 24), "name": call.name}
+        item |= {
+            "arguments": call.encoded_arguments(),
+            "call_id": call.id or ids.base62("call_", 24),
+            "name": call.name,
+        }
         output.append(item)
     return output
 
@@ -164,7 +185,10 @@ def render(answering: Answering) -> dict[str, Any]:
         "service_tier": "default",
         "store": raw.get("store") is not False,
         "temperature": 1.0 if raw.get("temperature") is None else raw["temperature"],
-        "text": {"format": text.get("format") or {"type": "text"}, "verbosity": text.get("verbosity") or "medium"},
+        "text": {
+            "format": text.get("format") or {"type": "text"},
+            "verbosity": text.get("verbosity") or "medium",
+        },
         "tool_choice": raw.get("tool_choice") or "auto",
         "tools": tools,
         "top_logprobs": 0,
@@ -205,7 +229,10 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
 
 def _item_events(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     parts = {"message": _message_events, "function_call": _call_events, "reasoning": _reasoning_events}
-    started = {"message": {"status": "in_progress", "content": []}, "reasoning": {"summary": []}}
+    started: dict[str, dict[str, Any]] = {
+        "message": {"status": "in_progress", "content": []},
+        "reasoning": {"summary": []},
+    }
     opening = item | started.get(item["type"], {"status": "in_progress", "arguments": ""})
     yield {"type": "response.output_item.added", "item": opening, "output_index": index}
     for event in parts[item["type"]](item):
@@ -226,7 +253,11 @@ def _message_events(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _call_events(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for piece in argument_pieces(item["arguments"]):
         yield {"type": "response.function_call_arguments.delta", "delta": piece}
-    yield {"type": "response.function_call_arguments.done", "arguments": item["arguments"], "name": item["name"]}
+    yield {
+        "type": "response.function_call_arguments.done",
+        "arguments": item["arguments"],
+        "name": item["name"],
+    }
 
 
 def _reasoning_events(item: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -10,11 +10,11 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
-Seconds: TypeAlias = Union[float, Callable[[], float]]
+Seconds: TypeAlias = float | Callable[[], float]
 Chunking: TypeAlias = Callable[[Iterable[bytes]], Iterator[bytes]]
-ChunkingLike: TypeAlias = Union[Chunking, int, Sequence[int], None]
+ChunkingLike: TypeAlias = Chunking | int | Sequence[int] | None
 
 
 def by_event(units: Iterable[bytes]) -> Iterator[bytes]:
@@ -70,7 +70,7 @@ def at_offsets(offsets: Sequence[int]) -> Chunking:
 
 
 def inside_characters(units: Iterable[bytes]) -> Iterator[bytes]:
-    """Pieces that end in the middle of every UTF-8 character of more than one byte, and at each event's end."""
+    """Pieces that end inside every UTF-8 character of more than one byte, and at each event's end."""
     for unit in units:
         start = 0
         for position, byte in enumerate(unit):
@@ -123,7 +123,9 @@ class Gate:
     def wait_until_reached(self, timeout: float = 10.0) -> None:
         """Block until an answer stands at the gate. Raises TimeoutError after `timeout` seconds."""
         if not self._reached.wait(timeout):
-            raise TimeoutError(f"No answer reached the gate within {timeout} s. Send the request that it holds.")
+            raise TimeoutError(
+                f"No answer reached the gate within {timeout} s. Send the request that it holds."
+            )
 
     @property
     def reached(self) -> bool:

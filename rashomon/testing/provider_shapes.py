@@ -1,4 +1,4 @@
-"""The providers' error bodies and response headers, as their API references and recorded traffic have them."""
+"""The providers' error bodies and response headers, as in their references and recorded traffic."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ Provider: TypeAlias = Literal["openai", "anthropic"]
 OPENAI_ERRORS: dict[int, tuple[str, str | None, str]] = {  # status: type, code, message
     400: ("invalid_request_error", None, "We could not parse the JSON body of your request."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
-    403: ("invalid_request_error", "unsupported_country_region_territory", "Country, region, or territory not supported"),
-    404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
+    403: (
+        "invalid_request_error",
+        "unsupported_country_region_territory",
+        "Country, region, or territory not supported",
+    ),
+    404: (
+        "invalid_request_error",
+        "model_not_found",
+        "The model does not exist or you do not have access to it.",
+    ),
     429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests. Please try again later."),
     500: ("server_error", None, "The server had an error while processing your request. Sorry about that!"),
     503: ("server_error", None, "The engine is currently overloaded, please try again later."),
@@ -72,7 +80,11 @@ def error_response(
 
 def provider_headers(provider: Provider, ids: Ids, now: float) -> Headers:
     """The headers that a provider adds to every answer: date, request id, limits, version."""
-    common = (("date", formatdate(now, usegmt=True)), ("server", "cloudflare"), ("cf-cache-status", "DYNAMIC"))
+    common = (
+        ("date", formatdate(now, usegmt=True)),
+        ("server", "cloudflare"),
+        ("cf-cache-status", "DYNAMIC"),
+    )
     cookie = ("set-cookie", f"__cf_bm={ids.base62('', 43)}; path=/; HttpOnly; Secure; SameSite=None")
     if provider == "anthropic":
         reset = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now))
@@ -81,7 +93,11 @@ def provider_headers(provider: Provider, ids: Ids, now: float) -> Headers:
         for name, limit in limits.items():
             prefix = f"anthropic-ratelimit-{name}"
             remaining = str(limit - 1 if name == "requests" else limit)
-            ratelimits += [(f"{prefix}-limit", str(limit)), (f"{prefix}-remaining", remaining), (f"{prefix}-reset", reset)]
+            ratelimits += [
+                (f"{prefix}-limit", str(limit)),
+                (f"{prefix}-remaining", remaining),
+                (f"{prefix}-reset", reset),
+            ]
         organization = ("anthropic-organization-id", "5f0c1d7e-0000-4000-8000-000000000001")
         return (*common, ("request-id", ids.base62("req_011C", 20)), organization, *ratelimits, cookie)
     return (

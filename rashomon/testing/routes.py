@@ -1,4 +1,4 @@
-"""Plain HTTP endpoints beside the providers' ones, so that the tools of a demo agent can call something real."""
+"""Plain HTTP endpoints beside the providers', so that a demo agent's tools can call something real."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class Routes:
             self.add(method, pattern, function)
 
     def add(self, method: str, pattern: str, function: Route) -> None:
-        """Add one endpoint; the first that matches is used. Raises ValueError for a pattern without a slash."""
+        """Add one endpoint; the first that matches is used. ValueError for a pattern without a slash."""
         if not pattern.startswith("/"):
             raise ValueError(f"The route {pattern!r} is no path. Start it with a slash.")
         parts = _FIELD.split(pattern)
-        regex = "".join(f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+        regex = "".join(
+            f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+        )
         self._routes.append((method.upper(), re.compile(regex), function))
 
     def find(self, request: Received) -> tuple[Route, Received] | None:

@@ -139,7 +139,9 @@ class ProviderServer:
         listener = socket.create_server((HOST, self._port), backlog=512)
         self._port = listener.getsockname()[1]
         ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(listener, ready), name="provider-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(listener, ready), name="provider-server", daemon=True
+        )
         self._thread.start()
         ready.wait()
         return self
@@ -179,7 +181,8 @@ class ProviderServer:
 
     def _connected(self, protocol: ConnectionProtocol, writer: asyncio.StreamWriter) -> None:
         connection = Connection(
-            next(self._connections), protocol, writer, self._dispatcher, self.requests, self._indexes
+            next(self._connections), protocol, writer, self._dispatcher, self.requests, self._indexes,
+            self._dispatcher.failures,
         )
         task = asyncio.get_running_loop().create_task(connection.run())
         self._tasks.add(task)

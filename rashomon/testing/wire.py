@@ -34,7 +34,7 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """All that a dialect needs to write an answer: the request, the replies (one for each choice), ids, time."""
+    """All that a dialect needs to write an answer: the request, the replies (one a choice), ids, time."""
 
     request: ModelRequest
     replies: tuple[Reply, ...]
@@ -48,9 +48,11 @@ class Answering:
 
 
 class ApiError(Exception):
-    """A request that the provider would refuse: status, message, and the fields of the provider's error object."""
+    """A request that the provider would refuse: status, message, fields of the error object."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -86,7 +88,9 @@ def token_count(text: str) -> int:
 
 def reply_tokens(reply: Reply) -> int:
     """Output tokens of a reply, reasoning included."""
-    calls = sum(token_count(call.name) + token_count(call.encoded_arguments()) + 5 for call in reply.tool_calls)
+    calls = sum(
+        token_count(call.name) + token_count(call.encoded_arguments()) + 5 for call in reply.tool_calls
+    )
     return token_count(reply.text) + token_count(reply.reasoning) + calls + 1
 
 
@@ -114,13 +118,15 @@ def usage_of(request: ModelRequest, replies: tuple[Reply, ...]) -> Usage:
 
 
 def text_of_parts(content: Any) -> str:
-    """The text of a message's content, which is a text, a list of parts, or nothing. Images become "[image]"."""
+    """The text of a message's content: a text, a list of parts, or nothing. Images become "[image]"."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise ApiError(400, "Invalid type for 'content': expected a string or an array of parts.", param="messages")
+        raise ApiError(
+            400, "Invalid type for 'content': expected a string or an array of parts.", param="messages"
+        )
     texts = []
     for part in content:
         if not isinstance(part, dict):
@@ -150,7 +156,9 @@ def number(raw: dict[str, Any], name: str, kind: type[int] | type[float] = float
     value = raw.get(name)
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return kind(value) if value is not None else None
-    raise ApiError(400, f"Invalid type for '{name}': expected a number, but got {type(value).__name__}.", param=name)
+    raise ApiError(
+        400, f"Invalid type for '{name}': expected a number, but got {type(value).__name__}.", param=name
+    )
 
 
 def cut_short(reply: Reply, request: ModelRequest) -> Reply:
@@ -161,7 +169,11 @@ def cut_short(reply: Reply, request: ModelRequest) -> Reply:
             text, finish, found = text[: text.index(stop)], "stop_sequence", stop
     if request.max_tokens is not None and token_count(text) > request.max_tokens:
         ends = [match.end() for match in _TOKEN.finditer(text)]
-        text, finish, found = text[: ends[request.max_tokens - 1] if request.max_tokens else 0], "length", None
+        text, finish, found = (
+            text[: ends[request.max_tokens - 1] if request.max_tokens else 0],
+            "length",
+            None,
+        )
     if text is reply.text:
         return reply
     return Reply(text, reply.tool_calls, reply.reasoning, finish, reply.usage, found)

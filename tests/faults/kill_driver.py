@@ -1,0 +1,100 @@
+"""Forks children that record as fast as they can, kills each at a random moment, and reports what each had got.
+
+Run as a program: `kill_driver.py HOME SEED TRIALS`. Prints one JSON line a trial: {"home", "reached"}: for each
+call whose result (or part of it) reached the child's own code, what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+import httpx2
+
+import rashomon
+
+CHUNKS = [b"data: piece %d\n\n" % number for number in range(20)]
+
+
+class Chunks(httpx2.SyncByteStream):
+    """A body in pieces."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+
+    def __iter__(self) -> Any:
+        yield from self.pieces
+
+
+class Wire(httpx2.BaseTransport):
+    """A provider without a network: a JSON answer, or a stream."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        if body.get("stream"):
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Chunks(CHUNKS))
+        answer = json.dumps({"n": body["n"]}).encode()
+        return httpx2.Response(200, headers={"content-type": "application/json"}, stream=Chunks([answer]))
+
+
+@rashomon.tool
+def double(number: int) -> int:
+    """A tool."""
+    return number * 2
+
+
+def child(home: str, pipe: int) -> None:
+    """Record without end; say on the pipe what has been received, after it has."""
+    os.environ["RASHOMON_HOME"] = home
+    client = httpx2.Client(transport=Wire())
+    url = "http://provider/v1/chat/completions"
+    with rashomon.trace("killed"):
+        for n in range(100_000):
+            answer = client.post(url, json={"n": n}).json()
+            os.write(pipe, b"j%d\n" % answer["n"])
+            os.write(pipe, b"t%d\n" % double(n))
+            with client.stream("POST", url, json={"n": n, "stream": True}) as response:
+                for number, _ in enumerate(response.iter_raw()):
+                    os.write(pipe, b"s%d.%d\n" % (n, number))
+
+
+def trial(home: str, seconds: float) -> list[str]:
+    """One child, killed after a while; what it had said."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        try:
+            child(home, writing)
+        finally:
+            os._exit(9)
+    os.close(writing)
+    said, deadline = b"", time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([reading], [], [], left)[0]:
+            said += os.read(reading, 1 << 16)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while chunk := os.read(reading, 1 << 16):
+        said += chunk
+    os.close(reading)
+    return said.decode().split("\n")[:-1]
+
+
+def main() -> None:
+    """Run the trials."""
+    root, seed, trials = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    chance = random.Random(seed)
+    for number in range(trials):
+        home = os.path.join(root, str(number))
+        print(json.dumps({"home": home, "reached": trial(home, chance.uniform(0.002, 0.05))}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

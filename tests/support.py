@@ -1,0 +1,33 @@
+"""What several tests need: running the command line as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rashomon import tapes
+from rashomon.model import Tape
+
+ROOT = Path(__file__).resolve().parents[1]
+AGENTS = ROOT / "fixtures" / "agents"
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """This environment with a home, and without what a recorder of this process would hand on."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RASHOMON_")}
+    return {**kept, "RASHOMON_HOME": str(home), **more}
+
+
+def rashomon(*args: str | Path, home: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `rashomon ARGS` and return what it did."""
+    env = {**environment(home), **options.pop("env", {})}
+    command = [sys.executable, "-m", "rashomon.cli", *map(str, args)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, **options)
+
+
+def tapes_of(home: Path) -> list[Tape]:
+    """All traces of a home's journals, oldest first."""
+    return tapes.assemble([tapes.read_part(path) for path in sorted((home / "journals").glob("*.rsj"))])
