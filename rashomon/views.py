@@ -215,7 +215,7 @@ def decoded(encoding: str, body: bytes) -> bytes:
         if decoder is not None:
             try:
                 body = decoder(body)
-            except Exception:  # noqa: BLE001 - zlib.error, brotli.error, ...: bytes that a client had decoded already
+            except Exception:  # zlib.error, brotli.error, ...: bytes that a client had decoded already
                 return body
     return body
 

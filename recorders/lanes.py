@@ -135,7 +135,8 @@ def patch_asyncio(module: Any) -> None:
 
     @functools.wraps(original)
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        if kwargs.get("context") is None:
+        # the loop closes a dropped async generator by a task, whenever the garbage collector finds it
+        if kwargs.get("context") is None and type(coro).__name__ != "async_generator_athrow":
             line = _spawn()
             if line is not None:
                 context = copy_context()

@@ -53,3 +53,74 @@ def age_ns(text: str) -> int:
     if found is None:
         raise UsageError(f"--since {text!r} is no age.", "Write a number and s, m, h, d or w, such as 24h.")
     return int(float(found[1]) * _UNITS[found[2]] * 1_000_000_000)
+
+
+HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "NOTES")
+
+
+def notes(row: TraceRow) -> list[str]:
+    """What sets a trace apart, loud things first."""
+    found = []
+    if row.coverage_missed:
+        found.append("INCOMPLETE")
+    if row.losses:
+        found.append("LOST")
+    if row.divergences:
+        found.append("diverged")
+    if row.parent:
+        found.append(f"replay of {row.parent}")
+    found.extend(f"{key}={value}" for key, value in sorted(row.tags.items()))
+    return found
+
+
+def cells(row: TraceRow) -> list[str]:
+    """A trace as the cells of a line, in the order of `HEADS`."""
+    from rashomon.commands import terminal
+
+    outcome = row.outcome if row.exit_code in (None, 0) else f"{row.outcome} ({row.exit_code})"
+    tokens = f"{row.input_tokens:,}/{row.output_tokens:,}" if row.input_tokens or row.output_tokens else ""
+    return [row.id, row.name, terminal.local_time(row.started_ns), terminal.duration(row.duration_us), outcome,
+            f"{row.steps:,}", f"{row.llm_calls:,}", f"{row.tool_calls:,}", tokens, " ".join(notes(row))]  # fmt: skip
+
+
+def facts(row: TraceRow) -> dict[str, Any]:
+    """A trace as `rashomon.traces/1` lists it."""
+    from rashomon.commands.documents import rfc3339
+
+    listed = row._asdict()
+    return {"id": row.id, "name": row.name, "started": rfc3339(row.started_ns)} | listed
+
+
+def shortest(ids: list[str], least: int = 8) -> dict[str, str]:
+    """Each id cut to the shortest beginning that no other one here has, and not below `least`."""
+    ordered = sorted(set(ids))
+    length = {one: least for one in ordered}
+    for before, after in zip(ordered, ordered[1:], strict=False):
+        common = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+        length[before], length[after] = max(length[before], common + 1), max(length[after], common + 1)
+    return {one: one[: length[one]] for one in ordered}
+
+
+def _print_rich(rows: list[TraceRow]) -> None:
+    from rich.table import Table
+
+    from rashomon.commands import terminal
+
+    out = terminal.console()
+    if not rows:
+        out.print(terminal.styled("No traces. Record one: rashomon record -- python agent.py", "dim"))
+        return
+    short = shortest([row.id for row in rows])
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for at, head in enumerate(HEADS):
+        right = at in (3, 5, 6, 7, 8)
+        table.add_column(head.lower(), no_wrap=True, justify="right" if right else "left",
+                         overflow="ellipsis", style="dim" if at in (2, 3) else None)  # fmt: skip
+    for row in rows:
+        texts = [terminal.styled(cell) for cell in cells(row)]
+        texts[0] = terminal.styled(short[row.id], "bold")
+        texts[4].stylize(_OUTCOME_STYLES.get(row.outcome, ""))
+        if row.coverage_missed or row.losses:
+            texts[9].stylize("bold red", 0, texts[9].plain.find(" ") if " " in texts[9].plain else None)
+        table.add_row(*texts)
+    out.print(table)

@@ -167,7 +167,7 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
     if not found:
         return
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    for head, options in _rich_columns(found):
+    for head, options in _rich_columns(found, out.width):
         table.add_column(head, **options)  # type: ignore[arg-type]
     grades, lanes = any(row.grade for row in found), any(row.lane for row in found)
     for row in found:
@@ -182,7 +182,7 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
     out.print(table)
 
 
-def _rich_columns(found: list[Row]) -> list[tuple[str, dict[str, object]]]:
+def _rich_columns(found: list[Row], width: int) -> list[tuple[str, dict[str, object]]]:
     """Heads and settings: the call gives way when the terminal is narrow, the numbers never do."""
     cells = [("#", [row.number for row in found]), ("call", []), ("status", [row.status for row in found]),
              ("tokens", [row.tokens for row in found])]  # fmt: skip
@@ -191,12 +191,14 @@ def _rich_columns(found: list[Row]) -> list[tuple[str, dict[str, object]]]:
     cells.append(("took", [row.duration for row in found]))
     if any(row.grade for row in found):
         cells.append(("match", [row.grade for row in found]))
+    widths = {head: max([len(head), *map(len, texts)]) for head, texts in cells}
+    left = width - sum(widths[head] + 2 for head in widths if head != "call") - 2
     columns: list[tuple[str, dict[str, object]]] = []
-    for head, texts in cells:
+    for head, _ in cells:
         settings: dict[str, object] = {"no_wrap": True, "overflow": "ellipsis"}
         if head == "call":
-            settings["ratio"] = 1
+            settings["max_width"] = max(20, left)
         else:
-            settings |= {"min_width": max(len(head), *map(len, texts)), "justify": "right", "style": "dim"}
+            settings |= {"min_width": widths[head], "justify": "right", "style": "dim"}
         columns.append((head, settings))
     return columns

@@ -185,11 +185,12 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
         "usage": usage | {"output_tokens": 1},
     }
     yield _event("message_start", message=opening)
+    calls = iter(answering.reply.tool_calls)  # in the order of their blocks
     for index, block in enumerate(whole["content"]):
         yield _event("content_block_start", index=index, content_block=_empty(block))
         if not index:
             yield _event("ping")
-        for delta in _deltas(block, answering):
+        for delta in _deltas(block, next(calls) if block["type"] == "tool_use" else None):
             yield _event("content_block_delta", index=index, delta=delta)
         yield _event("content_block_stop", index=index)
     delta = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
@@ -204,7 +205,7 @@ def _empty(block: dict[str, Any]) -> dict[str, Any]:
     return {name: empty.get(name, value) for name, value in block.items()}
 
 
-def _deltas(block: dict[str, Any], answering: Answering) -> Iterator[dict[str, Any]]:
+def _deltas(block: dict[str, Any], call: ToolCall | None) -> Iterator[dict[str, Any]]:
     if block["type"] == "text":
         for piece in text_pieces(block["text"]):
             yield {"type": "text_delta", "text": piece}
@@ -212,13 +213,8 @@ def _deltas(block: dict[str, Any], answering: Answering) -> Iterator[dict[str, A
         for piece in text_pieces(block["thinking"]):
             yield {"type": "thinking_delta", "thinking": piece}
         yield {"type": "signature_delta", "signature": block["signature"]}
-    else:
-        call = next(call for call in answering.reply.tool_calls if call.name == block["name"])
+    elif call is not None:
         yield {"type": "input_json_delta", "partial_json": ""}
-        arguments = call.encoded_arguments() if call.arguments_text is not None else _encoded(block["input"])
+        arguments = call.encoded_arguments() if call.arguments or call.arguments_text else ""
         for piece in argument_pieces(arguments, 11):
             yield {"type": "input_json_delta", "partial_json": piece}
-
-
-def _encoded(arguments: dict[str, Any]) -> str:
-    return ToolCall("", arguments).encoded_arguments() if arguments else ""

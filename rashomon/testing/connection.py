@@ -83,7 +83,9 @@ class Connection:
         except asyncio.CancelledError:
             self._writer.transport.abort()  # the server stops: what the client has not read yet is dropped
             raise
-        except Exception as exc:  # raised by the pieces or headers of a scripted answer: the connection is cut
+        except (
+            Exception
+        ) as exc:  # raised by the pieces or headers of a scripted answer: the connection is cut
             self._failures.append(exc)
         finally:
             self._writer.close()

@@ -21,7 +21,7 @@ from .routes import Routes, route_response
 from .sampling import Sampler
 from .wire import Answering, ApiError, Ids, cut_short
 
-MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4o-mini", "o4-mini", "text-embedding-3-small", "claude-sonnet-4-5")
+MODELS = ("gpt-4.1", "gpt-4.1-mini", "gpt-4o-mini", "o4-mini", "text-embedding-3-small", "claude-sonnet-5")
 T = TypeVar("T")
 
 

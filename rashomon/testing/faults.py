@@ -165,7 +165,7 @@ class FaultQueue:
 
 
 def asked_for(request: Received) -> Fault | None:
-    """The fault that the request itself asks for (see the module). Raises ValueError for an unreadable SPEC."""
+    """The fault that the request itself asks for (see the module). ValueError for a bad SPEC."""
     spec = request.header("x-rashomon-fault")
     if spec is None and b"fault" in request.body:
         body = request.json()

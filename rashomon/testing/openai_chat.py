@@ -45,7 +45,7 @@ def parse(raw: dict[str, Any], headers: tuple[tuple[str, str], ...]) -> ModelReq
     if not raw["messages"]:
         raise ApiError(
             400,
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array.",
+            "Invalid 'messages': empty array. Expected an array with minimum length 1.",
             param="messages",
             code="empty_array",
         )

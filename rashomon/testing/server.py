@@ -181,7 +181,12 @@ class ProviderServer:
 
     def _connected(self, protocol: ConnectionProtocol, writer: asyncio.StreamWriter) -> None:
         connection = Connection(
-            next(self._connections), protocol, writer, self._dispatcher, self.requests, self._indexes,
+            next(self._connections),
+            protocol,
+            writer,
+            self._dispatcher,
+            self.requests,
+            self._indexes,
             self._dispatcher.failures,
         )
         task = asyncio.get_running_loop().create_task(connection.run())

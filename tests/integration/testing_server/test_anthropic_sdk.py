@@ -31,21 +31,23 @@ def client() -> Iterator[Anthropic]:
 
 def test_a_message_carries_text_usage_and_request_id(client: Anthropic) -> None:
     """A plain message has text, stop reason, usage, and the id of its header."""
-    message = client.messages.create(model="claude-sonnet-4-5", max_tokens=100, messages=ASKED, system="Be kind.")
+    message = client.messages.create(
+        model="claude-sonnet-5", max_tokens=100, messages=ASKED, system="Be kind."
+    )
     assert message.content[0].type == "text"
     assert message.content[0].text == ASKED[0]["content"]
     assert message.stop_reason == "end_turn"
     assert message.usage.input_tokens > 5
     assert message.usage.cache_read_input_tokens == 0
     assert (message._request_id or "").startswith("req_")
-    raw = client.messages.with_raw_response.create(model="claude-sonnet-4-5", max_tokens=100, messages=ASKED)
+    raw = client.messages.with_raw_response.create(model="claude-sonnet-5", max_tokens=100, messages=ASKED)
     assert raw.headers["anthropic-ratelimit-requests-limit"] == "4000"
 
 
 def test_raw_events_come_in_anthropic_s_order(client: Anthropic) -> None:
     """A stream opens the message, pings after the first block began, and closes block and message."""
     with client.messages.with_streaming_response.create(
-        model="claude-sonnet-4-5", max_tokens=100, messages=ASKED, stream=True
+        model="claude-sonnet-5", max_tokens=100, messages=ASKED, stream=True
     ) as response:
         names = [line.removeprefix("event: ") for line in response.iter_lines() if line.startswith("event: ")]
     assert list(dict.fromkeys(names)) == [
@@ -61,7 +63,7 @@ def test_raw_events_come_in_anthropic_s_order(client: Anthropic) -> None:
 
 def test_the_stream_helper_gives_text_and_the_final_message(client: Anthropic) -> None:
     """`messages.stream` yields the text in pieces and puts the message together."""
-    with client.messages.stream(model="claude-sonnet-4-5", max_tokens=100, messages=ASKED) as stream:
+    with client.messages.stream(model="claude-sonnet-5", max_tokens=100, messages=ASKED) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
     assert "".join(pieces) == ASKED[0]["content"]
@@ -72,12 +74,16 @@ def test_the_stream_helper_gives_text_and_the_final_message(client: Anthropic) -
 
 def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
     """Thinking blocks carry a signature, and two parallel calls keep their own arguments, plain and streamed."""
-    calls = (ToolCall("get_weather", {"city": "Rome"}), ToolCall("get_weather", {"city": "Oslo"}), ToolCall("now"))
+    calls = (
+        ToolCall("get_weather", {"city": "Rome"}),
+        ToolCall("get_weather", {"city": "Oslo"}),
+        ToolCall("now"),
+    )
     reply = Reply("Let me look.", calls, "Two cities are asked for.")
     settings: Any = {"type": "enabled", "budget_tokens": 1024}
     with ProviderServer(Script([reply])) as server:
         with Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client:
-            ask: Any = {"model": "claude-sonnet-4-5", "max_tokens": 2000, "messages": ASKED, "tools": [WEATHER]}
+            ask: Any = {"model": "claude-sonnet-5", "max_tokens": 2000, "messages": ASKED, "tools": [WEATHER]}
             plain = client.messages.create(**ask, thinking=settings)
             with client.messages.stream(**ask, thinking=settings) as stream:
                 kinds = {event.type for event in stream}
@@ -89,26 +95,43 @@ def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
         assert thinking.thinking == "Two cities are asked for."
         assert len(thinking.signature) > 100
         assert text.type == "text"
-        assert [use.input for use in uses if use.type == "tool_use"] == [{"city": "Rome"}, {"city": "Oslo"}, {}]
+        assert [use.input for use in uses if use.type == "tool_use"] == [
+            {"city": "Rome"},
+            {"city": "Oslo"},
+            {},
+        ]
         assert message.stop_reason == "tool_use"
-    assert [block.to_dict() for block in plain.content[:2]] == [block.to_dict() for block in streamed.content[:2]]
+    assert [block.to_dict() for block in plain.content[:2]] == [
+        block.to_dict() for block in streamed.content[:2]
+    ]
 
 
 def test_the_bundled_assistant_calls_a_tool_and_tells_its_result() -> None:
     """Asked about the weather, the assistant calls the tool with the city, thinks when asked, quotes the result."""
     asked: Any = [{"role": "user", "content": "What is the weather in Lisbon?"}]
-    ask: Any = {"model": "claude-sonnet-4-5", "max_tokens": 2000, "tools": [WEATHER]}
+    ask: Any = {"model": "claude-sonnet-5", "max_tokens": 2000, "tools": [WEATHER]}
     ask["thinking"] = {"type": "enabled", "budget_tokens": 1024}
-    with ProviderServer(seed=2) as server, Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client:
+    with (
+        ProviderServer(seed=2) as server,
+        Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client,
+    ):
         first = client.messages.create(**ask, messages=asked)
         assert first.content[0].type == "thinking"
         use = first.content[-1]
         assert use.type == "tool_use"
         assert use.input == {"city": "Lisbon"}
-        result = {"type": "tool_result", "tool_use_id": use.id, "content": [{"type": "text", "text": '{"celsius": 21}'}]}
-        more: Any = [*asked, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+        result = {
+            "type": "tool_result",
+            "tool_use_id": use.id,
+            "content": [{"type": "text", "text": '{"celsius": 21}'}],
+        }
+        more: Any = [
+            *asked,
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": [result]},
+        ]
         second = client.messages.create(**ask, messages=more)
-        counted = client.messages.count_tokens(model="claude-sonnet-4-5", messages=more, tools=[WEATHER])
+        counted = client.messages.count_tokens(model="claude-sonnet-5", messages=more, tools=[WEATHER])
     told = second.content[-1]
     assert told.type == "text"
     assert "celsius 21" in told.text
@@ -126,7 +149,7 @@ def test_structured_output_fits_the_asked_model() -> None:
 
     with ProviderServer() as server, Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client:
         message = client.messages.parse(
-            model="claude-sonnet-4-5",
+            model="claude-sonnet-5",
             max_tokens=500,
             messages=[{"role": "user", "content": "It comes to 42 in all."}],
             output_format=Sum,
@@ -140,7 +163,9 @@ def test_the_async_client_streams_concurrently() -> None:
 
     async def ask(client: AsyncAnthropic, number: int) -> str:
         messages: Any = [{"role": "user", "content": f"number {number}"}]
-        async with client.messages.stream(model="claude-sonnet-4-5", max_tokens=100, messages=messages) as stream:
+        async with client.messages.stream(
+            model="claude-sonnet-5", max_tokens=100, messages=messages
+        ) as stream:
             return "".join([piece async for piece in stream.text_stream])
 
     async def ask_all(url: str) -> list[str]:
@@ -156,7 +181,7 @@ def test_errors_have_anthropic_s_shapes() -> None:
     faults = [Fault.status(529), Fault.status(429, retry_after=3), Fault.error_event(3)]
     with ProviderServer(echo, faults=faults) as server:
         with Anthropic(base_url=server.anthropic_url, api_key="sk-test", max_retries=0) as client:
-            ask: Any = {"model": "claude-sonnet-4-5", "max_tokens": 10, "messages": ASKED}
+            ask: Any = {"model": "claude-sonnet-5", "max_tokens": 10, "messages": ASKED}
             with pytest.raises(anthropic.OverloadedError, match="Overloaded"):
                 client.messages.create(**ask)
             with pytest.raises(anthropic.RateLimitError) as limited:
@@ -175,7 +200,7 @@ def test_unanswered_tool_calls_are_refused(client: Anthropic) -> None:
     use: Any = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
     messages: Any = [*ASKED, {"role": "assistant", "content": [use]}, {"role": "user", "content": "and?"}]
     with pytest.raises(anthropic.BadRequestError, match="toolu_1"):
-        client.messages.create(model="claude-sonnet-4-5", max_tokens=100, messages=messages)
+        client.messages.create(model="claude-sonnet-5", max_tokens=100, messages=messages)
 
 
 def test_a_model_may_be_async_and_sees_the_thinking_switch() -> None:
@@ -185,9 +210,12 @@ def test_a_model_may_be_async_and_sees_the_thinking_switch() -> None:
         await asyncio.sleep(0)
         return Reply(f"thinking is {request.thinking}, limit {request.max_tokens}")
 
-    with ProviderServer(model) as server, Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client:
+    with (
+        ProviderServer(model) as server,
+        Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client,
+    ):
         message = client.messages.create(
-            model="claude-sonnet-4-5", max_tokens=50, messages=ASKED, thinking={"type": "adaptive"}
+            model="claude-sonnet-5", max_tokens=50, messages=ASKED, thinking={"type": "adaptive"}
         )
     assert message.content[0].type == "text"
     assert message.content[0].text == "thinking is True, limit 50"

@@ -21,8 +21,17 @@ MULTIPLY: dict[str, Any] = {
     "required": ["a", "b"],
     "additionalProperties": False,
 }
-CHAT_TOOL: Any = {"type": "function", "function": {"name": "multiply", "description": "", "parameters": MULTIPLY}}
-FLAT_TOOL: Any = {"type": "function", "name": "multiply", "description": "", "parameters": MULTIPLY, "strict": True}
+CHAT_TOOL: Any = {
+    "type": "function",
+    "function": {"name": "multiply", "description": "", "parameters": MULTIPLY},
+}
+FLAT_TOOL: Any = {
+    "type": "function",
+    "name": "multiply",
+    "description": "",
+    "parameters": MULTIPLY,
+    "strict": True,
+}
 ASKED: Any = [{"role": "user", "content": "Bitte nenne die Größe: 12 Ångström, dann höre auf."}]
 
 
@@ -82,7 +91,10 @@ def test_a_chat_stream_is_the_same_text_in_pieces(client: OpenAI) -> None:
 
 def test_parallel_tool_calls_arrive_whole_and_in_pieces() -> None:
     """Two tool calls of one turn come out of a plain answer and, put together from deltas, out of a stream."""
-    calls = (ToolCall("multiply", {"a": 1231, "b": 2331}, id="call_one"), ToolCall("multiply", {"a": 2, "b": -3}))
+    calls = (
+        ToolCall("multiply", {"a": 1231, "b": 2331}, id="call_one"),
+        ToolCall("multiply", {"a": 2, "b": -3}),
+    )
     with ProviderServer(Script([Reply(tool_calls=calls)])) as server:
         with OpenAI(base_url=server.openai_url, api_key="sk-test") as client:
             plain = client.chat.completions.create(model="gpt-4.1", messages=ASKED, tools=[CHAT_TOOL])
@@ -122,7 +134,12 @@ def test_tool_results_reach_the_model_with_the_call_that_they_answer() -> None:
             model="gpt-4.1", messages=conversation, tools=[CHAT_TOOL], temperature=0.5, seed=9, stop=["END"]
         )
     request = seen[0]
-    assert (request.system, request.temperature, request.seed, request.stop) == ("Be short.", 0.5, 9, ("END",))
+    assert (request.system, request.temperature, request.seed, request.stop) == (
+        "Be short.",
+        0.5,
+        9,
+        ("END",),
+    )
     assert request.messages[0] == Message("user", "2 times 3?")
     assert request.tool_results[0].name == "multiply"
     assert request.tool_results[0].arguments == {"a": 2, "b": 3}
@@ -208,8 +225,13 @@ def test_a_response_goes_on_from_a_previous_one_with_tool_results(server: Provid
 
 def test_responses_stream_tool_calls_and_reasoning() -> None:
     """A streamed response carries the reasoning's summary and the pieces of a call's arguments."""
-    reply = Reply("Well.", (ToolCall("multiply", {"a": 1, "b": 2}),), "I have to multiply.", usage=Usage(9, 8, 4, 3))
-    with ProviderServer(Script([reply])) as server, OpenAI(base_url=server.openai_url, api_key="sk-test") as client:
+    reply = Reply(
+        "Well.", (ToolCall("multiply", {"a": 1, "b": 2}),), "I have to multiply.", usage=Usage(9, 8, 4, 3)
+    )
+    with (
+        ProviderServer(Script([reply])) as server,
+        OpenAI(base_url=server.openai_url, api_key="sk-test") as client,
+    ):
         stream = client.responses.create(
             model="o4-mini", input="1 times 2", tools=[FLAT_TOOL], reasoning={"summary": "auto"}, stream=True
         )
@@ -298,7 +320,11 @@ def test_length_and_stop_sequences_end_an_answer(client: OpenAI) -> None:
         ({"messages": []}, openai.BadRequestError, "empty array"),
         ({"messages": [{"role": "robot", "content": "x"}]}, openai.BadRequestError, "robot"),
         ({"temperature": "hot"}, openai.BadRequestError, "temperature"),
-        ({"messages": [{"role": "tool", "tool_call_id": "x", "content": ""}]}, openai.BadRequestError, "preceding"),
+        (
+            {"messages": [{"role": "tool", "tool_call_id": "x", "content": ""}]},
+            openai.BadRequestError,
+            "preceding",
+        ),
     ],
 )
 def test_a_request_that_openai_refuses_gets_its_error(
@@ -318,7 +344,10 @@ def test_a_wrong_or_missing_key_is_refused(server: ProviderServer) -> None:
     body = {"model": "gpt-4.1", "messages": ASKED}
     answer = httpx.post(f"{server.openai_url}/chat/completions", json=body)
     assert answer.status_code == 401
-    assert httpx.post(f"{server.openai_url}/nonsense", json=body, headers={"authorization": "x"}).status_code == 404
+    assert (
+        httpx.post(f"{server.openai_url}/nonsense", json=body, headers={"authorization": "x"}).status_code
+        == 404
+    )
     broken = httpx.post(f"{server.openai_url}/responses", content=b"{", headers={"authorization": "x"})
     assert broken.json()["error"]["type"] == "invalid_request_error"
 
