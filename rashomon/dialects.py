@@ -90,7 +90,19 @@ def _own(value: Any) -> Any:
 # ---------------------------------------------------------------------- OpenAI chat and completions
 
 _STATED = frozenset(
-    ("role", "id", "type", "name", "index", "format", "status", "object", "model", "finish_reason", "stop_reason")
+    (
+        "role",
+        "id",
+        "type",
+        "name",
+        "index",
+        "format",
+        "status",
+        "object",
+        "model",
+        "finish_reason",
+        "stop_reason",
+    )
 )
 """Fields that a delta states again rather than continues."""
 
@@ -228,7 +240,11 @@ def _grow_item(items: dict[int, dict[str, Any]], kind: str, data: dict[str, Any]
     elif stem in _GROWING:
         listing, index_name, field, part_type = _GROWING[stem]
         parts, position = item.setdefault(listing, []), data.get(index_name, 0)
-        if not isinstance(parts, list) or not isinstance(position, int) or not 0 <= position <= len(parts) + 64:
+        if (
+            not isinstance(parts, list)
+            or not isinstance(position, int)
+            or not 0 <= position <= len(parts) + 64
+        ):
             return
         while len(parts) <= position:
             parts.append({"type": part_type, field: ""})
@@ -373,7 +389,9 @@ def _read_responses(answer: dict[str, Any]) -> Reading:
             texts.append(_joined(item.get("content")))
         elif kind in ("function_call", "custom_tool_call"):
             arguments = item.get("arguments", item.get("input"))
-            calls.append(ToolCall(_text(item.get("call_id")), _text(item.get("name")), _maybe_parsed(arguments)))
+            calls.append(
+                ToolCall(_text(item.get("call_id")), _text(item.get("name")), _maybe_parsed(arguments))
+            )
     details = answer.get("incomplete_details")
     reason = _text(details.get("reason")) if isinstance(details, dict) else ""
     finish = reason or _text(answer.get("status")) or None
@@ -396,7 +414,13 @@ def _read_embeddings(answer: dict[str, Any]) -> Reading:
         return Reading()
     first = vectors[0]
     # base64 of 32-bit floats is the SDK's default wire form
-    size = len(first) if isinstance(first, list) else len(first.rstrip("=")) * 3 // 16 if isinstance(first, str) else 0
+    size = (
+        len(first)
+        if isinstance(first, list)
+        else len(first.rstrip("=")) * 3 // 16
+        if isinstance(first, str)
+        else 0
+    )
     return Reading(note=f"{len(vectors)} vector{'s' * (len(vectors) != 1)} of {size}")
 
 

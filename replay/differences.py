@@ -16,11 +16,19 @@ from rashomon import views
 from rashomon.canonical import canonical_json, canonical_url, content_digest
 from rashomon.dialects import parse_json
 from rashomon.model import Call, Json, Kind, Step
-from rashomon.replay.likeness import LIKE, likeness
+from rashomon.replay.likeness import LIKE, Sketch, overlap, sketch
 from rashomon.replay.sequences import common, gaps, pair_in_order
 from rashomon.replay.words import word_diff
 
-__all__ = ["VOLATILE", "Difference", "differences", "same_input", "same_output", "step_differences", "word_diff"]
+__all__ = [
+    "VOLATILE",
+    "Difference",
+    "differences",
+    "same_input",
+    "same_output",
+    "step_differences",
+    "word_diff",
+]
 
 VOLATILE = ("id", "created", "created_at", "completed_at", "system_fingerprint", "request_id")
 """Top-level fields of a model's answer that name one answer and say nothing: not compared.
@@ -30,7 +38,9 @@ place of their first use, so that a request still tells which call a result belo
 part of a view, and so are not compared: they carry dates, request ids and rate limits.
 """
 
-_ID_KEYS = frozenset(("id", "tool_call_id", "tool_use_id", "call_id", "item_id", "response_id", "previous_response_id"))
+_ID_KEYS = frozenset(
+    ("id", "tool_call_id", "tool_use_id", "call_id", "item_id", "response_id", "previous_response_id")
+)
 _GENERATED = re.compile(r"([a-z]{2,12})[_-][A-Za-z0-9_-]{6,}")
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*")
 _MAX_DEPTH = 120
@@ -73,16 +83,11 @@ def step_differences(left: Step, right: Step) -> list[Difference]:
 
 def same_input(left: Step, right: Step) -> bool:
     """True when both steps asked the same. Ids that a provider made up may differ."""
-    if left[2:4] == right[2:4] and left.request == right.request:
-        return True
-    a, b = _call(left), _call(right)
-    if (a.kind, a.name) != (b.kind, b.name):
+    if (left.kind, left.name) != (right.kind, right.name) or _address(left) != _address(right):
         return False
-    if content_digest(a) == content_digest(b):
+    if left.request.body == right.request.body or content_digest(_call(left)) == content_digest(_call(right)):
         return True
-    if left.kind != Kind.LLM or _address(left) != _address(right):
-        return False
-    return _equal(request_content(left), request_content(right))
+    return left.kind == Kind.LLM and _equal(request_content(left), request_content(right))
 
 
 def same_output(left: Step, right: Step) -> bool:
@@ -162,7 +167,9 @@ def _renamed(value: Json, known: dict[str, _Id], depth: int) -> Json:
             for key, item in value.items()
         }
     if isinstance(value, list) and depth <= _MAX_DEPTH:
-        return [_renamed(item, known, depth + 1) if isinstance(item, (dict, list)) else item for item in value]
+        return [
+            _renamed(item, known, depth + 1) if isinstance(item, (dict, list)) else item for item in value
+        ]
     return value
 
 
@@ -309,6 +316,7 @@ class _Score:
 
     def __init__(self, left: list[Any], right: list[Any]) -> None:
         self._left, self._right = left, right
+        self._sketches: dict[tuple[bool, int], Sketch] = {}
         self._alone = len(left) == 1 and len(right) == 1
         self._even = len(left) == len(right)
 
@@ -325,5 +333,12 @@ class _Score:
         if type(a) is not type(b):
             return 0.0
         if isinstance(a, (dict, list, str)):
-            return max(likeness(a, b), LIKE if self._even and i == j else 0.0)
+            alike = overlap(self._sketch(False, i, a), self._sketch(True, j, b))
+            return max(alike, LIKE if self._even and i == j else 0.0)
         return LIKE if self._even and i == j else 0.0
+
+    def _sketch(self, right: bool, position: int, item: Json) -> Sketch:
+        found = self._sketches.get((right, position))
+        if found is None:
+            found = self._sketches[right, position] = sketch(item)
+        return found

@@ -101,7 +101,9 @@ def pair_in_order(left: int, right: int, score: Callable[[int, int], float], lea
     return pairs
 
 
-def _pair_greedily(left: int, right: int, score: Callable[[int, int], float], least: float) -> list[IndexPair]:
+def _pair_greedily(
+    left: int, right: int, score: Callable[[int, int], float], least: float
+) -> list[IndexPair]:
     pairs: list[IndexPair] = []
     start = 0
     for i in range(left):

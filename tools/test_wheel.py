@@ -23,6 +23,7 @@ NEEDS_CHECKOUT = ["tests/architecture/test_layers.py", "tests/architecture/test_
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
     """Run a command of ours; a failure ends the program with its exit code."""
     environ = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environ.setdefault("RASHOMON_REAL_DATA", str(ROOT.parent / "shared" / "data"))
     done = subprocess.run([str(part) for part in command], cwd=cwd, env=environ, check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -49,7 +50,7 @@ def install(wheel: Path, into: Path) -> Path:
         "install",
         "--quiet",
     ]
-    constraints = ["--constraint", ROOT / "constraints.txt"]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
     # setuptools and build: some tests install a package of their own, as a user's project would
     run(
         *pip,

@@ -30,7 +30,7 @@ app = typer.Typer(
     help=_ABOUT,
     epilog=_EXIT_CODES,
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: it reads the same in a terminal, in a pipe and beside `record --help`
+    rich_markup_mode=None,  # plain: it reads the same in a pipe and beside `record --help`
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -100,4 +100,6 @@ def _explain(error: typer.TyperException, arguments: list[str]) -> int:
         return 0 if not arguments else 2
     path = context.command_path if context is not None else "rashomon"
     problem = error.format_message().rstrip(".") or "The arguments cannot be used"
-    raise UsageError(f"{problem}.", f"See {path} --help.") from (error if os.environ.get("RASHOMON_DEBUG") else None)
+    raise UsageError(f"{problem}.", f"See {path} --help.") from (
+        error if os.environ.get("RASHOMON_DEBUG") else None
+    )

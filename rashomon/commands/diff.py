@@ -14,11 +14,16 @@ EXAMPLE = "Example: rashomon diff @prev @last"
 def diff(
     left: Annotated[str, options.Reference],
     right: Annotated[str, options.Reference],
-    whole: Annotated[bool, typer.Option("--all", help="Show every step: do not fold runs that are the same.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--all", help="Show every step: do not fold runs that are the same.")
+    ] = False,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
-    """Align two traces. Exit code 0 when they are the same, 1 when they differ."""
+    """Align two traces step by step.
+
+    Exit code 0 when they are the same, 1 when they differ.
+    """
     from rashomon.commands import diff_text, documents, terminal
     from rashomon.replay.alignment import align
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rashomon import views
 from rashomon.commands import terminal
@@ -12,6 +12,9 @@ from rashomon.commands.terminal import plural
 from rashomon.model import Json, Step, Trace
 from rashomon.replay.alignment import Alignment, Mark, Pair
 from rashomon.replay.differences import Difference, step_differences, word_diff
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _SIGNS = {
     Mark.SAME: " ",
@@ -225,7 +228,9 @@ def _print_pair(pair: Pair, alignment: Alignment) -> None:
     table.add_column(no_wrap=True, width=1)
     table.add_column(ratio=1)
     sign = "=" if pair.mark is Mark.SAME else _SIGNS[pair.mark]
-    table.add_row(numbers(pair), _cell(pair.left, style), terminal.styled(sign, style), _cell(pair.right, style))
+    table.add_row(
+        numbers(pair), _cell(pair.left, style), terminal.styled(sign, style), _cell(pair.right, style)
+    )
     out.print(table)
     if pair.mark is Mark.SAME:
         return
@@ -236,7 +241,7 @@ def _print_pair(pair: Pair, alignment: Alignment) -> None:
             out.print(terminal.styled(f"{' ' * width}     {line}"))
 
 
-def _cell(step: Step | None, style: str) -> object:
+def _cell(step: Step | None, style: str) -> Text:
     if step is None:
-        return ""
+        return terminal.styled("")
     return terminal.styled(f"{terminal.GLYPHS[step.kind.value]} {_title(step)}", style)

@@ -44,7 +44,10 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
         "entrypoint": entry.get("ref") if entry else None,
         "cwd": trace.cwd,
         "versions": dict(trace.versions),
-        "processes": [process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)} for process in trace.processes],
+        "processes": [
+            process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)}
+            for process in trace.processes
+        ],
         "coverage": {
             "complete": trace.coverage.complete and not trace.losses,
             "connections": trace.coverage.connections,
@@ -52,7 +55,8 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
         },
         "losses": [loss._asdict() for loss in trace.losses],
         "divergences": [
-            one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)} for one in trace.divergences
+            one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)}
+            for one in trace.divergences
         ],
         "result": None if trace.result is None else values.to_json(trace.result),
     }
@@ -84,7 +88,9 @@ def step_facts(step: Step) -> dict[str, Json]:
         "output_tokens": said.output_tokens,
         "finish": said.finish,
         "failure": {"type": failure.type, "message": failure.message} if failure else None,
-        "match": {"grade": match.grade.value, "recorded": match.recorded, "detail": match.detail} if match else None,
+        "match": {"grade": match.grade.value, "recorded": match.recorded, "detail": match.detail}
+        if match
+        else None,
         "marks": list(step.marks),
     }
 
@@ -136,7 +142,8 @@ def pair_facts(pair: Pair) -> dict[str, Json]:
         "yours": pair.yours,
         "cause": pair.cause,
         "differences": [
-            {"path": change.path, "op": change.op, "left": change.left, "right": change.right} for change in changes
+            {"path": change.path, "op": change.op, "left": change.left, "right": change.right}
+            for change in changes
         ],
     }
 

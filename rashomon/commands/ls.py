@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,10 +24,13 @@ _OUTCOME_STYLES = {"ok": "green", "error": "red", "killed": "red", "open": "yell
 def ls(
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="SQL", help="Only traces for which this SQL over the table traces holds."),
+        typer.Option(
+            "--where", metavar="SQL", help="Only traces for which this SQL over the table traces holds."
+        ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w.")
+        str | None,
+        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only traces of this name.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
@@ -79,23 +83,24 @@ def cells(row: TraceRow) -> list[str]:
 
     outcome = row.outcome if row.exit_code in (None, 0) else f"{row.outcome} ({row.exit_code})"
     tokens = f"{row.input_tokens:,}/{row.output_tokens:,}" if row.input_tokens or row.output_tokens else ""
-    return [row.id, row.name, terminal.local_time(row.started_ns), terminal.duration(row.duration_us), outcome,
-            f"{row.steps:,}", f"{row.llm_calls:,}", f"{row.tool_calls:,}", tokens, " ".join(notes(row))]  # fmt: skip
+    started, took = terminal.local_time(row.started_ns), terminal.duration(row.duration_us)
+    counts = [f"{count:,}" for count in (row.steps, row.llm_calls, row.tool_calls)]
+    return [row.id, row.name, started, took, outcome, *counts, tokens, " ".join(notes(row))]
 
 
 def facts(row: TraceRow) -> dict[str, Any]:
     """A trace as `rashomon.traces/1` lists it."""
     from rashomon.commands.documents import rfc3339
 
-    listed = row._asdict()
+    listed: dict[str, Any] = row._asdict()
     return {"id": row.id, "name": row.name, "started": rfc3339(row.started_ns)} | listed
 
 
 def shortest(ids: list[str], least: int = 8) -> dict[str, str]:
     """Each id cut to the shortest beginning that no other one here has, and not below `least`."""
     ordered = sorted(set(ids))
-    length = {one: least for one in ordered}
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    length = dict.fromkeys(ordered, least)
+    for before, after in pairwise(ordered):
         common = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
         length[before], length[after] = max(length[before], common + 1), max(length[after], common + 1)
     return {one: one[: length[one]] for one in ordered}

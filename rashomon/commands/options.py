@@ -35,7 +35,8 @@ def reading(home: Path | None) -> TraceStore:
         if error.name != "duckdb":
             raise
         raise RashomonError(
-            "Reading recordings needs duckdb, which is not installed.", "Install it: pip install 'rashomon[all]'"
+            "Reading recordings needs duckdb, which is not installed.",
+            "Install it: pip install 'rashomon[all]'",
         ) from error
     return open_home(chosen_home(home))
 
@@ -47,7 +48,12 @@ def complete_trace(incomplete: str) -> list[str]:
             rows = store.list_traces(limit=50)
     except Exception:  # a shell's completion has nowhere to say what is wrong
         return []
-    known = ["@last", "@prev", *dict.fromkeys(row.trace.name for row in rows), *(row.trace.id for row in rows)]
+    known = [
+        "@last",
+        "@prev",
+        *dict.fromkeys(row.trace.name for row in rows),
+        *(row.trace.id for row in rows),
+    ]
     return [reference for reference in known if reference.startswith(incomplete)]
 
 

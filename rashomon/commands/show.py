@@ -24,14 +24,19 @@ class Raw(StrEnum):
 
 def show(
     trace: Annotated[str, options.Reference],
-    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="The number of a step in the list, or its id.")] = None,
+    step: Annotated[
+        str | None, typer.Argument(metavar="STEP", help="The number of a step in the list, or its id.")
+    ] = None,
     raw: Annotated[
         Raw | None, typer.Option("--raw", help="Write the exact bytes of a step's body to stdout.")
     ] = None,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
-    """Show a trace as a tree of steps, or one step whole: request, response, pieces, failure."""
+    """Show a trace as a tree of steps, or one step.
+
+    A step is shown whole: request, response, pieces, failure. --raw has the exact bytes of a body.
+    """
     from rashomon.commands import documents, step_text, terminal, trace_text
 
     if raw is not None and step is None:
@@ -64,5 +69,6 @@ def find_step(tape: Tape, reference: str) -> Step:
             return step
     there = f"0 to {len(tape.steps) - 1}" if tape.steps else "none"
     raise UsageError(
-        f"The trace {tape.trace.id} has no step {reference!r}.", f"Its steps: {there}. See: rashomon show {tape.trace.id}"
+        f"The trace {tape.trace.id} has no step {reference!r}.",
+        f"Its steps: {there}. See: rashomon show {tape.trace.id}",
     )

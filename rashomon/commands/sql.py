@@ -26,12 +26,17 @@ class Format(StrEnum):
 
 
 def sql(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="One statement that only reads; - reads it from stdin.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="One statement that only reads; - reads it from stdin.")
+    ],
     shape: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     home: options.Home = None,
 ) -> None:
-    """Ask the store in SQL. Tables: traces, steps, parts, ...; views: trace_list, llm_calls, tool_calls."""
+    """Ask the store in read-only SQL.
+
+    Tables: traces, steps, parts and more. Views: trace_list, llm_calls, tool_calls, ambient, notes.
+    """
     from rashomon.commands import terminal
 
     text = sys.stdin.read() if query == "-" else query
@@ -90,8 +95,8 @@ def numeric(result: SqlResult) -> list[int]:
     return [at for at, kind in enumerate(result.types) if kind.split("(")[0] in _NUMERIC]
 
 
-_NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"}  # fmt: skip
+_SIGNED = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
+_NUMERIC = _SIGNED | {f"U{name}" for name in _SIGNED} | {"FLOAT", "DOUBLE", "DECIMAL"}
 
 
 def _print_csv(result: SqlResult) -> None:

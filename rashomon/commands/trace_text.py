@@ -90,7 +90,13 @@ def header(tape: Tape) -> list[tuple[str, str]]:
     if trace.entrypoint:
         lines.append(("entry", str(trace.entrypoint.get("ref", ""))))
     took = duration_us(trace)
-    lines.append(("started", terminal.local_time(trace.started_ns) + (f", took {terminal.duration(took)}" if took is not None else "")))
+    lines.append(
+        (
+            "started",
+            terminal.local_time(trace.started_ns)
+            + (f", took {terminal.duration(took)}" if took is not None else ""),
+        )
+    )
     lines.append(("outcome", _outcome(trace)))
     if trace.parent:
         lines.append(("replay of", trace.parent))
@@ -142,13 +148,14 @@ def print_trace(tape: Tape) -> None:
 
 def _plain_table(found: list[Row]) -> str:
     lanes, grades = any(row.lane for row in found), any(row.grade for row in found)
-    heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", *(["LANE"] if lanes else []), "TOOK", *(["MATCH"] if grades else [])]
+    heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", "TOOK"]
+    heads += ["LANE"] * lanes + ["MATCH"] * grades
     cells = []
     for row in found:
         title = "  " * row.depth + row.title + (f"  !! {row.trouble}" if row.trouble else "")
-        cells.append([row.number, row.kind, title, row.status, row.tokens, *([row.lane] if lanes else []), row.duration,
-                      *([row.grade] if grades else [])])  # fmt: skip
-    return terminal.columns(cells, heads, right=(0, 4))
+        line = [row.number, row.kind, title, row.status, row.tokens, row.duration]
+        cells.append(line + [row.lane] * lanes + [row.grade] * grades)
+    return terminal.columns(cells, heads, right=(0, 4, 5))
 
 
 def _print_rich(tape: Tape, loud: list[str]) -> None:
@@ -171,24 +178,31 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
         table.add_column(head, **options)  # type: ignore[arg-type]
     grades, lanes = any(row.grade for row in found), any(row.lane for row in found)
     for row in found:
-        title = Text("  " * row.depth + terminal.GLYPHS[row.kind] + " ", style=terminal.KIND_STYLES.get(row.kind, "dim"))
+        style = terminal.KIND_STYLES.get(row.kind, "dim")
+        title = Text("  " * row.depth + terminal.GLYPHS[row.kind] + " ", style=style)
         title.append_text(terminal.styled(row.title.replace("\n", " "), "red" if row.trouble else ""))
         grade = terminal.styled(row.grade, _GRADE_STYLES[Grade(row.grade)] if row.grade else "")
-        table.add_row(row.number, title, row.status, row.tokens, *([row.lane] if lanes else []), row.duration,
-                      *([grade] if grades else []))  # fmt: skip
+        cells: list[str | Text] = [row.number, title, row.status, row.tokens, row.duration]
+        table.add_row(*cells, *[row.lane] * lanes, *[grade] * grades)
         if row.trouble:
-            table.add_row("", terminal.styled("  " * row.depth + "  ✗ " + row.trouble.replace("\n", " "), "red"))
+            table.add_row(
+                "", terminal.styled("  " * row.depth + "  ✗ " + row.trouble.replace("\n", " "), "red")
+            )
     out.print()
     out.print(table)
 
 
 def _rich_columns(found: list[Row], width: int) -> list[tuple[str, dict[str, object]]]:
     """Heads and settings: the call gives way when the terminal is narrow, the numbers never do."""
-    cells = [("#", [row.number for row in found]), ("call", []), ("status", [row.status for row in found]),
-             ("tokens", [row.tokens for row in found])]  # fmt: skip
+    cells: list[tuple[str, list[str]]] = [
+        ("#", [row.number for row in found]),
+        ("call", []),
+        ("status", [row.status for row in found]),
+        ("tokens", [row.tokens for row in found]),
+        ("took", [row.duration for row in found]),
+    ]
     if any(row.lane for row in found):
         cells.append(("lane", [row.lane for row in found]))
-    cells.append(("took", [row.duration for row in found]))
     if any(row.grade for row in found):
         cells.append(("match", [row.grade for row in found]))
     widths = {head: max([len(head), *map(len, texts)]) for head, texts in cells}

@@ -17,14 +17,14 @@ def tui(
     traces: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TRACE [TRACE]]",
+            metavar="TRACE",
             help="One to open as a list of steps, two to open aligned; none for the list of traces.",
             autocompletion=options.complete_trace,
         ),
     ] = None,
     home: options.Home = None,
 ) -> None:
-    """Open the terminal application: traces, the steps of one, or two aligned."""
+    """Look at traces in the terminal application."""
     refs = tuple(traces or ())
     if len(refs) > 2:
         raise UsageError(f"{len(refs)} traces cannot be opened together.", "Name one, or two to compare.")

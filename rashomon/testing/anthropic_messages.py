@@ -118,7 +118,8 @@ def _result(block: dict[str, Any], called: dict[str, ToolCall], position: int) -
         raise ApiError(
             400,
             f"messages.{position}: unexpected `tool_use_id` found in `tool_result` blocks: "
-            f"{block.get('tool_use_id')}. Each `tool_result` block must have a corresponding `tool_use` block in the previous message.",
+            f"{block.get('tool_use_id')}. Each `tool_result` block must have a "
+            "corresponding `tool_use` block in the previous message.",
         )
     text = text_of_parts(block.get("content"))
     return ToolResult(call.id or "", call.name, call.arguments, text, block.get("is_error") is True)

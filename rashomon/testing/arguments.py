@@ -22,7 +22,8 @@ REGIONS = {
 }
 _STOP_WORDS = """
 a an and any are as at be by can could do does for from get give has have how i in is it its me my of on or
-our please return tell that the their this to use using want was what when where which who will with you your
+our please return tell that the their this to use using want was what when where which who will with you
+your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 

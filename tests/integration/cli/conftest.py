@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rashomon import tapes, values
+from rashomon import journal, tapes, values
+from rashomon.journal import Code
 from rashomon.model import (
     Coverage,
     Divergence,
@@ -57,13 +58,15 @@ def tool_step(index: int, name: str, arguments: dict[str, Any], result: Any, **m
 def llm_step(index: int, messages: list[dict[str, Any]], answer: str, **more: Any) -> Step:
     """A chat completion, and what the model said."""
     sent = {"model": "gpt-4o", "messages": messages}
-    head = {"method": "POST", "url": "http://127.0.0.1:9/v1/chat/completions",
-            "headers": [["content-type", "application/json"], ["authorization", "<secret:authorization:1f2e>"]]}  # fmt: skip
+    headers = [["content-type", "application/json"], ["authorization", "<secret:authorization:1f2e>"]]
+    head = {"method": "POST", "url": "http://127.0.0.1:9/v1/chat/completions", "headers": headers}
     said = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "model": "gpt-4o",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
+        ],
         "usage": {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234},
     }
     answered = {"status": 200, "reason": "OK", "headers": [["content-type", "application/json"]]}
@@ -73,9 +76,14 @@ def llm_step(index: int, messages: list[dict[str, Any]], answer: str, **more: An
     return Step(f"0.{index}", index, Kind.LLM, "openai.chat", (), index * 10_000, request, response, **more)
 
 
-def refund(trace_id: str, status: str = "shipped", decision: str = "I refunded order A-1042.", **more: Any) -> Tape:
+def refund(
+    trace_id: str, status: str = "shipped", decision: str = "I refunded order A-1042.", **more: Any
+) -> Tape:
     """A support agent's run: it looks up an order and decides on a refund."""
-    asked = {"role": "user", "content": "Please refund order A-1042, it never came. " + "Details follow. " * 12}
+    asked = {
+        "role": "user",
+        "content": "Please refund order A-1042, it never came. " + "Details follow. " * 12,
+    }
     steps = (
         tool_step(0, "list_orders", {"customer": "7"}, ["A-1042"]),
         tool_step(1, "get_policy", {}, {"days": 30}),
@@ -101,14 +109,18 @@ BAD = "000300000000000000000000cc"
 def trouble() -> Tape:
     """A run with everything that a reader must not miss: a failure, a cut stream, hostile text."""
     failed = Response(None, (), End.ERROR, Failure("openai:RateLimitError", "slow down\nplease"), 5000)
-    request = Request({"method": "POST", "url": "http://127.0.0.1:9/v1/chat/completions", "headers": []}, b"{}")
+    request = Request(
+        {"method": "POST", "url": "http://127.0.0.1:9/v1/chat/completions", "headers": []}, b"{}"
+    )
     cut = tool_step(1, "watch", {"what": CONTROL + "[bold]markup[/bold]"}, "half")
     steps = (
         Step("0.0", 0, Kind.LLM, "openai.chat", (0,), 0, request, failed),
         cut._replace(response=cut.response._replace(end=End.OPEN, duration_us=0), marks=("no-lane",)),
     )
     match = Match(Grade.MISSED, "0.4", "no recorded call has this content")
-    divergence = Divergence("missed", "The call has no answer on the tape.", "0.0", "0.4", ("request.messages[0]",))
+    divergence = Divergence(
+        "missed", "The call has no answer on the tape.", "0.0", "0.4", ("request.messages[0]",)
+    )
     trace = Trace(
         BAD, "broken", STARTED + 3_000_000_000, None, "killed", error="Killed", parent=OLD,
         swaps=({"stub": "get_order={}"},), divergences=(divergence,),
@@ -117,13 +129,30 @@ def trouble() -> Tape:
     return Tape(trace, (steps[0]._replace(match=match), steps[1]))
 
 
+def write_journal(path: Path, tape: Tape) -> None:
+    """Write a trace as the process that recorded it would have, its connections and losses too."""
+    tapes.write_tape(
+        path, tape._replace(trace=tape.trace._replace(coverage=Coverage(), losses=(), divergences=()))
+    )
+    coverage = tape.trace.coverage
+    frames: list[list[Any]] = [[Code.CONNECT, 0, 10, peer, None] for peer in coverage.missed]
+    frames += [[Code.CONNECT, 0, 10, "a:1", 0]] * (coverage.connections - len(coverage.missed))
+    frames += [[Code.DIVERGENCE, 0, one._asdict()] for one in tape.trace.divergences]
+    with path.open("r+b") as file:
+        for loss in tape.trace.losses:
+            file.seek(journal.LOSS_OFFSET)
+            file.write(journal.loss_bytes(loss.steps, 0, loss.reason))
+        file.seek(0, os.SEEK_END)
+        file.writelines(journal.frame(journal.pack(elements)) for elements in frames)
+
+
 @pytest.fixture
 def tape_home(tmp_path: Path) -> Path:
     """A home with two runs of one agent, of which the second was told something else, and a broken one."""
     home = tmp_path / "home"
     (home / "journals").mkdir(parents=True)
     for tape in (refund(OLD), refund(NEW, "lost", "I cannot refund order A-1042.", parent=OLD), trouble()):
-        tapes.write_tape(home / "journals" / f"{tape.trace.id}.rsj", tape)
+        write_journal(home / "journals" / f"{tape.trace.id}.rsj", tape)
     return home
 
 
@@ -132,9 +161,17 @@ def rashomon(tape_home: Path, tmp_path: Path) -> Callable[..., Ran]:
     """Run the command line in a process of its own, on that home unless another is named."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> Ran:
-        environ = {**os.environ, "RASHOMON_HOME": str(tape_home), "TZ": "UTC", "COLUMNS": "100", **(env or {})}
+        environ = {
+            **os.environ,
+            "RASHOMON_HOME": str(tape_home),
+            "TZ": "UTC",
+            "COLUMNS": "100",
+            **(env or {}),
+        }
         command = [sys.executable, "-m", "rashomon.cli", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, input=stdin, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, input=stdin, check=False
+        )
         out = done.stdout.decode("utf-8", "replace")
         return Ran(done.returncode, out, done.stderr.decode("utf-8", "replace"), done.stdout)
 

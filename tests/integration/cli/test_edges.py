@@ -8,11 +8,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 OLD = "000100000000000000000000aa"
-Run = Callable[..., object]
+Run = Callable[..., Any]
+RAISING = """
+import rashomon.cli as cli
+def stop(arguments):
+    raise {}
+cli._run = stop
+raise SystemExit(cli.main(["ls"]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -92,18 +100,22 @@ def test_closed_pipe_is_quiet(tape_home: Path) -> None:
 
 def test_interrupt_is_quiet(tmp_path: Path) -> None:
     """Ctrl-C ends a command with 130 and without a traceback."""
-    code = "import rashomon.cli as cli\ndef stop(arguments): raise KeyboardInterrupt\ncli._run = stop\nraise SystemExit(cli.main(['ls']))"
+    code = RAISING.format("KeyboardInterrupt")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (130, b"")
 
 
 def test_bug_of_ours_is_one_line(tmp_path: Path) -> None:
     """An unexpected exception gives exit code 70 and the way to its traceback; RASHOMON_DEBUG shows it."""
-    code = "import rashomon.cli as cli\ndef stop(arguments): raise ValueError('odd')\ncli._run = stop\nraise SystemExit(cli.main(['ls']))"
+    code = RAISING.format("ValueError('odd')")
     environ = {key: value for key, value in os.environ.items() if key != "RASHOMON_DEBUG"}
-    quiet = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    loud = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**environ, "RASHOMON_DEBUG": "1"},
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    quiet = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    environ["RASHOMON_DEBUG"] = "1"
+    loud = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
     assert quiet.returncode == 70
     assert "ValueError: odd" in quiet.stderr
     assert "RASHOMON_DEBUG=1" in quiet.stderr

@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 OLD = "000100000000000000000000aa"
 NEW = "000200000000000000000000bb"
 BAD = "000300000000000000000000cc"
-Run = Callable[..., object]
+Run = Callable[..., Any]
 
 
 def test_ls_lists_newest_first(rashomon: Run) -> None:

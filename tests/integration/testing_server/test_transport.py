@@ -222,7 +222,10 @@ def test_a_seeded_server_says_the_same_in_every_run_and_new_things_to_repeats() 
     }
 
     def answers(of_server: int | None, **changes: Any) -> list[dict[str, Any]]:
-        with ProviderServer(seed=of_server, clock=lambda: 1_700_000_000.0) as server, httpx.Client() as client:
+        with (
+            ProviderServer(seed=of_server, clock=lambda: 1_700_000_000.0) as server,
+            httpx.Client() as client,
+        ):
             url = f"{server.openai_url}/chat/completions"
             return [client.post(url, json=body | changes, headers=KEY).json() for _ in range(12)]
 
