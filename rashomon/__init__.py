@@ -1,9 +1,13 @@
 """Rashomon: record an LLM agent's execution, replay it exactly, replay it with one thing changed."""
 
+from typing import TYPE_CHECKING, Any
+
 from rashomon.errors import Escaped, Missed, RashomonError, ReplayStop
-from rashomon.recorders.tools import tool
 from rashomon.session import Diverged, entrypoint, install, replay, trace, wrap
 from rashomon.version import __version__
+
+if TYPE_CHECKING:
+    from rashomon.recorders.tools import tool
 
 __all__ = [
     "Diverged",
@@ -19,3 +23,13 @@ __all__ = [
     "trace",
     "wrap",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`rashomon.tool`, loaded with the first tool: programs without tools start faster."""
+    if name == "tool":
+        from rashomon.recorders.tools import tool
+
+        globals()["tool"] = tool
+        return tool
+    raise AttributeError(f"module 'rashomon' has no attribute {name!r}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,24 +14,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon import boundary
 from rashomon.errors import RashomonError, ReplayStop, UsageError
-from rashomon.home import home_name, prepare, redaction_key
 from rashomon.model import Divergence, Tape
 from rashomon.recorders import coverage, lanes
 from rashomon.recorders.imports import when_imported
-from rashomon.recorders.recorder import ProcessRecorder, TraceRecorder
-from rashomon.recorders.writer import complain
-from rashomon.redaction import Redactor
+from rashomon.recorders.complaints import complain
 from rashomon.version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # all of this is loaded when the first trace begins: a program without one does not pay for it
+    from rashomon.recorders.recorder import ProcessRecorder, TraceRecorder
     from rashomon.replay.session import ReplaySession
 
 F = TypeVar("F", bound=Callable[..., Any])
 SESSION = "RASHOMON_SESSION"
 """The environment variable through which a launcher tells a child what to do: one JSON object."""
 OFF = "RASHOMON_OFF"
-_KEPT = re.compile(r"(_BASE_URL|_API_BASE|_ENDPOINT|_MODEL|_API_VERSION)$|^(PYTHONHASHSEED|TZ|LANG|LC_ALL)$")
-_KEYS = re.compile(r"^[A-Z0-9_]*API_KEY$")
+_KEPT_ENDINGS = ("_BASE_URL", "_API_BASE", "_ENDPOINT", "_MODEL", "_API_VERSION")
+_KEPT_NAMES = ("PYTHONHASHSEED", "TZ", "LANG", "LC_ALL")
 
 _installed = False
 _process: ProcessRecorder | None = None
@@ -94,8 +91,9 @@ def _after_fork() -> None:
 
 def _environ_kept() -> dict[str, str]:
     """The variables that a replay needs to find again; of keys, only that they were set."""
-    kept = {name: value for name, value in os.environ.items() if _KEPT.search(name)}
-    return kept | {name: "<secret>" for name in os.environ if _KEYS.match(name)}
+    variables = os.environ.items()
+    kept = {name: value for name, value in variables if name.endswith(_KEPT_ENDINGS) or name in _KEPT_NAMES}
+    return kept | {name: "<secret>" for name in os.environ if name.endswith("API_KEY")}
 
 
 def _process_info(role: str) -> dict[str, Any]:
@@ -114,6 +112,10 @@ def _process_info(role: str) -> dict[str, Any]:
 
 def open_process(home: str, role: str = "program") -> ProcessRecorder:
     """Open this process's journal in a home. Raises OSError when it cannot be written."""
+    from rashomon.home import prepare, redaction_key
+    from rashomon.recorders.recorder import ProcessRecorder
+    from rashomon.redaction import Redactor
+
     prepare(home)
     fields = [name for name in os.environ.get("RASHOMON_REDACT_FIELDS", "").split(",") if name]
     patterns = [text for text in [os.environ.get("RASHOMON_REDACT_PATTERN", "")] if text]
@@ -125,6 +127,8 @@ def _recorder() -> ProcessRecorder | None:
     """This process's journal, opened when first needed; None when it cannot be."""
     global _process
     if _process is None and not os.environ.get(OFF):
+        from rashomon.home import home_name
+
         home = home_name()
         try:
             _process = open_process(home)
@@ -265,6 +269,7 @@ class replay:
         self._tape, self._stubs, self._live = tape, stubs, live
 
     def __enter__(self) -> Replaying:
+        from rashomon.redaction import Redactor
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
 

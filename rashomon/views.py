@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from rashomon import dialects, values
 from rashomon.canonical import digest, header
 from rashomon.model import End, Head, Json, Kind, Response, Step
+from rashomon.streams import assemble, parse_json
+from rashomon.streams import sse_events as sse_events
 
 MAX_DECODED = 64 * 1024 * 1024
 """A compressed body is shown up to this many bytes."""
@@ -115,7 +117,7 @@ def _value_view(kind: Kind, body: bytes) -> Json:
         return None
     if kind == Kind.MCP and body[:1] in (b"{", b"["):
         try:
-            return dialects.parse_json(body)
+            return parse_json(body)
         except ValueError:  # no JSON after all: an encoded value
             pass
     return values.to_json(body)
@@ -138,7 +140,7 @@ def body_view(head: Head | None, body: bytes) -> Json:
         return _stream_view(data)
     if data.lstrip()[:1] in (b"{", b"[") or "json" in content_type:
         try:
-            return dialects.parse_json(data)
+            return parse_json(data)
         except ValueError:  # announced as JSON and is none: shown as what it is
             pass
     return _text_view(data)
@@ -158,7 +160,7 @@ def _stream_view(data: bytes) -> Json:
     events = [(name, _data_view(text)) for name, text in sse_events(data)]
     if not events:
         return _text_view(data)
-    whole = dialects.assemble(events)
+    whole = assemble(events)
     if whole is not None:
         return whole
     return [{"event": name, "data": content} if name else {"data": content} for name, content in events]
@@ -167,39 +169,10 @@ def _stream_view(data: bytes) -> Json:
 def _data_view(text: str) -> Json:
     if text[:1] in ("{", "["):
         try:
-            return dialects.parse_json(text)
+            return parse_json(text)
         except ValueError:  # cut in the middle, or `[DONE]`
             pass
     return text
-
-
-def sse_events(body: bytes) -> list[tuple[str, str]]:
-    """The server-sent events of a body: (event name or "", data), as the HTML standard §9.2 reads them.
-
-    One liberty: an event that the end of the body cuts off is given too, since it was received.
-    """
-    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-    events: list[tuple[str, str]] = []
-    name, data = "", list[str]()
-    for line in _lines(text):
-        if not line:
-            if data:
-                events.append((name, "\n".join(data)))
-            name, data = "", []
-        elif line.startswith("data:"):
-            data.append(line[6:] if line[5:6] == " " else line[5:])
-        elif line.startswith("event:"):
-            name = line[7:] if line[6:7] == " " else line[6:]
-    if data:
-        events.append((name, "\n".join(data)))
-    return events
-
-
-def _lines(text: str) -> list[str]:
-    # not str.splitlines: it also splits at form feeds and U+2028, which JSON strings may hold
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.split("\n")
 
 
 # ------------------------------------------------------------------------------------------ encodings
@@ -298,6 +271,31 @@ def _llm_summary(step: Step, status: int | None) -> Summary:
         _encodable(reading.text),
         one_line(title, _TITLE_WIDTH),
     )
+
+
+def request_title(step: Step) -> str:
+    """One line that names what was asked: `gpt-4o (4 messages, the last by tool: "...")`."""
+    request = request_view(step)
+    if step.kind == Kind.LLM and isinstance(request, dict):
+        line = f"{request.get('model') or step.name}{_asked(request)}"
+    elif "url" in step.request.head:
+        line = f"{step.request.head.get('method', '')} {step.request.head['url']}".strip()
+    else:
+        line = _call_text(step.name, request)
+    return one_line(line, _TITLE_WIDTH)
+
+
+def _asked(request: dict[str, Any]) -> str:
+    asked = request.get("messages", request.get("input", request.get("prompt")))
+    if not isinstance(asked, list) or not asked:
+        return f' ("{text_of(asked, 60)}")' if asked else ""
+    last = asked[-1]
+    count = f"{len(asked)} message{'s' * (len(asked) != 1)}"
+    if not isinstance(last, dict):
+        return f' ({len(asked)} texts, the last: "{text_of(last, 60)}")'
+    author = last.get("role") or last.get("type") or "nobody"
+    content = last.get("content", last.get("output"))
+    return f" ({count}, the last by {text_of(author, 20)}: {text_of(_quoted(content), 60)})"
 
 
 def _said(reading: dialects.Reading) -> str:

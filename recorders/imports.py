@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from rashomon.recorders.writer import complain
+from rashomon.recorders.complaints import complain
 
 Patch = Callable[[ModuleType], None]
 _waiting: dict[str, Patch] = {}

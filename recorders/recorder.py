@@ -13,7 +13,8 @@ from rashomon.boundary import GoLive, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Head, Kind, Match
 from rashomon.recorders import lanes
-from rashomon.recorders.writer import Writer, complain
+from rashomon.recorders.complaints import complain
+from rashomon.recorders.writer import Writer
 from rashomon.redaction import Redactor, StreamRedactor
 
 _LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)

@@ -24,7 +24,7 @@ from rashomon.boundary import Witness, end_of
 from rashomon.errors import Missed
 from rashomon.model import End, Response
 from rashomon.recorders.httpx_shim import ran_out
-from rashomon.recorders.writer import complain
+from rashomon.recorders.complaints import complain
 
 _said: set[str] = set()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 import time
 from threading import RLock
 from typing import Any
@@ -19,6 +18,7 @@ import msgpack
 
 from rashomon import journal as format
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code
+from rashomon.recorders.complaints import complain
 from rashomon.redaction import MARGIN, Redactor
 
 _FRAME = struct.Struct("<II")
@@ -273,11 +273,3 @@ class Writer:
             self._by_key = {key: value for key, value in self._by_key.items() if value in bases}
         return body
 
-
-def complain(sentence: str) -> None:
-    """Say something on stderr, where a program's own output cannot be disturbed by it."""
-    try:
-        sys.stderr.write(f"rashomon: {sentence}\n")
-        sys.stderr.flush()
-    except Exception:  # no stderr: nobody to tell
-        pass

@@ -85,7 +85,7 @@ def align(left: Tape, right: Tape) -> Alignment:
 
 
 def fold(alignment: Alignment, context: int = 2) -> list[Row]:
-    """The alignment with long runs of same pairs folded; `context` of them stay on either side of a change."""
+    """The alignment with runs of same pairs folded; `context` of them stay on either side of a change."""
     pairs = alignment.pairs
     shown = [False] * len(pairs)
     for index, pair in enumerate(pairs):
@@ -162,7 +162,7 @@ class _Table:
         self.left_of[j] = i
 
     def pair_served(self) -> None:
-        """Pair each replayed step with the recorded one it was answered from, or was said to be nearest to."""
+        """Pair each replayed step with the recorded one that answered it, or that was named as nearest."""
         positions = {step.id: i for i, step in enumerate(self.left)}
         for served in (True, False):
             for j, step in enumerate(self.right):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rashomon.dialects import parse_json
+from rashomon import views
 from rashomon.model import Grade, Json, Kind, Step
 from rashomon.replay.differences import (
     Difference,
@@ -22,6 +22,7 @@ from rashomon.replay.differences import (
     step_differences,
 )
 from rashomon.replay.words import word_diff
+from rashomon.streams import parse_json
 
 SHORTEST = 3
 """A text of fewer characters is found in too many places to follow it."""
@@ -37,23 +38,17 @@ _STOCK = frozenset(
         "developer",
         "tool",
         "function",
-        "text",
         "message",
         "true",
         "false",
         "null",
-    )
-    + (
-        "tool_use",
-        "tool_result",
-        "function_call",
-        "function_call_output",
-        "input_text",
-        "output_text",
         "auto",
     )
+).union(
+    ("text", "input_text", "output_text", "tool_use", "tool_result", "function_call", "function_call_output"),
 )
 _SPACE = re.compile(r"\s+")
+_WORD = re.compile(r"\w+")
 
 
 class Followed(NamedTuple):
@@ -65,147 +60,217 @@ class Followed(NamedTuple):
     answer_changed: bool
 
 
+class _Told(NamedTuple):
+    """Something new in a request: on both sides, or on one. A fragment is a part of a longer text."""
+
+    left: str | None
+    right: str | None
+    fragment: bool = False
+
+
 def follow(pairs: Sequence[Followed]) -> list[int | None]:
     """For each pair, the index of the earliest pair whose changed answer explains its changed request."""
-    sources = _Sources()
+    sources, before = _Sources(), _Before()
     causes: list[int | None] = []
-    budget = [_BUDGET]
+    budget = _BUDGET
     for index, pair in enumerate(pairs):
         cause = None
-        if pair.request_changed and sources.any and budget[0] > 0:
-            cause = _cause(pair, sources, budget)
+        if pair.request_changed and sources.count and budget > 0:
+            news = _news(pair, before)
+            budget -= len(news)
+            cause = _cause(news, sources)
         causes.append(cause)
         if pair.answer_changed:
             sources.add(index, pair)
+        before.note(pair)
     return causes
 
 
-def _cause(pair: Followed, sources: _Sources, budget: list[int]) -> int | None:
+def _cause(news: list[_Told], sources: _Sources) -> int | None:
+    origins: list[int] = []
+    for told in news:
+        origin = sources.origin(told)
+        if origin is not None:
+            origins.append(origin)
+        elif not (told.fragment and max(len(told.left or ""), len(told.right or "")) < SHORTEST):
+            return None
+    return min(origins, default=None)
+
+
+def _news(pair: Followed, before: _Before) -> list[_Told]:
+    """Everything new in a pair's request; empty when that cannot be said."""
     if pair.left is not None and pair.right is not None:
         found = [
             item for item in step_differences(pair.left, pair.right) if not item.path.startswith("response")
         ]
-    else:
-        found = _whole_request(pair)
-    if not found or len(found) > _MAX_DIFFERENCES:
-        return None
-    earliest: int | None = None
-    for difference in found:
-        for left, right in _told(difference):
-            budget[0] -= 1
-            origin = sources.origin(left, right)
-            if origin is None:
-                return None
-            earliest = origin if earliest is None else min(earliest, origin)
-    return earliest
+        return [told for item in found for told in _told(item)] if len(found) <= _MAX_DIFFERENCES else []
+    if pair.left is not None:
+        return [_Told(text, None) for text in _said(pair.left, before.left(pair.left))]
+    if pair.right is not None:
+        return [_Told(None, text) for text in _said(pair.right, before.right(pair.right))]
+    return []
 
 
-def _whole_request(pair: Followed) -> list[Difference]:
-    """An extra or missing tool call follows from the answer that asked for it: its name and arguments."""
-    step = pair.left or pair.right
-    if step is None or step.kind not in (Kind.TOOL, Kind.MCP):
+def _said(step: Step, before: Step | None) -> list[str]:
+    """What a lone step's request says: a tool call its name and arguments, a model's what is new in it."""
+    content = request_content(step)
+    if step.kind in (Kind.TOOL, Kind.MCP):
+        return [text for text in _leaves({"name": step.name, "arguments": content}) if _telling(text)]
+    if before is None:
         return []
-    content = {"name": step.name, "arguments": request_content(step)}
-    sides: tuple[Json, Json] = (content, None) if pair.left is not None else (None, content)
-    return [Difference("request", "removed" if pair.left is not None else "added", *sides)]
+    new = [item.right for item in differences(request_content(before), content) if item.op != "removed"]
+    return [text for value in new for text in _leaves(_without_ids(value)) if _telling(text)]
 
 
-def _told(difference: Difference) -> Iterator[tuple[str | None, str | None]]:
-    """What must be found: a changed value on both sides, or what is new on one."""
+def _without_ids(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _without_ids(item) for key, item in value.items() if not key.endswith("id")}
+    return [_without_ids(item) for item in value] if isinstance(value, list) else value
+
+
+def _told(difference: Difference) -> Iterator[_Told]:
     left, right = difference.left, difference.right
     if difference.op == "text" and isinstance(left, str) and isinstance(right, str):
-        for op, text in word_diff(left, right):
-            new = _SPACE.sub(" ", text).strip()
-            if op != "same" and len(new) >= SHORTEST:
-                yield (new, None) if op == "removed" else (None, new)
-        return
-    if (
+        yield from _fragments(left, right)
+    elif (
         difference.op == "changed"
         and not isinstance(left, (dict, list))
         and not isinstance(right, (dict, list))
     ):
-        yield _plain(left), _plain(right)
-        return
-    yield from ((text, None) for text in _leaves(left) if _telling(text))
-    yield from ((None, text) for text in _leaves(right) if _telling(text))
+        yield _Told(_plain(left), _plain(right))
+    else:
+        yield from (_Told(text, None) for text in _leaves(_without_ids(left)) if _telling(text))
+        yield from (_Told(None, text) for text in _leaves(_without_ids(right)) if _telling(text))
+
+
+def _fragments(left: str, right: str) -> Iterator[_Told]:
+    """The words that were replaced, removed or added."""
+    gone: str | None = None
+    for op, text in [*word_diff(left, right), ("same", "")]:
+        if op == "removed":
+            gone = _plain(text)
+        elif op == "added":
+            yield _Told(gone, _plain(text), True)
+            gone = None
+        elif gone is not None:
+            yield _Told(gone, None, True)
+            gone = None
 
 
 def _telling(text: str) -> bool:
     return len(text) >= SHORTEST and text not in _STOCK
 
 
-class _Sources:
-    """The values in changed answers so far: where each was said first."""
+class _Before:
+    """The last request to the same peer in the same lane, on either side."""
 
     def __init__(self) -> None:
-        self._first: tuple[dict[str, int], dict[str, int]] = ({}, {})
-        self._texts: tuple[list[tuple[int, str]], list[tuple[int, str]]] = ([], [])
-        self._changes: dict[tuple[str, str], int] = {}
-        self._count = 0
+        self._last: tuple[dict[tuple[object, ...], Step], dict[tuple[object, ...], Step]] = ({}, {})
 
-    @property
-    def any(self) -> bool:
-        return self._count > 0
+    def note(self, pair: Followed) -> None:
+        for last, step in zip(self._last, (pair.left, pair.right), strict=True):
+            if step is not None:
+                last[step.kind, step.name, step.lane] = step
+
+    def left(self, step: Step) -> Step | None:
+        return self._last[0].get((step.kind, step.name, step.lane))
+
+    def right(self, step: Step) -> Step | None:
+        return self._last[1].get((step.kind, step.name, step.lane))
+
+
+class _Said(NamedTuple):
+    """What one changed answer says, joined, and its words."""
+
+    pair: int
+    text: str
+    words: frozenset[str]
+
+
+class _Sources:
+    """The values in changed answers so far, for the left side and the right one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self._said: tuple[list[_Said], list[_Said]] = ([], [])
+        self._changes: dict[tuple[str, str], int] = {}
 
     def add(self, index: int, pair: Followed) -> None:
         """Note what the answers of a pair say. A refused call said nothing."""
-        if self._count >= _MAX_SOURCES:
+        if self.count >= _MAX_SOURCES:
             return
-        self._count += 1
-        contents: list[Json] = []
+        self.count += 1
         for side, step in enumerate((pair.left, pair.right)):
-            refused = step is not None and step.match is not None and step.match.grade == Grade.MISSED
-            content = None if step is None or refused else response_content(step)
-            contents.append(content)
-            leaves = list(_leaves(content))
-            for leaf in leaves:
-                self._first[side].setdefault(leaf, index)
-            self._texts[side].append((index, "\n".join(leaf for leaf in leaves if len(leaf) >= SHORTEST)))
-        if contents[0] is not None and contents[1] is not None:
-            for difference in differences(contents[0], contents[1]):
-                if not isinstance(difference.left, (dict, list)) and not isinstance(
-                    difference.right, (dict, list)
-                ):
-                    change = _plain(difference.left), _plain(difference.right)
-                    self._changes.setdefault(change, index)
+            if step is not None and not (step.match is not None and step.match.grade == Grade.MISSED):
+                self._note(side, index, views.response_view(step))
+        if pair.left is not None and pair.right is not None:
+            for difference in differences(response_content(pair.left), response_content(pair.right)):
+                for told in _told(difference):
+                    if told.left is not None and told.right is not None:
+                        self._changes.setdefault((told.left, told.right), index)
 
-    def origin(self, left: str | None, right: str | None) -> int | None:
+    def _note(self, side: int, index: int, content: Json) -> None:
+        leaves = list(_leaves(content, texts_too=True))
+        for leaf in leaves:
+            self._first[side].setdefault(leaf, index)
+        text = "\n".join(leaf for leaf in leaves if len(leaf) >= SHORTEST)
+        self._said[side].append(_Said(index, text, frozenset(_WORD.findall(text))))
+
+    def origin(self, told: _Told) -> int | None:
         """The earliest pair that explains a value on both sides, or on the one where it is new."""
-        if left is not None and right is not None:
-            known = self._changes.get((left, right))
+        if told.left is not None and told.right is not None:
+            known = self._changes.get((told.left, told.right))
             if known is not None:
                 return known
-        places = [self._place(side, text) for side, text in enumerate((left, right)) if text is not None]
-        told = [place for place in places if place is not None]
-        return max(told) if told and len(told) == len(places) else None
+        places = [
+            self._place(side, text, told.fragment)
+            for side, text in enumerate((told.left, told.right))
+            if text is not None and not (told.fragment and len(text) < SHORTEST)
+        ]
+        found = [place for place in places if place is not None]
+        return max(found) if found and len(found) == len(places) else None
 
-    def _place(self, side: int, text: str) -> int | None:
+    def _place(self, side: int, text: str, fragment: bool) -> int | None:
         if len(text) < SHORTEST:
             return None
-        found = self._first[side].get(text)
-        if found is not None:
-            return found
-        return next((index for index, said in self._texts[side] if text in said), None)
+        exact = self._first[side].get(text)
+        if exact is not None:
+            return exact
+        within = next((said.pair for said in self._said[side] if text in said.text), None)
+        if within is not None or fragment:
+            return within
+        # a value that was printed another way on its way into the prompt: all of its words are there
+        words = frozenset(_WORD.findall(text))
+        if len(words) < 4:
+            return None
+        return next((said.pair for said in self._said[side] if words <= said.words), None)
 
 
 def _plain(value: Json) -> str:
     return _SPACE.sub(" ", value).strip() if isinstance(value, str) else str(value)
 
 
-def _leaves(value: Json) -> Iterator[str]:
-    """The values in a JSON value, and in JSON texts within it, as plain text; not its keys."""
+def _leaves(value: Json, texts_too: bool = False) -> Iterator[str]:
+    """The values in a JSON value as plain text, not its keys.
+
+    Of a text that holds JSON, the values in that; with `texts_too`, the text itself as well.
+    """
     todo: list[Json] = [value]
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
             todo.extend(reversed(item.values()))
+            if texts_too:  # in another request, a key of this answer may be a word of a text
+                yield from item
         elif isinstance(item, list):
             todo.extend(reversed(item))
         elif isinstance(item, str):
             within = _json_within(item)
             if within is not None:
                 todo.append(within)
-            yield _plain(item)
+            if within is None or texts_too:
+                yield _plain(item)
         elif item is not None:
             yield str(item)
 

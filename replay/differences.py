@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from rashomon import views
 from rashomon.canonical import canonical_json, canonical_url, content_digest
-from rashomon.dialects import parse_json
 from rashomon.model import Call, Json, Kind, Step
 from rashomon.replay.likeness import LIKE, Sketch, overlap, sketch
 from rashomon.replay.sequences import common, gaps, pair_in_order
 from rashomon.replay.words import word_diff
+from rashomon.streams import parse_json
 
 __all__ = [
     "VOLATILE",

@@ -15,6 +15,8 @@ from rashomon.errors import CannotRun
 from rashomon.home import prepare
 
 FOLDER = "rashomon-demo"
+AGENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "demo", "refund_agent.py")
+"""The agent's source: an ordinary program, part of the package's data."""
 STUB = 'get_refund_policy={"version": 2, "region": "EU", "window_days": 14, "requires_photo": true}'
 _EXAMPLES = """example:
   rashomon demo
@@ -58,18 +60,10 @@ def _set_up(folder: str) -> tuple[str, str]:
     try:
         prepare(home)
         agent = os.path.join(folder, "refund_agent.py")
-        shutil.copyfile(refund_agent_file(), agent)
+        shutil.copyfile(AGENT, agent)
     except OSError as error:
         raise CannotRun(f"The demo cannot write to {folder}: {error.strerror or error}.", "Name another --folder.") from error
     return agent, home
-
-
-def refund_agent_file() -> str:
-    """The agent's source, found without importing it: it imports the openai SDK."""
-    spec = importlib.util.find_spec("rashomon.testing.refund_agent")
-    if spec is None or spec.origin is None:
-        raise CannotRun("The demo's agent is missing from this installation.", "Install rashomon again.")
-    return spec.origin
 
 
 def _acts(agent: str, home: str) -> tuple[str, str]:

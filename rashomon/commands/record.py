@@ -12,7 +12,7 @@ from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, end_like, outcome_of, run
 from rashomon.model import Kind, Tape
-from rashomon.recorders.writer import complain
+from rashomon.recorders.complaints import complain
 from rashomon.session import Order, new_trace_id
 
 _EXAMPLES = """examples:

@@ -16,7 +16,7 @@ from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, replay_environ, run
 from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
-from rashomon.recorders.writer import complain
+from rashomon.recorders.complaints import complain
 from rashomon.session import Order, new_trace_id
 
 _EXAMPLES = """examples:

@@ -161,10 +161,10 @@ class _Source:
             return order_id_in(self._text) or (self._numbers.pop(0) if self._numbers else None)
         if "region" in lowered or "country" in lowered:
             return region_in(self._text) or (schema.get("default", "EU") if needed else None)
+        if any(part in lowered for part in ("city", "location", "place")) and self._places:
+            return self._places.pop(0)
         if self._quoted:
             return self._quoted.pop(0)
-        if any(part in lowered for part in ("city", "location", "place", "country", "name")) and self._places:
-            return self._places.pop(0)
         if not needed:
             return None
         return schema.get("default") or (self._places.pop(0) if self._places else self._text.strip() or None)

@@ -96,7 +96,7 @@ class Stage:
         with rashomon.replay(tape) as replaying:
             seen = program(self.url)
         assert replaying.divergences == ()
-        assert self.tape().connections == () if hasattr(Tape, "connections") else True
+        assert self.tape().trace.coverage.connections == 0
         return seen
 
     def both(self, program: Callable[[str], Any]) -> Tape:
@@ -106,16 +106,16 @@ class Stage:
         assert recorded == bare
         assert self.replay(program, tape) == recorded
         again = self.tape()
-        assert [(step.name, step.response) for step in again.steps if False] == []
-        assert [_content(step) for step in again.steps] == [_content(step) for step in tape.steps]
+        assert sorted(map(_content, again.steps)) == sorted(map(_content, tape.steps))
         return tape
 
 
-def _content(step: Any) -> Any:
-    """What a replay must write as the recording did: all but times."""
+def _content(step: Any) -> str:
+    """What a replay must write as the recording did: all but times, and cookies, which are secrets."""
     answer = step.response
-    data = b"".join(piece.data for piece in answer.pieces)
-    return step.kind, step.name, step.request.body, answer.head, data, answer.end
+    head = dict(answer.head or {})
+    head["headers"] = [pair for pair in head.get("headers", ()) if pair[0] != "set-cookie"]
+    return repr((step.kind, step.name, step.request.body, head, answer.body, answer.end))
 
 
 @pytest.fixture

@@ -24,9 +24,11 @@ WEATHER: Any = {
 @pytest.fixture
 def client() -> Iterator[Anthropic]:
     """An SDK client of a server that answers with what it was asked."""
-    with ProviderServer(echo, seed=1) as server:
-        with Anthropic(base_url=server.anthropic_url, api_key="sk-test", max_retries=0) as client:
-            yield client
+    with (
+        ProviderServer(echo, seed=1) as server,
+        Anthropic(base_url=server.anthropic_url, api_key="sk-test", max_retries=0) as client,
+    ):
+        yield client
 
 
 def test_a_message_carries_text_usage_and_request_id(client: Anthropic) -> None:
@@ -73,7 +75,7 @@ def test_the_stream_helper_gives_text_and_the_final_message(client: Anthropic) -
 
 
 def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
-    """Thinking blocks carry a signature, and two parallel calls keep their own arguments, plain and streamed."""
+    """Thinking blocks carry a signature; parallel calls keep their own arguments, plain and streamed."""
     calls = (
         ToolCall("get_weather", {"city": "Rome"}),
         ToolCall("get_weather", {"city": "Oslo"}),
@@ -81,13 +83,15 @@ def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
     )
     reply = Reply("Let me look.", calls, "Two cities are asked for.")
     settings: Any = {"type": "enabled", "budget_tokens": 1024}
-    with ProviderServer(Script([reply])) as server:
-        with Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client:
-            ask: Any = {"model": "claude-sonnet-5", "max_tokens": 2000, "messages": ASKED, "tools": [WEATHER]}
-            plain = client.messages.create(**ask, thinking=settings)
-            with client.messages.stream(**ask, thinking=settings) as stream:
-                kinds = {event.type for event in stream}
-                streamed = stream.get_final_message()
+    with (
+        ProviderServer(Script([reply])) as server,
+        Anthropic(base_url=server.anthropic_url, api_key="sk-test") as client,
+    ):
+        ask: Any = {"model": "claude-sonnet-5", "max_tokens": 2000, "messages": ASKED, "tools": [WEATHER]}
+        plain = client.messages.create(**ask, thinking=settings)
+        with client.messages.stream(**ask, thinking=settings) as stream:
+            kinds = {event.type for event in stream}
+            streamed = stream.get_final_message()
     assert "signature" in kinds
     for message in (plain, streamed):
         thinking, text, *uses = message.content
@@ -107,7 +111,7 @@ def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
 
 
 def test_the_bundled_assistant_calls_a_tool_and_tells_its_result() -> None:
-    """Asked about the weather, the assistant calls the tool with the city, thinks when asked, quotes the result."""
+    """The assistant calls the tool with the city, thinks when asked to, and quotes the result."""
     asked: Any = [{"role": "user", "content": "What is the weather in Lisbon?"}]
     ask: Any = {"model": "claude-sonnet-5", "max_tokens": 2000, "tools": [WEATHER]}
     ask["thinking"] = {"type": "enabled", "budget_tokens": 1024}
@@ -179,20 +183,22 @@ def test_the_async_client_streams_concurrently() -> None:
 def test_errors_have_anthropic_s_shapes() -> None:
     """Overload, rate limit, wrong key and bad requests become the SDK's own exceptions."""
     faults = [Fault.status(529), Fault.status(429, retry_after=3), Fault.error_event(3)]
-    with ProviderServer(echo, faults=faults) as server:
-        with Anthropic(base_url=server.anthropic_url, api_key="sk-test", max_retries=0) as client:
-            ask: Any = {"model": "claude-sonnet-5", "max_tokens": 10, "messages": ASKED}
-            with pytest.raises(anthropic.OverloadedError, match="Overloaded"):
-                client.messages.create(**ask)
-            with pytest.raises(anthropic.RateLimitError) as limited:
-                client.messages.create(**ask)
-            assert limited.value.response.headers["retry-after"] == "3"
-            with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
-                list(client.messages.create(**ask, stream=True))
-            with pytest.raises(anthropic.BadRequestError, match="user"):
-                client.messages.create(**ask | {"messages": [{"role": "robot", "content": ""}]})
-            with pytest.raises(anthropic.AuthenticationError, match="x-api-key"):
-                client.with_options(api_key="invalid").messages.create(**ask)
+    with (
+        ProviderServer(echo, faults=faults) as server,
+        Anthropic(base_url=server.anthropic_url, api_key="sk-test", max_retries=0) as client,
+    ):
+        ask: Any = {"model": "claude-sonnet-5", "max_tokens": 10, "messages": ASKED}
+        with pytest.raises(anthropic.OverloadedError, match="Overloaded"):
+            client.messages.create(**ask)
+        with pytest.raises(anthropic.RateLimitError) as limited:
+            client.messages.create(**ask)
+        assert limited.value.response.headers["retry-after"] == "3"
+        with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
+            list(client.messages.create(**ask, stream=True))
+        with pytest.raises(anthropic.BadRequestError, match="user"):
+            client.messages.create(**ask | {"messages": [{"role": "robot", "content": ""}]})
+        with pytest.raises(anthropic.AuthenticationError, match="x-api-key"):
+            client.with_options(api_key="invalid").messages.create(**ask)
 
 
 def test_unanswered_tool_calls_are_refused(client: Anthropic) -> None:

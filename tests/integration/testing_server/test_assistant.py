@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,7 +64,7 @@ class Run:
                 self.turns.append([(name, arguments) for name, arguments, _ in made])
                 for name, arguments, call_id in made:
                     result = results[name]
-                    content = result(arguments) if isinstance(result, Callable) else result  # type: ignore[arg-type]
+                    content = result(arguments) if callable(result) else result
                     messages.append({"role": "tool", "tool_call_id": call_id, "content": json.dumps(content)})
 
 
@@ -110,9 +110,9 @@ def test_a_refund_is_looked_up_in_parallel_decided_and_paid() -> None:
 def test_a_changed_fact_changes_the_decision(
     order: dict[str, Any], policy: dict[str, Any], called: str | None, told: str
 ) -> None:
-    """One field of a tool's result decides whether money is paid, how much, or whether a person takes over."""
+    """One field of a tool's result decides whether and how much is paid, or who takes over."""
     run = refund(ORDER | order, POLICY | policy)
-    assert [name for name, _ in sum(run.turns[1:], [])] == ([called] if called else [])
+    assert [name for name, _ in itertools.chain(*run.turns[1:])] == ([called] if called else [])
     assert told in run.answer
 
 
@@ -147,14 +147,8 @@ def test_a_refund_that_fails_is_escalated() -> None:
 def test_missing_or_unknown_orders_are_asked_about() -> None:
     """Without an order id the assistant asks for it; an order that is not found is said so."""
     assert "order id" in Run("I want a refund.", {}).answer
-    unknown = Run("Refund A-1", {"get_order": {"error": "no such order"}}, [TOOLS[0]])
-    assert (
-        Run("Refund AB-12", {"get_order": {"error": "no such order"}}, [TOOLS[0]]).answer.count(
-            "no such order"
-        )
-        == 1
-    )
-    assert unknown.answer
+    unknown = Run("Refund AB-12", {"get_order": {"error": "no such order"}}, [TOOLS[0]])
+    assert "I could not look up order AB-12: no such order." in unknown.answer
 
 
 def test_an_email_is_sent_at_the_end_when_there_is_a_tool_for_it() -> None:
@@ -180,7 +174,7 @@ def test_one_call_a_turn_when_parallel_calls_are_off() -> None:
 
 
 def test_other_tools_are_called_when_a_message_speaks_of_them() -> None:
-    """Arguments come from the text by the schema: numbers, quoted strings, places; the answer quotes the results."""
+    """Arguments come from the text by the schema; the answer quotes the results."""
     tools = [
         tool("get_weather", "Current weather", city="string"),
         tool("convert_currency", "", amount="number", to_currency="string"),

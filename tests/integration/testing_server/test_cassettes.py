@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import importlib.util
+import json
 import os
 import sys
 from collections import Counter
@@ -27,14 +28,14 @@ JSON = (("Content-Type", "application/json"), ("X-Request-Id", "req_1"), ("Trans
 
 def answer(text: str, request: bytes = CHAT) -> Recorded:
     """A recorded chat completion."""
-    body = '{"id":"c","object":"chat.completion","created":1,"model":"gpt-4.1","choices":[{"index":0,' + (
-        f'"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}]}}'
-    )
-    return Recorded("POST", "/v1/chat/completions", request, 200, JSON, body.encode())
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4.1", "choices": [choice]}
+    return Recorded("POST", "/v1/chat/completions", request, 200, JSON, json.dumps(body).encode())
 
 
 def test_the_nth_request_gets_the_nth_answer_and_then_a_miss() -> None:
-    """Equal requests are answered in recorded order, through the SDK, whose spaces differ from the recording's."""
+    """Equal requests are answered in order, through an SDK whose spaces differ from the recording's."""
     with ProviderServer(cassette=[answer("one"), answer("two")]) as server:
         with OpenAI(base_url=server.openai_url, api_key="sk-test", max_retries=0) as client:
             ask: Any = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}]}
@@ -56,7 +57,7 @@ def test_bytes_headers_and_status_come_back_as_recorded() -> None:
         ("Content-Encoding", "gzip"),
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
-        ("X-\xe9", "caf\xe9"),
+        ("X-Word", "caf\xe9"),
     )
     recorded = Recorded("GET", "/v1/thing?page=2", b"", 418, headers, packed)
     with ProviderServer(cassette=[recorded, Recorded("DELETE", "/v1/thing", b"", 204, (), b"")]) as server:
@@ -131,7 +132,7 @@ def _exchanges(files: Iterator[list[Any]]) -> Iterator[list[Recorded]]:
 
 
 def test_real_recordings_come_back_byte_for_byte() -> None:
-    """Every recorded OpenAI and Anthropic exchange is served again: status, headers and body bytes the same."""
+    """Every recorded OpenAI and Anthropic exchange is served again: same status, headers, body bytes."""
     loaders = _loaders()
     pytest.importorskip("yaml", reason="the recordings are YAML; install pyyaml to read them")
     served: Counter[str] = Counter()

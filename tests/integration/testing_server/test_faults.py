@@ -86,10 +86,12 @@ def test_a_cut_stream_ends_after_the_given_number_of_chunks() -> None:
     with ProviderServer(echo, faults=[Fault.cut(after=3), Fault.cut()]) as server:
         url = f"{server.openai_url}/chat/completions"
         received: list[bytes] = []
-        with httpx.Client() as client:
-            with client.stream("POST", url, json=BODY | {"stream": True}, headers=KEY) as answer:
-                with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-                    received.extend(answer.iter_raw())
+        with (
+            httpx.Client() as client,
+            client.stream("POST", url, json=BODY | {"stream": True}, headers=KEY) as answer,
+        ):
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+                received.extend(answer.iter_raw())
         assert b"".join(received) == server.requests.sent(0).body
         assert len(server.requests.sent(0).chunks) == 3
         assert server.requests.sent(0).ending == "cut"
@@ -115,10 +117,12 @@ def test_stalled_and_endless_streams_last_until_the_client_leaves(spec: str, end
     """The client reads what there is and goes; the server notices, and its log says how it ended."""
     body = BODY | {"stream": True, "model": f"fault:{spec}", "input": TEXT, "max_tokens": 100}
     with ProviderServer(echo) as server:
-        with httpx.Client(timeout=20) as client:
-            with client.stream("POST", server.url + path, json=body, headers=KEY) as answer:
-                chunks = answer.iter_raw()
-                read = b"".join(next(chunks) for _ in range(2 if "stall" in spec else 40))
+        with (
+            httpx.Client(timeout=20) as client,
+            client.stream("POST", server.url + path, json=body, headers=KEY) as answer,
+        ):
+            chunks = answer.iter_raw()
+            read = b"".join(next(chunks) for _ in range(2 if "stall" in spec else 40))
         assert read
         sent = server.requests.sent(0)
         assert sent.ending == ending

@@ -90,17 +90,19 @@ def test_a_chat_stream_is_the_same_text_in_pieces(client: OpenAI) -> None:
 
 
 def test_parallel_tool_calls_arrive_whole_and_in_pieces() -> None:
-    """Two tool calls of one turn come out of a plain answer and, put together from deltas, out of a stream."""
+    """Two tool calls of one turn come out of a plain answer and, from deltas, out of a stream."""
     calls = (
         ToolCall("multiply", {"a": 1231, "b": 2331}, id="call_one"),
         ToolCall("multiply", {"a": 2, "b": -3}),
     )
-    with ProviderServer(Script([Reply(tool_calls=calls)])) as server:
-        with OpenAI(base_url=server.openai_url, api_key="sk-test") as client:
-            plain = client.chat.completions.create(model="gpt-4.1", messages=ASKED, tools=[CHAT_TOOL])
-            with client.chat.completions.stream(model="gpt-4.1", messages=ASKED, tools=[CHAT_TOOL]) as stream:
-                events = [event.type for event in stream]
-                streamed = stream.get_final_completion()
+    with (
+        ProviderServer(Script([Reply(tool_calls=calls)])) as server,
+        OpenAI(base_url=server.openai_url, api_key="sk-test") as client,
+    ):
+        plain = client.chat.completions.create(model="gpt-4.1", messages=ASKED, tools=[CHAT_TOOL])
+        with client.chat.completions.stream(model="gpt-4.1", messages=ASKED, tools=[CHAT_TOOL]) as stream:
+            events = [event.type for event in stream]
+            streamed = stream.get_final_completion()
     for completion in (plain, streamed):
         message = completion.choices[0].message
         assert completion.choices[0].finish_reason == "tool_calls"
@@ -115,7 +117,7 @@ def test_parallel_tool_calls_arrive_whole_and_in_pieces() -> None:
 
 
 def test_tool_results_reach_the_model_with_the_call_that_they_answer() -> None:
-    """The model sees a tool's result with the name and the arguments of its call, and the system prompt apart."""
+    """The model sees a tool's result with its call's name and arguments, and the system prompt apart."""
     seen: list[ModelRequest] = []
 
     def model(request: ModelRequest) -> Reply:
@@ -178,7 +180,7 @@ def test_parse_returns_an_instance_of_the_asked_model() -> None:
 
 
 def test_a_response_and_its_stream_agree(client: OpenAI) -> None:
-    """The events of the responses API come in OpenAI's order and end with the response that `create` gives."""
+    """The events come in OpenAI's order and end with the response that `create` gives."""
     plain = client.responses.create(model="gpt-4.1", input="Reply please.", instructions="Be short.")
     assert plain.output_text == "Reply please."
     assert plain.usage is not None
@@ -338,9 +340,9 @@ def test_a_request_that_openai_refuses_gets_its_error(
 
 def test_a_wrong_or_missing_key_is_refused(server: ProviderServer) -> None:
     """A key that contains "invalid", and no key at all, get a 401."""
-    with OpenAI(base_url=server.openai_url, api_key="sk-invalid-key") as client:
-        with pytest.raises(openai.AuthenticationError, match="sk-inv"):
-            client.chat.completions.create(model="gpt-4.1", messages=ASKED)
+    wrong = OpenAI(base_url=server.openai_url, api_key="sk-invalid-key")
+    with wrong, pytest.raises(openai.AuthenticationError, match="sk-inv"):
+        wrong.chat.completions.create(model="gpt-4.1", messages=ASKED)
     body = {"model": "gpt-4.1", "messages": ASKED}
     answer = httpx.post(f"{server.openai_url}/chat/completions", json=body)
     assert answer.status_code == 401

@@ -1,0 +1,270 @@
+"""Why a call found no answer, and where a finished replay left its recording: in sentences.
+
+Pure, and bounded: of thousands of candidates, those of the same kind and name are compared by length and
+shared ends, the best few by their words, and only what is named is compared in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rashomon import views
+from rashomon.canonical import content_digest
+from rashomon.model import Call, Divergence, End, Grade, Json, Kind, Response, Step
+from rashomon.replay.alignment import Alignment, Mark, Pair
+from rashomon.replay.differences import Difference, same_input, step_differences
+from rashomon.replay.likeness import LIKE, overlap, sketch
+from rashomon.replay.words import word_diff
+
+_COMPARED = 400
+_SKETCHED = 16
+_LINES = 6
+_REASONS = 4
+_NOTHING = Response(None, (), End.OPEN)
+
+
+class Near(NamedTuple):
+    """A recorded step that resembles a call: how much (0 to 1), why it is not the one, and where.
+
+    `reasons` are short sentences without a full stop; `paths` the JSON paths that differ.
+    """
+
+    step: Step
+    similarity: float
+    reasons: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+def nearest(call: Call, candidates: Sequence[Step], limit: int = 3) -> list[Near]:
+    """The recorded steps that resemble a call most, the best first; of equal ones the earlier."""
+    asked = _as_step(call)
+    said = sketch(views.request_view(asked))
+    ranked = []
+    for step in _shortlist(call, candidates):
+        alike = overlap(said, sketch(views.request_view(step)))
+        if step.name != call.name:
+            alike *= 0.5 if step.kind == call.kind else 0.25
+        elif alike == 1.0 and step.request.body != call.request.body:
+            alike = 1.0 if same_input(step, asked) else 0.99
+        ranked.append((alike, step))
+    ranked.sort(key=lambda item: -item[0])
+    return [_near(asked, step, alike) for alike, step in ranked[:limit]]
+
+
+def explain_miss(call: Call, candidates_unconsumed: Sequence[Step], consumed: Sequence[Step]) -> Divergence:
+    """Why no recorded step answers a call: the nearest step, where it differs, or that it is used up."""
+    used_up = _equal_one(call, consumed)
+    if used_up is not None:
+        return _explain_used_up(call, used_up, consumed)
+    near = nearest(call, candidates_unconsumed)
+    named = [item for item in near if (item.step.kind, item.step.name) == (call.kind, call.name)]
+    if not named:
+        return _explain_unknown(call, near, consumed)
+    best = named[0]
+    where = f"{best.paths[0]} differs" if best.paths else "its request differs"
+    more = f", and {len(best.paths) - 1} more" if len(best.paths) > 1 else ""
+    summary = (
+        f"{_named(call)} is not in the recording; the nearest is step {best.step.id}, where {where}{more}."
+    )
+    detail = list(best.reasons)
+    for other in named[1:]:
+        detail.append(
+            f"step {other.step.id} is further away ({other.similarity:.0%} alike): {other.reasons[0]}"
+        )
+    return Divergence("missed", summary, None, best.step.id, best.paths, tuple(detail[:_LINES]))
+
+
+def first_divergence(alignment: Alignment) -> Divergence | None:
+    """Where a finished replay, or any second run, first left the first one; None when it never did."""
+    if alignment.first is None:
+        return None
+    pair = alignment.pairs[alignment.first]
+    found = step_differences(pair.left, pair.right) if pair.left and pair.right else []
+    detail = [_reason(item) for item in found[:_REASONS]]
+    if pair.right is not None and pair.right.match is not None and pair.right.match.grade == Grade.STUBBED:
+        detail.insert(0, "answered by a stub, as asked")
+    following = sum(other.cause == alignment.first for other in alignment.pairs)
+    if following:
+        detail.append(f"{following} later step{'s follow' if following > 1 else ' follows'} from it")
+    return Divergence(
+        pair.mark.name.lower(),
+        _first_sentence(pair),
+        None if pair.right is None else pair.right.id,
+        None if pair.left is None else pair.left.id,
+        tuple(item.path for item in found),
+        tuple(detail[:_LINES]),
+    )
+
+
+def _first_sentence(pair: Pair) -> str:
+    step = pair.right or pair.left
+    if step is None:
+        return "Nothing was compared."
+    title = views.text_of(views.summary(step).title, 100)
+    recorded = "" if pair.left is None else f" (step {pair.left.id} of the first)"
+    return {
+        Mark.EXTRA: f"Step {step.id}, {title}, has no counterpart in the first run.",
+        Mark.MISSING: f"Step {step.id} of the first run, {title}, was not made again.",
+        Mark.MOVED: f"Step {step.id}, {title}, stands in another place{recorded}.",
+        Mark.OUTPUT: f"Step {step.id}, {title}, asked the same and was answered differently{recorded}.",
+        Mark.INPUT: f"Step {step.id}, {title}, asked something else{recorded}.",
+        Mark.BOTH: f"Step {step.id}, {title}, asked something else and was answered differently{recorded}.",
+    }.get(pair.mark, f"Step {step.id}, {title}, is the same{recorded}.")
+
+
+# ------------------------------------------------------------------------------------------- misses
+
+
+def _explain_used_up(call: Call, used_up: Step, consumed: Sequence[Step]) -> Divergence:
+    wanted = content_digest(call)
+    like = [step for step in consumed if (step.kind, step.name) == (call.kind, call.name)]
+    times = sum(content_digest(_call(step)) == wanted for step in like[:_COMPARED])
+    count = "once" if times <= 1 else f"{times} times"
+    summary = f"{_named(call)} was recorded {count}, and was asked for once more."
+    detail = (f"the answer of step {used_up.id} has already been served",)
+    return Divergence("missed", summary, None, used_up.id, (), detail)
+
+
+def _explain_unknown(call: Call, near: list[Near], consumed: Sequence[Step]) -> Divergence:
+    """No step of this kind and name is left."""
+    spent = [step for step in consumed if (step.kind, step.name) == (call.kind, call.name)]
+    if spent:
+        closest = nearest(call, spent, 1)[0]
+        count = len(spent)
+        summary = (
+            f"{_named(call)} is not in the recording, whose calls of {call.name} ({count}) were all served."
+        )
+        detail = [f"step {closest.step.id}, already served, is the most alike: {closest.reasons[0]}"]
+        return Divergence("missed", summary, None, closest.step.id, closest.paths, tuple(detail))
+    summary = f"{_named(call)} is not in the recording, and nothing in it has the name {call.name}."
+    if not near or near[0].similarity < LIKE / 2:
+        return Divergence("missed", summary)
+    best = near[0]
+    detail = [f"step {best.step.id} is the most alike: {best.reasons[0]}", *best.reasons[1:]]
+    return Divergence("missed", summary, None, best.step.id, best.paths, tuple(detail[:_LINES]))
+
+
+def _equal_one(call: Call, consumed: Sequence[Step]) -> Step | None:
+    asked = _as_step(call)
+    for step in consumed:
+        if step.request.body == call.request.body and same_input(step, asked):
+            return step
+    like = [step for step in consumed if (step.kind, step.name) == (call.kind, call.name)]
+    size = len(call.request.body)
+    close = [step for step in like if abs(len(step.request.body) - size) <= size // 4 + 16][:_COMPARED]
+    wanted = content_digest(call)
+    return next((step for step in close if content_digest(_call(step)) == wanted), None)
+
+
+def _call(step: Step) -> Call:
+    return Call(step.kind, step.name, step.request)
+
+
+def _as_step(call: Call) -> Step:
+    return Step("", 0, call.kind, call.name, (), 0, call.request, _NOTHING)
+
+
+def _named(call: Call) -> str:
+    """The call as the subject of a sentence."""
+    if call.kind == Kind.LLM:
+        return f"The call {views.request_title(_as_step(call))}"
+    return views.request_title(_as_step(call))
+
+
+def _near(asked: Step, step: Step, alike: float) -> Near:
+    found = step_differences(step, asked)
+    found = [item for item in found if not item.path.startswith("response")]
+    reasons = [_reason(item) for item in found[:_REASONS]]
+    if len(found) > _REASONS:
+        reasons.append(f"{len(found) - _REASONS} more differences")
+    if not found:
+        reasons.append("it asks the same, and its answer is given to another call")
+    return Near(step, alike, tuple(reasons), tuple(item.path for item in found))
+
+
+# ----------------------------------------------------------------------------------------- shortlist
+
+
+def _shortlist(call: Call, candidates: Sequence[Step]) -> list[Step]:
+    """The few steps that are worth reading, in their own order."""
+    like = [step for step in candidates if step.name == call.name and step.kind == call.kind]
+    if not like:
+        like = [step for step in candidates if step.kind == call.kind] or list(candidates)
+    if len(like) <= _SKETCHED:
+        return like
+    body = call.request.body
+    size = len(body)
+    if len(like) > _COMPARED:
+        nearest_size = sorted(range(len(like)), key=lambda n: (abs(len(like[n].request.body) - size), n))
+        like = [like[n] for n in sorted(nearest_size[:_COMPARED])]
+    ranked = sorted(range(len(like)), key=lambda n: (-_shared_ends(body, like[n].request.body), n))
+    return [like[n] for n in sorted(ranked[:_SKETCHED])]
+
+
+def _shared_ends(a: bytes, b: bytes) -> float:
+    """The part of two bodies that is their common beginning and end."""
+    longer, shorter = max(len(a), len(b)), min(len(a), len(b))
+    if not longer:
+        return 1.0
+    start = _common_start(a, b, shorter)
+    end = _common_start(a[::-1], b[::-1], shorter - start) if start < shorter else 0
+    return (start + end) / longer
+
+
+def _common_start(a: bytes, b: bytes, most: int) -> int:
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+# ------------------------------------------------------------------------------------------- reasons
+
+
+def _reason(difference: Difference) -> str:
+    """One difference as a short sentence, without a full stop."""
+    path, op, left, right = difference
+    if op == "added":
+        return f"{path} is new: {_shown(right)}"
+    if op == "removed":
+        return f"{path} is gone: {_shown(left)}"
+    if op == "text" and isinstance(left, str) and isinstance(right, str):
+        before, after = _around_first_change(left, right)
+        return f"{path} differs: {before} → {after}"
+    return f"{path}: {_shown(left)} → {_shown(right)}"
+
+
+def _shown(value: Json) -> str:
+    return views.text_of(value, 60) if value != "" else '""'
+
+
+def _around_first_change(left: str, right: str) -> tuple[str, str]:
+    """Both texts from a little before the first word that differs."""
+    lead = ""
+    gone = new = ""
+    for op, text in word_diff(left, right)[:3]:
+        if op == "same":
+            if gone or new:
+                break
+            lead = text
+        elif op == "removed":
+            gone = text
+        else:
+            new = text
+    start = len(lead)
+    context = max(0, start - 24)
+    mark = "…" if context else ""
+    shown = [
+        f'"{mark}{views.text_of(text[context : start + 60], 60)}{_more(text, start)}"'
+        for text in (left, right)
+    ]
+    return shown[0], shown[1]
+
+
+def _more(text: str, start: int) -> str:
+    return "…" if len(text) > start + 60 else ""

@@ -1,0 +1,194 @@
+"""`make bench`: what recording costs, measured side by side with bare calls and with vcrpy in one run.
+
+The provider runs in another process. Blocks of bare, recorded and vcrpy calls alternate, so that a noisy minute
+hits all of them; figures are medians (and 99th percentiles) of what a way adds to the bare median.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import vcr
+
+import rashomon
+from rashomon import session, tapes
+from rashomon.testing import ProviderProcess
+
+BLOCKS, CALLS = 24, 40
+Clock = time.perf_counter_ns
+
+
+def call(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[int, int]:
+    """One call: nanoseconds to the first chunk, and to the end."""
+    start = Clock()
+    first = 0
+    with client.stream("POST", url, json=body, headers={"authorization": "Bearer sk-bench-0123456789abcdef"}) as response:
+        for _ in response.iter_raw():
+            first = first or Clock() - start
+    return first, Clock() - start
+
+
+@contextmanager
+def bare() -> Iterator[None]:
+    """Nothing."""
+    yield
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """Our recorder."""
+    with rashomon.trace("bench"):
+        yield
+
+
+_folder = tempfile.mkdtemp(prefix="rashomon-bench-")
+_cassettes = 0
+
+
+@contextmanager
+def vcrpy() -> Iterator[None]:
+    """vcrpy, into a new cassette a block."""
+    global _cassettes
+    _cassettes += 1
+    with vcr.use_cassette(os.path.join(_folder, f"{_cassettes}.yaml"), record_mode=vcr.mode.ALL):
+        yield
+
+
+WAYS: dict[str, Callable[[], Any]] = {"bare": bare, "rashomon": recorded, "vcrpy": vcrpy}
+
+
+def compare(url: str, body: dict[str, Any], calls: int) -> dict[str, dict[str, float]]:
+    """Each way's medians in microseconds: total, first chunk, and what it adds to bare."""
+    firsts: dict[str, list[int]] = {way: [] for way in WAYS}
+    totals: dict[str, list[int]] = {way: [] for way in WAYS}
+    with httpx2.Client() as client:
+        for block in range(BLOCKS + 2):
+            for way, enter in WAYS.items():
+                with enter():
+                    samples = [call(client, url, {**body, "user": f"{block}.{n}"}) for n in range(calls)]
+                if block >= 2:
+                    firsts[way].extend(first for first, _ in samples)
+                    totals[way].extend(total for _, total in samples)
+    base, base_first = statistics.median(totals["bare"]), statistics.median(firsts["bare"])
+    return {
+        way: {
+            "median_us": statistics.median(totals[way]) / 1000,
+            "adds_us": (statistics.median(totals[way]) - base) / 1000,
+            "adds_p99_us": (quantile(totals[way], 0.99) - quantile(totals["bare"], 0.99)) / 1000,
+            "first_chunk_adds_us": (statistics.median(firsts[way]) - base_first) / 1000,
+        }
+        for way in WAYS
+    }
+
+
+def quantile(values: list[int], share: float) -> float:
+    """The value below which `share` of them lie."""
+    return sorted(values)[int(len(values) * share)]
+
+
+def conversation(turns: int) -> Iterator[list[dict[str, str]]]:
+    """The messages of an agent's requests, turn by turn: about 3.7 kB new in each."""
+    messages = [{"role": "system", "content": "You are a careful agent. " * 40}]
+    for turn in range(turns):
+        words = " ".join(f"{turn * 7919 + n * 104729:x}" for n in range(330))
+        messages.append({"role": "user", "content": f"Observation {turn}: {words}"})
+        yield list(messages)
+        messages.append({"role": "assistant", "content": f"I will look at item {turn} next, because {words[:900]}"})
+
+
+def long_conversation() -> dict[str, float]:
+    """Sixty turns: the journal's size against unique content, and whether the cost stays flat."""
+    unique: set[str] = set()
+    wire = answered = 0
+    turns: list[float] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal answered
+        body = {"id": "chatcmpl-1", "choices": [{"message": {"role": "assistant", "content": "I will look further."}}]}
+        raw = json.dumps(body).encode()
+        answered = len(raw)
+        return httpx2.Response(200, stream=httpx2.ByteStream(raw), headers={"content-type": "application/json"})
+
+    client = httpx2.Client(transport=httpx2.MockTransport(answer))
+    bodies = [{"model": "gpt-4o", "messages": messages} for messages in conversation(60)]
+    url = "http://provider/v1/chat/completions"
+    for body in bodies:
+        wire += len(json.dumps(body))
+        unique.update(json.dumps(message) for message in body["messages"])
+    baseline = [statistics.median(_timed(client, url, body) for _ in range(15)) for body in bodies]
+    runs: list[list[float]] = []
+    for _ in range(15):
+        session.close_journal()
+        with rashomon.trace("sixty"):
+            runs.append([_timed(client, url, body) for body in bodies])
+    turns = [statistics.median(run[n] for run in runs) - baseline[n] for n in range(60)]
+    session.close_journal()
+    newest = max(Path(os.environ["RASHOMON_HOME"], "journals").glob("*.rsj"))
+    size = newest.stat().st_size
+    assert len(tapes.assemble([tapes.read_part(newest)])[0].steps) == 60
+    content = sum(map(len, unique)) + 60 * answered
+    return {
+        "wire_kb": wire / 1000,
+        "unique_kb": content / 1000,
+        "journal_kb": size / 1000,
+        "journal_by_unique": size / content,
+        "first_ten_turns_us": statistics.median(turns[:10]) / 1000,
+        "last_ten_turns_us": statistics.median(turns[-10:]) / 1000,
+    }
+
+
+def _timed(client: httpx2.Client, url: str, body: dict[str, Any]) -> int:
+    start = Clock()
+    client.post(url, json=body)
+    return Clock() - start
+
+
+def imports() -> dict[str, float]:
+    """Milliseconds for `import rashomon` and `install()` in fresh interpreters."""
+    program = (
+        "import time; t = time.perf_counter(); import rashomon; rashomon.install(); "
+        "print((time.perf_counter() - t) * 1000)"
+    )
+    runs = [float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout) for _ in range(21)]
+    return {"median_ms": statistics.median(runs), "best_ms": min(runs)}
+
+
+def show(title: str, rows: dict[str, Any]) -> None:
+    """One table, for reading."""
+    print(f"\n{title}")
+    for name, row in rows.items():
+        cells = row.items() if isinstance(row, dict) else [("", row)]
+        print(f"  {name:24}" + "  ".join(f"{key} {value:,.2f}" for key, value in cells))
+
+
+def main() -> None:
+    """Run everything; print tables, then one JSON document."""
+    os.environ["RASHOMON_HOME"] = os.path.join(_folder, "home")
+    results: dict[str, Any] = {"import and install": imports()}
+    show("import rashomon; rashomon.install()", {"fresh interpreter": results["import and install"]})
+    with ProviderProcess() as provider:
+        url = provider.openai_url + "/chat/completions"
+        ask: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}
+        results["small JSON call"] = compare(url, ask, CALLS)
+        show("small JSON call on loopback", results["small JSON call"])
+        long = {**ask, "messages": [{"role": "user", "content": "repeat " + "word " * 198}], "stream": True}
+        results["stream"] = compare(url, long, CALLS // 8)
+        show("stream of about 200 chunks on loopback", results["stream"])
+    results["sixty turns"] = long_conversation()
+    show("conversation of 60 turns", {name: value for name, value in results["sixty turns"].items()})
+    print("\n" + json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,428 @@
+"""What the lists show, as values: rows of traces and of steps, computed line by line when they are seen.
+
+Nothing here knows the terminal application; a test needs no app.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from rashomon import views
+from rashomon.model import End, Grade, Json, Step, Tape, Trace
+from rashomon.tui.glyphs import Glyphs
+from rashomon.tui.spans import (
+    Column,
+    Line,
+    Span,
+    count_of,
+    duration_of,
+    fit,
+    heading,
+    layout,
+    plural,
+)
+
+MAX_LANES = 8
+"""So many lanes are drawn; further ones share the last column."""
+
+_LEFT_THE_RECORDING = (Grade.DRIFTED, Grade.MISSED)
+_OUTCOMES = {"ok": "ok", "error": "bad", "killed": "bad", "open": "warn"}
+
+
+class Rows(Protocol):
+    """What a list needs: how many rows, each as a line, the head above them, where `n` and `N` stop."""
+
+    @property
+    def stops(self) -> Sequence[int]:
+        """Indices of the rows that next and previous go to, ascending."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def head(self, width: int) -> Line:
+        """The line above the rows; empty for none."""
+        ...
+
+    def line(self, index: int, width: int) -> Line:
+        """A row, at most `width` cells wide."""
+        ...
+
+
+class TraceItem(NamedTuple):
+    """A trace in the list: light facts, no steps. Times as in `Trace`; counts are 0 where unknown."""
+
+    id: str
+    name: str
+    started_ns: int
+    duration_us: int | None = None
+    outcome: str = "open"
+    exit_code: int | None = None
+    error: str | None = None
+    parent: str | None = None
+    within: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    steps: int = 0
+    llm_calls: int = 0
+    tool_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    divergences: int = 0
+    missed: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+def shortest(ids: Iterable[str], least: int = 8) -> dict[str, str]:
+    """Each id cut to the shortest beginning that no other one has, and not below `least` characters."""
+    ordered = sorted(set(ids))
+    length = dict.fromkeys(ordered, least)
+    for before, after in zip(ordered, ordered[1:], strict=False):
+        same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
+        length[before], length[after] = max(length[before], same + 1), max(length[after], same + 1)
+    return {one: one[: length[one]] for one in ordered}
+
+
+class _Placed(NamedTuple):
+    item: TraceItem
+    depth: int
+
+
+def _families(items: Sequence[TraceItem]) -> list[_Placed]:
+    """Newest family first; in a family the recording, then what replays it or happened within it."""
+    known = {item.id: item for item in items}
+    below: dict[str, list[TraceItem]] = {}
+    roots: list[TraceItem] = []
+    for item in items:
+        above = item.parent if item.parent in known else item.within
+        if above is None or above not in known or above == item.id:
+            roots.append(item)
+        else:
+            below.setdefault(above, []).append(item)
+    families = [_family(root, below) for root in roots]
+    families.sort(key=lambda family: max(placed.item.started_ns for placed in family), reverse=True)
+    listed = [placed for family in families for placed in family]
+    if len(listed) < len(items):  # parents in a circle: shown flat, never lost
+        seen = {placed.item.id for placed in listed}
+        listed += [_Placed(item, 0) for item in items if item.id not in seen]
+    return listed
+
+
+def _family(root: TraceItem, below: dict[str, list[TraceItem]]) -> list[_Placed]:
+    found: list[_Placed] = []
+    waiting = [_Placed(root, 0)]
+    while waiting:
+        placed = waiting.pop()
+        found.append(placed)
+        children = sorted(below.pop(placed.item.id, ()), key=lambda item: item.started_ns, reverse=True)
+        waiting += [_Placed(child, placed.depth + 1) for child in children]
+    return found
+
+
+class TraceRows:
+    """The traces of a home, newest first, replays under what they replay."""
+
+    COLUMNS = (
+        Column("mark", "", 1),
+        Column("id", "trace", 8),
+        Column("name", "name", 0),
+        Column("outcome", "outcome", 9, keep=8),
+        Column("steps", "steps", 5, keep=7, right=True),
+        Column("div", "div", 4, keep=6, right=True),
+        Column("time", "time", 6, keep=5, right=True),
+        Column("tokens", "tokens", 11, keep=1, right=True),
+        Column("coverage", "cov", 3, keep=4),
+        Column("when", "when", 11, keep=3),
+    )
+
+    def __init__(self, items: Sequence[TraceItem], glyphs: Glyphs, marked: str | None = None) -> None:
+        self._placed = _families(items)
+        self._glyphs = glyphs
+        self._short = shortest(item.id for item in items)
+        self._columns = [
+            column._replace(width=max(map(len, self._short.values()), default=8)) if column.name == "id" else column
+            for column in self.COLUMNS
+        ]
+        self.marked = marked
+        self.stops: Sequence[int] = [
+            number for number, placed in enumerate(self._placed) if placed.item.divergences or is_bad(placed.item)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+    def __getitem__(self, index: int) -> TraceItem:
+        return self._placed[index].item
+
+    def index_of(self, trace_id: str) -> int | None:
+        """Where a trace stands."""
+        return next((at for at, placed in enumerate(self._placed) if placed.item.id == trace_id), None)
+
+    def short(self, trace_id: str) -> str:
+        """The shortest unique beginning of an id."""
+        return self._short.get(trace_id, trace_id[:8])
+
+    def head(self, width: int) -> Line:
+        """The names of the columns."""
+        return heading(layout(self._columns, width))
+
+    def line(self, index: int, width: int) -> Line:
+        """A trace as a line."""
+        placed = self._placed[index]
+        line: list[Span] = []
+        for column in layout(self._columns, width):
+            text, style = self._cell(column.name, placed)
+            line.append(Span(fit(text, column.width, column.right, column.name == "name"), style))
+            line.append(Span(" "))
+        return tuple(line[:-1])
+
+    def _cell(self, name: str, placed: _Placed) -> tuple[str, str]:
+        item, glyphs = placed.item, self._glyphs
+        match name:
+            case "mark":
+                return (glyphs.marked, "warn") if item.id == self.marked else ("", "")
+            case "id":
+                return self.short(item.id), "strong"
+            case "name":
+                return tree_name(placed.item, placed.depth, glyphs), ""
+            case "outcome":
+                sign = f"{glyphs.error} " if is_bad(item) else ""
+                return f"{sign}{item.outcome}", _OUTCOMES.get(item.outcome, "")
+            case "steps":
+                return count_of(item.steps), ""
+            case "div":
+                return (f"{glyphs.action}{item.divergences}" if item.divergences else ""), "action"
+            case "time":
+                return duration_of(item.duration_us), "dim"
+            case "tokens":
+                told = item.input_tokens or item.output_tokens
+                return (f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}" if told else ""), "dim"
+            case "coverage":
+                return ("!", "bad") if item.missed or item.losses else ("", "")
+            case _:
+                return moment(item.started_ns, "%m-%d %H:%M"), "dim"
+
+
+def tree_name(item: TraceItem, depth: int, glyphs: Glyphs) -> str:
+    """A name with its place in the family, and what is known beyond it."""
+    lead = f"{'  ' * (depth - 1)}{glyphs.branch} " if depth else ""
+    what = "replay of " if item.parent and not depth else ""
+    tags = "".join(f"  {key}={value}" for key, value in item.tags)
+    return f"{lead}{what}{item.name}{tags}"
+
+
+def is_bad(item: TraceItem) -> bool:
+    """True for a trace that did not end well."""
+    return item.outcome in ("error", "killed")
+
+
+def moment(ns: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A point in time on the reader's clock."""
+    return datetime.fromtimestamp(ns / 1e9).strftime(form)
+
+
+def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
+    """What the preview below the list says about one trace."""
+    ended = item.outcome if item.exit_code in (None, 0) else f"{item.outcome}, exit code {item.exit_code}"
+    lines: list[Line] = [
+        (
+            Span(ended, _OUTCOMES.get(item.outcome, "")),
+            Span(f"   recorded {moment(item.started_ns)}", "dim"),
+            Span(f"   took {duration_of(item.duration_us)}" if item.duration_us is not None else "", "dim"),
+        ),
+        (
+            Span(
+                f"{plural(item.steps, 'step')}: {plural(item.llm_calls, 'model call')}, "
+                f"{plural(item.tool_calls, 'tool call')}"
+            ),
+            Span(f"   tokens {item.input_tokens:,} in, {item.output_tokens:,} out" if item.input_tokens else "", "dim"),
+        ),
+    ]
+    if item.error:
+        lines.append((Span(f"{glyphs.error} ", "bad"), Span(item.error)))
+    if item.parent:
+        how = "diverged" if item.divergences else "held"
+        style = "action" if item.divergences else "ok"
+        lines.append((Span(f"replay of {rows.short(item.parent)}: "), Span(how, style)))
+    if item.missed or item.losses:
+        lines.append((Span("! incomplete: ", "bad"), Span(", ".join((*item.missed, *item.losses)))))
+    return lines
+
+
+# --------------------------------------------------------------------------------------------- steps
+
+
+def trouble(step: Step) -> str:
+    """What went wrong in a step: `failed`, an HTTP status from 400, an end that is not complete, or nothing.
+
+    Reads heads only, so that a list of many steps needs no body.
+    """
+    if step.response.failure is not None:
+        return "failed"
+    status = (step.response.head or {}).get("status")
+    if isinstance(status, int) and status >= 400:
+        return str(status)
+    return "" if step.response.end == End.COMPLETE else str(step.response.end)
+
+
+def depths(steps: Iterable[Step]) -> dict[str, int]:
+    """How deep each step stands below the tools that it was made in."""
+    found: dict[str, int] = {}
+    for step in steps:
+        found[step.id] = found.get(step.within, -1) + 1 if step.within is not None else 0
+    return found
+
+
+def lane_graph(steps: Sequence[Step], glyph: str) -> list[str]:
+    """For each step the lanes that are open beside it, `*` where its own is; at most `MAX_LANES` wide.
+
+    A lane is open from its first step to its last. A column is used again when its lane has ended.
+    """
+    last = {step.lane: number for number, step in enumerate(steps)}
+    column: dict[tuple[int, ...], int] = {}
+    ends: list[int] = []
+    graph = []
+    for number, step in enumerate(steps):
+        if step.lane not in column:
+            free = next((at for at, end in enumerate(ends) if end < number), len(ends))
+            free = min(free, MAX_LANES - 1)
+            ends[free : free + 1] = [last[step.lane]]
+            column[step.lane] = free
+        cells = [glyph if end >= number else " " for end in ends]
+        cells[column[step.lane]] = "*"
+        graph.append("".join(cells).rstrip())
+    return graph
+
+
+class StepRows:
+    """The steps of a trace in their order: lanes, kind, what was said, time, tokens, how it was matched."""
+
+    def __init__(self, tape: Tape, glyphs: Glyphs) -> None:
+        self.trace, self.steps = tape.trace, tape.steps
+        self._glyphs = glyphs
+        self._depths = depths(tape.steps)
+        self._graph = lane_graph(tape.steps, glyphs.lane)
+        self._columns = _step_columns(len(tape.steps), max(map(len, self._graph), default=1), _is_replay(tape))
+        named = {divergence.step for divergence in tape.trace.divergences}
+        left = [
+            number
+            for number, step in enumerate(tape.steps)
+            if step.id in named or (step.match is not None and step.match.grade in _LEFT_THE_RECORDING)
+        ]
+        self.first: int | None = left[0] if left else None
+        """The first step that left the recording, or None."""
+        self._left = frozenset(left)
+        self.stops: Sequence[int] = [
+            number for number, step in enumerate(tape.steps) if number in self._left or trouble(step)
+        ]
+        self._summary = lru_cache(maxsize=2048)(lambda index: views.summary(tape.steps[index]))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def head(self, width: int) -> Line:
+        """The names of the columns."""
+        return heading(layout(self._columns, width))
+
+    def summary(self, index: int) -> views.Summary:
+        """What a step said, in short; kept, since decoding a body costs."""
+        return self._summary(index)
+
+    def line(self, index: int, width: int) -> Line:
+        """A step as a line."""
+        line: list[Span] = []
+        for column in layout(self._columns, width):
+            if column.name == "lanes":
+                line.extend(self._lanes(index, column.width))
+            else:
+                text, style = self._cell(column.name, index)
+                line.append(Span(fit(text, column.width, column.right, column.name == "title"), style))
+            line.append(Span(" "))
+        return tuple(line[:-1])
+
+    def _lanes(self, index: int, width: int) -> list[Span]:
+        before, _, after = self._graph[index].partition("*")
+        step = self.steps[index]
+        sign = self._glyphs.kinds.get(step.kind, "?")
+        return [Span(before, "dim"), Span(sign, kind_style(step)), Span(after.ljust(width - len(before) - 1), "dim")]
+
+    def _cell(self, name: str, index: int) -> tuple[str, str]:
+        step, glyphs = self.steps[index], self._glyphs
+        match name:
+            case "number":
+                return str(step.index), "dim"
+            case "title":
+                return f"{'  ' * self._depths[step.id]}{self.summary(index).title}", ""
+            case "trouble":
+                return (f"{glyphs.error} {trouble(step)}" if trouble(step) else ""), "bad"
+            case "duration":
+                return duration_of(step.response.duration_us), "dim"
+            case "tokens":
+                return tokens_of(self.summary(index)), "dim"
+            case "sign":
+                return grade_sign(step, glyphs) or (glyphs.action if index in self._left else ""), grade_style(step)
+            case _:
+                return (step.match.grade.value if step.match else ""), grade_style(step)
+
+
+def _is_replay(tape: Tape) -> bool:
+    return any(step.match is not None for step in tape.steps)
+
+
+def _step_columns(count: int, lanes: int, replay: bool) -> list[Column]:
+    found = [
+        Column("number", "#", max(2, len(str(count))), right=True),
+        Column("lanes", "", lanes),
+        Column("title", "step", 0),
+        Column("trouble", "", 9, keep=6),
+        Column("duration", "time", 6, keep=5, right=True),
+        Column("tokens", "tokens", 11, keep=2, right=True),
+    ]
+    if replay:
+        found += [Column("sign", "", 1), Column("grade", "match", 9, keep=3)]
+    return found
+
+
+def tokens_of(said: views.Summary) -> str:
+    """`9.0k/212`: tokens in and out; empty when the provider told none."""
+    if said.input_tokens is None and said.output_tokens is None:
+        return ""
+    return f"{count_of(said.input_tokens or 0)}/{count_of(said.output_tokens or 0)}"
+
+
+def kind_style(step: Step) -> str:
+    """The style of a step's sign."""
+    return step.kind.value if step.kind.value in ("llm", "tool", "http", "mcp") else "dim"
+
+
+def grade_sign(step: Step, glyphs: Glyphs) -> str:
+    """The sign of how a step of a replay was answered; empty for a recorded one."""
+    return "" if step.match is None else glyphs.grades.get(step.match.grade, "")
+
+
+def grade_style(step: Step) -> str:
+    """The style of that sign."""
+    if step.match is None:
+        return "action"
+    if step.match.grade in (Grade.STUBBED, Grade.LIVE):
+        return "yours"
+    return "action" if step.match.grade in _LEFT_THE_RECORDING else "dim"
+
+
+def step_json(trace: Trace, step: Step) -> str:
+    """A step whole, as JSON for the clipboard: what it was, what went out, what came back."""
+    document: dict[str, Json] = {
+        "trace": trace.id,
+        "step": step.index,
+        "id": step.id,
+        "kind": step.kind.value,
+        "name": step.name,
+        "lane": list(step.lane),
+        "started_us": step.started_us,
+        "duration_us": step.response.duration_us,
+        "match": {"grade": step.match.grade.value, "recorded": step.match.recorded} if step.match else None,
+        **views.step_view(step),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2, default=str)

@@ -1,0 +1,69 @@
+"""Where the application gets its traces: a small protocol, and the store behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rashomon.model import Tape
+from rashomon.tui.model import TraceItem
+
+if TYPE_CHECKING:
+    from rashomon.store import TraceRow
+
+
+class TraceSource(Protocol):
+    """Traces to show. Each method may take its time and is called in a thread, one at a time or several."""
+
+    @property
+    def place(self) -> str:
+        """Where the traces are, as a person would name it."""
+        ...
+
+    def traces(self) -> list[TraceItem]:
+        """All traces, in any order. Raises `RashomonError` when they cannot be read."""
+        ...
+
+    def tape(self, trace_id: str) -> Tape:
+        """A trace with its steps. Raises `RashomonError` when there is none."""
+        ...
+
+    def resolve(self, reference: str) -> str:
+        """The id of the trace that a reference means. Raises `UsageError` for none, or for several."""
+        ...
+
+
+class StoreSource:
+    """The store of a home. It is opened for each question and closed again: a recording may want to write."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    @property
+    def place(self) -> str:
+        """The home folder, `~` for the user's own."""
+        try:
+            return f"~/{self._home.relative_to(Path.home())}"
+        except (ValueError, RuntimeError):  # elsewhere, or a user without a home folder
+            return str(self._home)
+
+    def traces(self) -> list[TraceItem]:
+        """All traces, after taking in what was recorded since."""
+        from rashomon.store import open_home
+
+        with open_home(self._home) as store:
+            return [trace_item(row) for row in store.list_traces()]
+
+    def tape(self, trace_id: str) -> Tape:
+        """A trace with its steps."""
+        from rashomon.store import open_home
+
+        with open_home(self._home) as store:
+            return store.tape(trace_id)
+
+    def resolve(self, reference: str) -> str:
+        """The id of the trace that a reference means."""
+        from rashomon.store import open_home
+
+        with open_home(self._home) as store:
+            return store.resolve(reference)
