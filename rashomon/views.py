@@ -160,7 +160,10 @@ def _stream_view(data: bytes) -> Json:
     events = [(name, _data_view(text)) for name, text in sse_events(data)]
     if not events:
         return _text_view(data)
-    whole = assemble(events)
+    try:
+        whole = assemble(events)
+    except RecursionError:  # nested to the edge of what Python parses: the events are still there
+        whole = None
     if whole is not None:
         return whole
     return [{"event": name, "data": content} if name else {"data": content} for name, content in events]

@@ -120,6 +120,8 @@ class AiohttpCassette(Cassette):
         cause = state.get("_os_error")
         if isinstance(error, OSError) and isinstance(cause, OSError):
             error.errno, error.strerror = cause.errno, cause.strerror
+        if "_conn_key" in state:
+            state["_conn_key"] = self._request.connection_key
         if isinstance(error, sys.modules["aiohttp"].ClientResponseError):
             state.setdefault("request_info", self._request.request_info)
             state.setdefault("history", ())
@@ -133,13 +135,24 @@ def _fill_head(answer: Any, head: dict[str, Any]) -> None:
     major, _, minor = head.get("http_version", "HTTP/1.1").removeprefix("HTTP/").partition(".")
     raw = tuple((str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
                 for name, value in head["headers"])  # fmt: skip
-    pairs = [(name.decode(*_CHARSET), value.decode(*_CHARSET)) for name, value in raw]
+    known = _header_names()
+    pairs = [(known.get(name.lower()) or name.decode(*_CHARSET), value.decode(*_CHARSET)) for name, value in raw]
     answer.version = HttpVersion(int(major), int(minor or 0))
     answer.status, answer.reason = head["status"], head.get("reason", "")
     answer._headers, answer._raw_headers = CIMultiDictProxy(CIMultiDict(pairs)), raw
     cookies = answer._headers.getall("Set-Cookie", ())
     if cookies:
         answer._raw_cookie_headers = tuple(cookies)
+
+
+@functools.cache
+def _header_names() -> dict[bytes, str]:
+    """The names that aiohttp's compiled parser writes in its own case; the one in Python does not."""
+    from aiohttp import hdrs, http_parser
+
+    if http_parser.HttpResponseParser is http_parser.HttpResponseParserPy:
+        return {}
+    return {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, hdrs.istr)}
 
 
 def _watch(answer: Any, witness: Witness) -> None:

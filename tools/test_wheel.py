@@ -20,18 +20,23 @@ NEEDS_CHECKOUT = ["tests/architecture/test_layers.py", "tests/architecture/test_
 """They compare the wheel with the folders of the checkout, and have run there."""
 
 
-def run(*command: str | Path, cwd: Path = ROOT) -> None:
-    """Run a command of ours; a failure ends the program with its exit code."""
+def run(*command: str | Path, cwd: Path = ROOT, quiet: bool = False) -> None:
+    """Run a command of ours; a failure ends the program with its exit code. `quiet`: output only then."""
     environ = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environ.setdefault("RASHOMON_REAL_DATA", str(ROOT.parent / "shared" / "data"))
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environ, check=False)
+    pipe = subprocess.PIPE if quiet else None
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=cwd, env=environ, check=False, stdout=pipe, stderr=pipe, text=True)
     if done.returncode:
+        print(done.stdout or "", done.stderr or "", file=sys.stderr)
         sys.exit(done.returncode)
 
 
 def build_wheel(into: Path) -> Path:
     """Build the wheel from the sdist, as an installer without a wheel would; returns its path."""
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", into, ROOT)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", into, ROOT, quiet=True)
+    for leftover in ROOT.glob("*.egg-info"):
+        shutil.rmtree(leftover)
     (wheel,) = into.glob("*.whl")
     return wheel
 

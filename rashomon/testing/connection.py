@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import TypeAlias
@@ -35,6 +36,12 @@ class ConnectionProtocol(asyncio.StreamReaderProtocol):
         self.reader = asyncio.StreamReader()
         self.gone = asyncio.Event()
         super().__init__(self.reader, lambda _, writer: connected(self, writer))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected. Without TCP_NODELAY a chunk could wait 40 ms for the previous one's ACK."""
+        # asyncio sets it only for sockets that were made with an explicit protocol number.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().connection_made(transport)
 
     def eof_received(self) -> bool | None:
         """The client has sent its last byte. The clients of providers never half-close, so it has left."""

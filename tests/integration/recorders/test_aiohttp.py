@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -259,7 +260,11 @@ def test_redirect_history_and_cookies(stage: Any) -> None:
             old = response.history[0]
             return [old.status, str(old.url), str(response.url), await response.json()]
 
-    tape = stage.both(running(program, cookie_jar=aiohttp.CookieJar(unsafe=True)))
+    async def with_cookies(url: str) -> Any:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            return await program(session, url)
+
+    tape = stage.both(lambda url: asyncio.run(with_cookies(url)))
     assert [step.name for step in tape.steps] == ["GET /redirect", "GET /echo"]
     assert b"flavour=oat" in tape.steps[1].response.body
 
@@ -326,5 +331,10 @@ def test_dropped_answer_is_leaked(stage: Any) -> None:
         del response
         return status
 
-    _, tape = stage.record(running(program))
+    def collected(url: str) -> Any:
+        status = running(program)(url)
+        gc.collect()  # aiohttp's connection and answer hold each other
+        return status
+
+    _, tape = stage.record(collected)
     assert tape.steps[0].response.end is End.LEAKED

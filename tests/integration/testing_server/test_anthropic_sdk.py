@@ -93,7 +93,8 @@ def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
             kinds = {event.type for event in stream}
             streamed = stream.get_final_message()
     assert "signature" in kinds
-    for message in (plain, streamed):
+    messages: list[Any] = [plain, streamed]
+    for message in messages:
         thinking, text, *uses = message.content
         assert thinking.type == "thinking"
         assert thinking.thinking == "Two cities are asked for."

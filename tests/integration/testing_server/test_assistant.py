@@ -42,6 +42,7 @@ class Run:
         self, asked: str, results: dict[str, Any], tools: list[Any] | None = None, **options: Any
     ) -> None:
         self.turns: list[list[tuple[str, dict[str, Any]]]] = []
+        offered: Any = tools or TOOLS
         messages: list[Any] = [
             {"role": "system", "content": "You are a support agent. Today is 2026-03-11."},
             {"role": "user", "content": asked},
@@ -52,7 +53,7 @@ class Run:
         ):
             while True:
                 completion = client.chat.completions.create(
-                    model="gpt-4.1", messages=messages, tools=tools or TOOLS, **options
+                    model="gpt-4.1", messages=messages, tools=offered, **options
                 )
                 message = completion.choices[0].message
                 if not message.tool_calls:

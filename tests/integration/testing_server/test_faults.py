@@ -89,9 +89,9 @@ def test_a_cut_stream_ends_after_the_given_number_of_chunks() -> None:
         with (
             httpx.Client() as client,
             client.stream("POST", url, json=BODY | {"stream": True}, headers=KEY) as answer,
+            pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"),
         ):
-            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-                received.extend(answer.iter_raw())
+            received.extend(answer.iter_raw())
         assert b"".join(received) == server.requests.sent(0).body
         assert len(server.requests.sent(0).chunks) == 3
         assert server.requests.sent(0).ending == "cut"

@@ -1,0 +1,257 @@
+"""A replay answers what the tape holds, refuses everything else, and nothing leaves the process."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pydantic
+import pytest
+
+import rashomon
+from rashomon.model import Grade, Tape
+from rashomon.testing import ProviderServer
+
+PATH = "/chat/completions"
+
+
+def ask(client: httpx2.Client, url: str, text: str) -> dict[str, Any]:
+    """One call of the model."""
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}
+    answer: dict[str, Any] = client.post(url + PATH, json=body).json()
+    return answer
+
+
+@pytest.fixture
+def client() -> Iterator[httpx2.Client]:
+    """A client made before anything is installed."""
+    with httpx2.Client(headers={"authorization": "Bearer sk-test-0123456789abcdef"}) as made:
+        yield made
+
+
+@pytest.fixture
+def tape(home: Path, server: ProviderServer, client: httpx2.Client, last_tape: Callable[[], Tape]) -> Tape:
+    """Two calls, "one" and "two"; the server is left running, so that an escape would be answered and seen."""
+    with rashomon.trace("recorded"):
+        ask(client, server.openai_url, "one")
+        ask(client, server.openai_url, "two")
+    return last_tape()
+
+
+def refused(tape: Tape, server: ProviderServer, program: Callable[[], Any]) -> rashomon.ReplayStop:
+    """Run a program that must be stopped; nothing may have reached the server."""
+    before = len(server.requests)
+    with pytest.raises(rashomon.ReplayStop) as caught, rashomon.replay(tape) as replaying:
+        program()
+    assert len(server.requests) == before
+    assert replaying.divergences
+    return caught.value
+
+
+def test_a_changed_prompt(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
+    """Another prompt gets no answer; the message names the nearest step and what differs."""
+    stopped = refused(tape, server, lambda: ask(client, server.openai_url, "one!"))
+    assert isinstance(stopped, rashomon.Missed)
+    assert "messages[0].content" in str(stopped)
+
+
+def test_an_added_call(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
+    """A call more than was recorded is refused at the end of the tape, not answered again."""
+
+    def program() -> None:
+        for text in ("one", "two", "two"):
+            ask(client, server.openai_url, text)
+
+    assert isinstance(refused(tape, server, program), rashomon.Missed)
+
+
+def test_an_empty_tape(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
+    """A tape without steps answers nothing."""
+    refused(tape._replace(steps=()), server, lambda: ask(client, server.openai_url, "one"))
+
+
+def test_a_new_thread(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
+    """A thread that the recording did not have is under the replay too."""
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            ask(client, server.openai_url, "three")
+        except BaseException as error:
+            caught.append(error)
+
+    before = len(server.requests)
+    with rashomon.replay(tape) as replaying:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert isinstance(caught[0], rashomon.Missed)
+    assert len(server.requests) == before
+    assert replaying.divergences
+
+
+@pytest.mark.parametrize("way", ["connect", "create_connection", "sendto", "getaddrinfo"])
+def test_raw_sockets(way: str, tape: Tape, server: ProviderServer) -> None:
+    """A socket that no shim knows is refused before anything is sent."""
+
+    def program() -> None:
+        address = ("127.0.0.1", server.port)
+        if way == "connect":
+            with socket.socket() as made:
+                made.connect(address)
+        elif way == "create_connection":
+            socket.create_connection(address)
+        elif way == "sendto":
+            with socket.socket(type=socket.SOCK_DGRAM) as made:
+                made.sendto(b"hello", address)
+        else:
+            socket.getaddrinfo("provider.example", 443)
+
+    assert isinstance(refused(tape, server, program), rashomon.Escaped)
+
+
+def test_order_does_not_matter_for_content(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
+    """The same calls in another order get their own answers."""
+    with rashomon.replay(tape) as replaying:
+        two, one = ask(client, server.openai_url, "two"), ask(client, server.openai_url, "one")
+    replaying.check()
+    assert ("two" in str(two), "one" in str(one)) == (True, True)
+
+
+def test_what_was_not_asked_for(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
+    """A recorded call that the program no longer makes is a divergence; `check` raises it."""
+    with rashomon.replay(tape) as replaying:
+        ask(client, server.openai_url, "one")
+    assert [divergence.kind for divergence in replaying.divergences] == ["unserved"]
+    with pytest.raises(rashomon.Diverged, match="1 recorded step was not asked for"):
+        replaying.check()
+
+
+def test_live_calls(tape: Tape, home: Path, server: ProviderServer, client: httpx2.Client, last_tape: Callable[[], Tape]) -> None:
+    """With `live`, what the tape cannot answer goes out, is recorded as live, and still is a divergence."""
+    before = len(server.requests)
+    with rashomon.replay(tape, live=("llm",)) as replaying:
+        ask(client, server.openai_url, "one")
+        ask(client, server.openai_url, "three")
+    assert len(server.requests) == before + 1
+    assert [divergence.kind for divergence in replaying.divergences] == ["live", "unserved"]
+    again = last_tape()
+    assert [step.match.grade for step in again.steps if step.match] == [Grade.EXACT, Grade.LIVE]
+    assert again.trace.parent == tape.trace.id
+    with rashomon.replay(again) as offline:
+        ask(client, server.openai_url, "one")
+        ask(client, server.openai_url, "three")
+    offline.check()
+    assert len(server.requests) == before + 1
+
+
+@dataclasses.dataclass
+class Order:
+    """A dataclass of the program's."""
+
+    number: str
+    price: float
+
+
+class Policy(pydantic.BaseModel):
+    """A pydantic model of the program's."""
+
+    version: int
+    days: int = 30
+
+
+calls: list[str] = []
+
+
+@rashomon.tool
+def order(number: str) -> Order:
+    """A tool with a dataclass."""
+    calls.append("order")
+    return Order(number, 89.9)
+
+
+@rashomon.tool
+async def policy(region: str = "EU") -> Policy:
+    """An async tool with a pydantic model."""
+    calls.append("policy")
+    return Policy(version=1)
+
+
+@rashomon.tool
+def pages(count: int) -> Iterator[dict[str, int]]:
+    """A generator."""
+    calls.append("pages")
+    for number in range(count):
+        yield {"page": number}
+
+
+@rashomon.tool
+async def events(count: int) -> Any:
+    """An async generator."""
+    calls.append("events")
+    for number in range(count):
+        yield (number, {number})
+
+
+@rashomon.tool(name="failing")
+def fails(reason: str) -> None:
+    """A tool that raises."""
+    calls.append("failing")
+    raise KeyError(reason)
+
+
+async def use_all() -> list[Any]:
+    """Every kind of tool once."""
+    failed: Any = None
+    try:
+        fails("no such order")
+    except KeyError as error:
+        failed = (type(error), error.args)
+    return [order("A-1"), await policy(), list(pages(3)), [event async for event in events(2)], failed]
+
+
+async def test_tools(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Sync, async, generators, a failing one: the same values and types again, and none is executed."""
+    with rashomon.trace("tools"):
+        recorded = await use_all()
+    calls.clear()
+    with rashomon.replay(last_tape()) as replaying:
+        assert await use_all() == recorded
+    replaying.check()
+    assert calls == []
+    assert recorded[0] == Order("A-1", 89.9)
+
+
+async def test_stubs(home: Path, tmp_path: Path, last_tape: Callable[[], Tape]) -> None:
+    """A stub's JSON takes the recorded type; a stub function gets the arguments; neither runs the tool."""
+    with rashomon.trace("tools"):
+        await use_all()
+    file = tmp_path / "stubs.py"
+    file.write_text("def pages(count):\n    return [{'page': -n} for n in range(count + 1)]\n")
+    calls.clear()
+    with rashomon.replay(last_tape(), stubs=('policy={"version": 2, "days": 14}', f"pages={file}:pages")) as replaying:
+        answers = await use_all()
+    assert answers[1] == Policy(version=2, days=14)
+    assert answers[2] == [{"page": 0}, {"page": -1}, {"page": -2}, {"page": -3}]
+    assert calls == []
+    replaying.check()
+    grades = [step.match.grade for step in last_tape().steps if step.match]
+    assert grades.count(Grade.STUBBED) == 2
+
+
+def test_a_result_that_cannot_be_rebuilt(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A result that was recorded by its type only is never served as something else."""
+
+    @rashomon.tool
+    def handle() -> object:
+        return object()
+
+    with rashomon.trace("opaque"):
+        handle()
+    with pytest.raises(rashomon.Missed, match="cannot be served"), rashomon.replay(last_tape()):
+        handle()

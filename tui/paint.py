@@ -1,0 +1,111 @@
+"""The one widget under lists and panes: lines of spans, painted one by one on Textual's line API.
+
+Textual renders only the lines in view, so what a list costs does not grow with its length. Painted
+lines are kept until the style, the width or the content changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.cache import LRUCache
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from rashomon.tui.spans import Line, cleaned
+
+STYLES = (
+    "dim", "strong", "ok", "warn", "bad", "llm", "tool", "http", "mcp",
+    "key", "string", "number", "literal",
+    "content", "action", "removed", "added", "removed-word", "added-word", "yours", "fold", "absent",
+)  # fmt: skip
+"""The names of styles; `lines.tcss` gives each its look, as component class `line--NAME`."""
+
+CURSORS = ("cursor", "cursor-idle")
+
+
+class Painted(ScrollView, can_focus=True):
+    """A scrolling widget made of lines. A subclass says which line stands where, in `line_at`."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{name}" for name in (*STYLES, *CURSORS)}
+
+    def __init__(self, *, id: str | None = None) -> None:
+        self._strips: LRUCache[tuple[int, str, int], Strip] = LRUCache(2048)
+        self._styles: dict[str, Style] = {}
+        super().__init__(id=id)
+
+    def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
+        """The line at a row of the window: a number that names it, its spans (None: blank), its cursor.
+
+        The cursor is a name of `CURSORS`, or empty.
+        """
+        raise NotImplementedError
+
+    def notify_style_update(self) -> None:
+        """Forget what was painted in the old style."""
+        self.forget()
+        self._styles.clear()
+        super().notify_style_update()
+
+    def forget(self) -> None:
+        """Paint every line anew."""
+        self._strips.clear()
+
+    def render_line(self, y: int) -> Strip:
+        """A row of the window, exactly as wide as the widget."""
+        width = max(0, self.size.width)
+        base = self.rich_style
+        number, line, cursor = self.line_at(y, width)
+        if line is None:
+            return Strip.blank(width, base)
+        key = (number, cursor, width)
+        strip = self._strips.get(key)
+        if strip is None:
+            strip = self._strips[key] = self._paint(line, width, cursor, base)
+        return strip
+
+    def _paint(self, line: Line, width: int, cursor: str, base: Style) -> Strip:
+        under = base + self._style(cursor) if cursor else base
+        segments = [
+            Segment(text, base + self._style(style, behind=False) + self._over(cursor) if style else under)
+            for text, style in cleaned(line)
+            if text
+        ]
+        return Strip(segments).adjust_cell_length(width, under)
+
+    def _over(self, cursor: str) -> Style:
+        """What the cursor adds to a coloured span: its background, not its colour."""
+        if not cursor:
+            return Style.null()
+        whole = self._style(cursor)
+        return Style(bgcolor=whole.bgcolor, bold=whole.bold or None)
+
+    def _style(self, name: str, behind: bool = True) -> Style:
+        """A style by name. Blended with what is behind it, or only its own colour and weight."""
+        key = name if behind else f"{name} only"
+        found = self._styles.get(key)
+        if found is None:
+            # partial=False: a partial style loses the alpha of `auto` and muted colours
+            found = self.get_component_rich_style(f"line--{name}")
+            if not behind:
+                found = Style(
+                    color=found.color,
+                    bold=found.bold,
+                    italic=found.italic,
+                    underline=found.underline,
+                    dim=found.dim,
+                )
+            self._styles[key] = found
+        return found
+
+    def scroll_lines(self, y: int) -> None:
+        """Bring a row of the content to the top of the window, at once."""
+        self.scroll_to(y=y, animate=False, force=True)
+
+
+def component_css() -> dict[str, Any]:
+    """The component classes that a style sheet must know, for a test that holds both together."""
+    return {f"line--{name}": None for name in (*STYLES, *CURSORS)}

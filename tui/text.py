@@ -1,0 +1,84 @@
+"""A pane of text: JSON, prose, differences. Long lines wrap at the width of the pane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.geometry import Size
+
+from rashomon.tui.actions import Place, bindings
+from rashomon.tui.paint import Painted
+from rashomon.tui.spans import Line, Span, cleaned, crop, indent_of, text_of, wrap
+
+
+class TextPane(Painted):
+    """Lines to read. It scrolls, and has no cursor."""
+
+    BINDINGS = bindings(Place.LINES)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        self._lines: Sequence[Line] = ()
+        self._shown: list[tuple[int, int, int]] = []
+        self._wrapped_at = -1
+        super().__init__(id=id)
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show lines, from the first."""
+        self._lines = [cleaned(line) for line in lines]
+        self._wrapped_at = -1
+        self._wrap()
+        self.scroll_lines(0)
+        self.refresh()
+
+    @property
+    def text(self) -> str:
+        """All lines as text, not wrapped."""
+        return "\n".join(text_of(line) for line in self._lines)
+
+    @property
+    def row_count(self) -> int:
+        """How many rows the lines take at the present width."""
+        return len(self._shown)
+
+    def on_resize(self) -> None:
+        """Wrap again when the width is another one."""
+        self._wrap()
+
+    def _wrap(self) -> None:
+        width = self.size.width
+        if width <= 0 or width == self._wrapped_at:
+            return
+        self._wrapped_at = width
+        self._shown = [
+            (number, start, end)
+            for number, line in enumerate(self._lines)
+            for start, end in wrap(text_of(line), width)
+        ]
+        self.forget()
+        self.virtual_size = Size(0, len(self._shown))
+
+    def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
+        """A wrapped row; what continues a line is indented like it."""
+        row = self.scroll_offset.y + y
+        if row >= len(self._shown):
+            return row, None, ""
+        if (row, "", width) in self._strips:
+            return row, (), ""
+        number, start, end = self._shown[row]
+        line = self._lines[number]
+        if start == 0:
+            return row, crop(line, 0, end), ""
+        indent = min(indent_of(text_of(line)), width // 2)
+        return row, (Span(" " * indent), *crop(line, start, end)), ""
+
+    def action_move(self, count: int) -> None:
+        """Some rows down or up."""
+        self.scroll_lines(round(self.scroll_y) + count)
+
+    def action_page(self, direction: int) -> None:
+        """A window down or up."""
+        self.scroll_lines(round(self.scroll_y) + direction * max(1, self.size.height - 1))
+
+    def action_edge(self, direction: int) -> None:
+        """To the first or the last row."""
+        self.scroll_lines(0 if direction < 0 else max(0, len(self._shown) - self.size.height))
