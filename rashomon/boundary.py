@@ -9,6 +9,7 @@ where the difference between sync and async shows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol, TypeVar
@@ -16,6 +17,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from rashomon.model import Call, End, Head, Response
 
 T = TypeVar("T")
+_PATIENCE = 2.0
+"""Seconds beyond twice the recorded time that a replay waits for a cancellation to come again."""
 
 
 class Witness(Protocol):
@@ -166,6 +169,8 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
     verdict = guard.arrive(call)
     witness = verdict.witness
     if isinstance(verdict, Play):
+        if verdict.response.head is None and verdict.response.end is End.CANCELLED:
+            await _until_cancelled(verdict.response, witness)
         return codec.play(verdict.response, witness)
     token = inside.set(witness)
     try:
@@ -176,6 +181,18 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
     finally:
         inside.reset(token)
     return _tee(guard, codec, answer, witness)
+
+
+async def _until_cancelled(response: Response, witness: Witness) -> None:
+    """The recorded call was cancelled before it had an answer: wait to be cancelled again, for a while."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return
+    try:
+        await asyncio.sleep(2 * response.duration_us / 1e6 + _PATIENCE)
+    except BaseException as error:
+        witness.ended(end_of(error), error)
+        raise
 
 
 def _tee(guard: Interceptor, codec: Codec[T], answer: T, witness: Witness) -> T:

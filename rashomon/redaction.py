@@ -15,7 +15,7 @@ where that finds something.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _ENV_NAME = re.compile(r"API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|(^|_)(KEY|AUTH)$", re.I)
@@ -50,9 +50,9 @@ _TRIGGER = (
     rb'|[bB]earer |w(?:or)?d["\\]|_(?:token|secret)["\\]|_[A-Za-z0-9]{30}|-----BEGIN'
 )
 _MIN_SECRET = 8
-MARGIN = 512
+MARGIN = 4096
 """How far around a changed stretch of a body a secret may reach."""
-_RUN = re.compile(rb"[^\s\"'\\,;{}()<>\[\]]*\Z")
+_RUN = re.compile(rb"[\"\\]*[^\s\"'\\,;{}()<>\[\]]*\Z")
 _OPEN_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~+/= :")
 
 
@@ -67,8 +67,12 @@ class Redactor:
         self._header_names: dict[str, bool] = {}
         names = [*_FIELDS, *fields]
         joined = "|".join(re.escape(name) for name in names).encode()
-        self._field = re.compile(rb'(\\*"(?:' + joined + rb')\\*"\s*:\s*\\*")((?:[^"\\]|\\(?!"))+)(?=\\*")', re.I)
-        self._open_field = re.compile(rb'\\*"(?:' + joined + rb')\\*"\s*:?\s*\\*"?[^"\n]{0,2000}\Z', re.I)
+        key = rb'"(?:' + joined + rb')\\*"\s*:\s*'
+        self._fields = (
+            re.compile(rb'(' + key + rb'")((?:[^"\\]|\\.)+)(?=")', re.I | re.S),
+            # the same inside a JSON text that is a string of another: quotes are escaped once more
+            re.compile(rb'(\\' + key + rb'\\")((?:\\\\\\"|(?!\\").)+)(?=\\")', re.I | re.S),
+        )
         self._field_names = frozenset(name.lower() for name in names)
         self._values = _environment_values(environ)
         self._shapes = [(needle, name, re.compile(pattern)) for needle, name, pattern in _SHAPES]
@@ -79,7 +83,7 @@ class Redactor:
         own = [re.escape(text) for text in values if trigger.search(text) is None]
         own += [re.escape(name.encode()) for name in fields]
         self._trigger = re.compile(b"|".join([_TRIGGER, *own, *(pattern.encode() for pattern in patterns)])).search
-        self._open_bytes = _OPEN_BYTES.union(*values)
+        self._open_bytes = _OPEN_BYTES.union(b'"\\', *values)
         self._urls: dict[str, str] = {}
 
     def suspicious(self, data: bytes) -> bool:
@@ -113,7 +117,8 @@ class Redactor:
             if needle in data:
                 data = pattern.sub(lambda found, name=name: self.placeholder(name, found[0]), data)  # type: ignore[misc]
         if self._has_field(data):
-            data = self._field.sub(self._replace_field, data)
+            for field in self._fields:
+                data = field.sub(self._replace_field, data)
         for pattern in self._patterns:
             data = pattern.sub(lambda found: self.placeholder("pattern", found[0]), data)
         return data
@@ -205,29 +210,44 @@ class Redactor:
         return data[-1:] != b"" and data[-1] not in self._open_bytes and not self.suspicious(data)
 
     def open_end(self, data: bytes) -> int:
-        """Where a secret may have begun that the next chunk continues; `len(data)` if nowhere."""
+        """Where a secret may lie that the next chunk continues; `len(data)` if nowhere."""
         size = len(data)
-        window = data[-MARGIN:]
-        shift = size - len(window)
-        cut = size
-        run = _RUN.search(window[-128:])
-        if run is not None and run[0] and self._may_continue(run[0]):
-            cut = size - len(run[0])
+        if not self.suspicious(data):
+            return min(self._begun(data), size)
+        if data.endswith(b"\n") and not self._spans_lines(data[-MARGIN:]):
+            return size
+        cut = max(0, size - MARGIN)
+        for start, end in self._spans(data):
+            if start < cut < end:
+                cut = start
+        return cut
+
+    def _begun(self, data: bytes) -> int:
+        """Where the first letters of a secret may stand at the end of clean data."""
+        window = data[-256:]
+        run = _RUN.search(window)
+        cut = len(data) - len(run[0]) if run is not None else len(data)
         for value, _ in self._values:
             for length in range(min(len(value) - 1, len(window)), 0, -1):
                 if window.endswith(value[:length]):
-                    cut = min(cut, size - length)
+                    cut = min(cut, len(data) - length)
                     break
-        if self._has_field(window):
-            field = self._open_field.search(window)
-            cut = cut if field is None else min(cut, shift + field.start())
         return cut
 
-    def _may_continue(self, run: bytes) -> bool:
-        for needle, _, _ in self._shapes:
-            if needle in run or any(run.endswith(needle[:length]) for length in range(1, len(needle))):
-                return True
-        return False
+    def _spans_lines(self, data: bytes) -> bool:
+        return b"-----BEGIN" in data or any(b"\n" in value for value, _ in self._values)
+
+    def _spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Where the secrets of `data` lie."""
+        for value, _ in self._values:
+            start = data.find(value)
+            while start >= 0:
+                yield start, start + len(value)
+                start = data.find(value, start + 1)
+        shapes = [pattern for _, _, pattern in self._shapes]
+        for pattern in (*shapes, *self._fields, *self._patterns):
+            for found in pattern.finditer(data):
+                yield found.span()
 
 
 def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:

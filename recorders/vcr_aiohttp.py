@@ -136,7 +136,9 @@ def _fill_head(answer: Any, head: dict[str, Any]) -> None:
     raw = tuple((str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
                 for name, value in head["headers"])  # fmt: skip
     known = _header_names()
-    pairs = [(known.get(name.lower()) or name.decode(*_CHARSET), value.decode(*_CHARSET)) for name, value in raw]
+    pairs = [
+        (known.get(name.lower()) or name.decode(*_CHARSET), value.decode(*_CHARSET)) for name, value in raw
+    ]
     answer.version = HttpVersion(int(major), int(minor or 0))
     answer.status, answer.reason = head["status"], head.get("reason", "")
     answer._headers, answer._raw_headers = CIMultiDictProxy(CIMultiDict(pairs)), raw
@@ -149,10 +151,11 @@ def _fill_head(answer: Any, head: dict[str, Any]) -> None:
 def _header_names() -> dict[bytes, str]:
     """The names that aiohttp's compiled parser writes in its own case; the one in Python does not."""
     from aiohttp import hdrs, http_parser
+    from multidict import istr
 
     if http_parser.HttpResponseParser is http_parser.HttpResponseParserPy:
         return {}
-    return {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, hdrs.istr)}
+    return {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, istr)}
 
 
 def _watch(answer: Any, witness: Witness) -> None:

@@ -30,6 +30,7 @@ _VERSIONS = {9: "HTTP/0.9", 10: "HTTP/1.0", 11: "HTTP/1.1"}
 _POSITIONAL = ("body", "headers", "retries", "timeout", "chunked", "response_conn", "preload_content",
                "decode_content", "enforce_content_length")  # fmt: skip
 _TUNNEL = "_rashomon_tunnel"
+_PROXIED = "_rashomon_proxied"  # a failure behind a proxy is not the proxy's; urllib3 asks the connection
 
 
 def patch(module: ModuleType) -> None:
@@ -64,7 +65,12 @@ def _crossing(send: Callable[..., Any], tunnel: Callable[..., Any]) -> Callable[
             if conn.__dict__.pop(_TUNNEL, False):
                 _open_tunnel(self, conn, url, tunnel)
             held = {"preload_content": False, "response_conn": None} if preload else {}
-            return send(self, conn, method, url, **{**options, **held})
+            try:
+                return send(self, conn, method, url, **{**options, **held})
+            except Exception as error:
+                if conn.proxy and conn.has_connected_to_proxy:
+                    vars(error)[_PROXIED] = True
+                raise
 
         answer = cross(call, live, UrllibCassette(self, conn, method, url, options))
         if preload and isinstance(answer, _response_class()) and answer._body is None:
@@ -217,6 +223,8 @@ class UrllibCassette(Cassette):
         return _watch(answer, witness, wire)
 
     def repair(self, error: BaseException) -> None:
+        if vars(error).pop(_PROXIED, False):
+            self._conn._has_connected_to_proxy = True
         if type(error).__module__ != "urllib3.exceptions":
             return
         for name, value in (("pool", self._pool), ("conn", self._conn)):

@@ -19,12 +19,14 @@ import msgpack
 from rashomon import journal as format
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code
 from rashomon.recorders.complaints import complain
-from rashomon.redaction import MARGIN, Redactor
+from rashomon.redaction import Redactor
 
 _FRAME = struct.Struct("<II")
 _PIECE = struct.Struct(">BBBIBQBI")
 """A PIECE payload up to its bytes, in msgpack: array of 4, code 4, uint32 step, uint64 t_us, bin32 length."""
 _BASE_BYTES = 64 << 20
+_NEAR = 512
+"""How far into the unchanged parts of a body a changed stretch is searched for secrets that begin or end there."""
 _MAX_INTERNED = 8192
 
 
@@ -232,7 +234,7 @@ class Writer:
             return self._remember(number, keys, redactor.content(body))
         base_number, base, prefix = best
         suffix = format.common_suffix(base, body, min(len(base), len(body)) - prefix)
-        changed = body[max(0, prefix - MARGIN) : len(body) - suffix + MARGIN]
+        changed = body[max(0, prefix - _NEAR) : len(body) - suffix + _NEAR]
         if redactor.suspicious(changed) and redactor.content(changed) != changed:
             body = redactor.content(body)
             prefix = format.common_prefix(base, body)

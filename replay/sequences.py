@@ -1,8 +1,8 @@
 """What two sequences have in common, in order. Pure, near-linear, and bounded on hostile input.
 
 Equal ends are stripped; items that occur once on each side are anchors, and the longest increasing run
-of them splits the rest (Bram Cohen's patience diff); where nothing is unique, a few steps of Myers'
-greedy algorithm (Algorithmica 1, 1986) are tried, and after that a look-ahead of a few items.
+of them splits the rest (Bram Cohen's patience diff); where nothing is unique, Myers' greedy algorithm
+(Algorithmica 1, 1986) goes on in strides of a few edits, so that its cost stays linear.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ IndexPair = tuple[int, int]
 
 _LEVELS = 10
 _MAX_EDITS = 32
-_LOOK_AHEAD = 24
 _EXACT_CELLS = 256
 _WINDOW = 8
 
@@ -158,54 +157,64 @@ def _without_anchors(
     left = [i for i in range(low_a, high_a) if a[i] in shared]
     right = [j for j in range(low_b, high_b) if b[j] in shared]
     items_a, items_b = [a[i] for i in left], [b[j] for j in right]
-    pairs = _few_edits(items_a, items_b)
-    if pairs is None:
-        pairs = _look_ahead(items_a, items_b)
+    pairs = _greedy(items_a, items_b)
     return [(left[i], right[j]) for i, j in pairs]
 
 
-def _few_edits(a: list[int], b: list[int]) -> list[IndexPair] | None:
-    """The longest common subsequence, when at most `_MAX_EDITS` insertions and deletions lead there."""
-    size_a, size_b = len(a), len(b)
+def _greedy(a: list[int], b: list[int]) -> list[IndexPair]:
+    """A long common subsequence: the longest while few edits lead to it, then on from the furthest point."""
+    pairs: list[IndexPair] = []
+    x = y = 0
+    while x < len(a) and y < len(b):
+        reached, history = _reach(a, b, x, y)
+        pairs += _way_back(history, x, y, reached)
+        x, y = reached
+    return pairs
+
+
+def _reach(a: list[int], b: list[int], from_x: int, from_y: int) -> tuple[IndexPair, list[dict[int, int]]]:
+    """The end of both, or the furthest point that `_MAX_EDITS` insertions and deletions lead to.
+
+    Diagonal k holds the points with x - y == k, counted from the start.
+    """
+    size_a, size_b = len(a) - from_x, len(b) - from_y
     reach = {1: 0}
     history: list[dict[int, int]] = []
-    for edits in range(min(_MAX_EDITS, size_a + size_b) + 1):
+    best = (0, 0)
+    for edits in range(_MAX_EDITS + 1):
         history.append(dict(reach))
+        best = (0, 0)
         for k in range(-edits, edits + 1, 2):
-            down = k == -edits or (k != edits and reach.get(k - 1, -1) < reach.get(k + 1, -1))
-            x = reach[k + 1] if down else reach[k - 1] + 1
-            while x < size_a and x - k < size_b and a[x] == b[x - k]:
+            x = _entry(reach, k, edits)
+            while x < size_a and x - k < size_b and a[from_x + x] == b[from_y + x - k]:
                 x += 1
             reach[k] = x
-            if x >= size_a and x - k >= size_b:
-                return _way_back(history, size_a, size_b)
-    return None
+            if x <= size_a and x - k <= size_b:  # a path may leave the field; none comes back
+                best = max(best, (x, x - k), key=sum)
+            if x == size_a and x - k == size_b:
+                return (from_x + x, from_y + x - k), history
+    return (from_x + best[0], from_y + best[1]), history
 
 
-def _way_back(history: list[dict[int, int]], x: int, y: int) -> list[IndexPair]:
+def _entry(reach: dict[int, int], k: int, edits: int) -> int:
+    """Where diagonal k is entered: from the one above by an insertion, or the one below by a deletion."""
+    if k == -edits or (k != edits and reach.get(k - 1, -1) < reach.get(k + 1, -1)):
+        return reach[k + 1]
+    return reach[k - 1] + 1
+
+
+def _way_back(history: list[dict[int, int]], from_x: int, from_y: int, reached: IndexPair) -> list[IndexPair]:
     pairs: list[IndexPair] = []
+    x, y = reached[0] - from_x, reached[1] - from_y
     for edits in range(len(history) - 1, -1, -1):
         reach, k = history[edits], x - y
-        down = k == -edits or (k != edits and reach.get(k - 1, -1) < reach.get(k + 1, -1))
-        before_k = k + 1 if down else k - 1
-        before_x = reach[before_k] if edits else 0
-        before_y = before_x - before_k if edits else 0
-        start_x = (before_x if down else before_x + 1) if edits else 0
-        while x > start_x:
+        start = _entry(reach, k, edits) if edits else 0
+        while x > start:
             x, y = x - 1, y - 1
-            pairs.append((x, y))
-        x, y = before_x, before_y
+            pairs.append((from_x + x, from_y + y))
+        if edits:
+            if k == -edits or (k != edits and reach.get(k - 1, -1) < reach.get(k + 1, -1)):
+                y -= 1
+            else:
+                x -= 1
     return pairs[::-1]
-
-
-def _look_ahead(a: list[int], b: list[int]) -> list[IndexPair]:
-    pairs: list[IndexPair] = []
-    start = 0
-    for i, item in enumerate(a):
-        try:
-            found = b.index(item, start, start + _LOOK_AHEAD)
-        except ValueError:  # not near: this item stays alone
-            continue
-        pairs.append((i, found))
-        start = found + 1
-    return pairs

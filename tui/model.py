@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from rashomon import views
-from rashomon.model import End, Grade, Json, Step, Tape, Trace
+from rashomon.model import End, Grade, Json, Kind, Step, Tape, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import (
     Column,
@@ -83,6 +83,32 @@ def shortest(ids: Iterable[str], least: int = 8) -> dict[str, str]:
         same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
         length[before], length[after] = max(length[before], same + 1), max(length[after], same + 1)
     return {one: one[: length[one]] for one in ordered}
+
+
+def item_of(tape: Tape) -> TraceItem:
+    """The light facts of a tape, as the store would list it."""
+    trace, steps = tape
+    said = [views.summary(step) for step in steps if step.kind == Kind.LLM]
+    return TraceItem(
+        trace.id,
+        trace.name,
+        trace.started_ns,
+        duration_us(trace),
+        trace.outcome,
+        trace.exit_code,
+        trace.error,
+        trace.parent,
+        trace.within,
+        tuple(sorted(trace.tags.items())),
+        len(steps),
+        sum(step.kind == Kind.LLM for step in steps),
+        sum(step.kind == Kind.TOOL for step in steps),
+        sum(one.input_tokens or 0 for one in said),
+        sum(one.output_tokens or 0 for one in said),
+        len(trace.divergences),
+        trace.coverage.missed,
+        tuple(loss.reason for loss in trace.losses),
+    )
 
 
 class _Placed(NamedTuple):
@@ -252,6 +278,11 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
 
 
 # --------------------------------------------------------------------------------------------- steps
+
+
+def duration_us(trace: Trace) -> int | None:
+    """How long a trace took; None while it is open."""
+    return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
 
 
 def trouble(step: Step) -> str:

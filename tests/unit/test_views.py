@@ -5,49 +5,20 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
-import os
 import sys
 import zlib
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rashomon import values, views
+from rashomon import views
 from rashomon.dialects import read_answer
-from rashomon.model import End, Failure, Kind, Piece, Request, Response, Step
+from rashomon.model import End, Failure, Kind, Response
+from tests.conftest import real_data
+from tests.steps import http, llm, tool
 
 SSE = [["Content-Type", "text/event-stream; charset=utf-8"]]
-
-
-def http(
-    kind: Kind,
-    body: bytes,
-    answer: bytes,
-    *,
-    status: int = 200,
-    headers: list[list[str]] | None = None,
-    url: str = "https://api.openai.com/v1/chat/completions",
-    end: End = End.COMPLETE,
-    failure: Failure | None = None,
-) -> Step:
-    head = {"status": status, "headers": headers or [["content-type", "application/json"]]}
-    response = Response(head, (Piece(0, answer),), end, failure)
-    return Step("0.0", 0, kind, "chat", (), 0, Request({"method": "POST", "url": url, "headers": []}, body), response)
-
-
-def llm(answer: Any, request: Any = None, **more: Any) -> Step:
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return http(Kind.LLM, json.dumps(request or {"model": "gpt-4o", "messages": []}).encode(), body, **more)
-
-
-def tool(arguments: dict[str, Any], *results: Any, flavour: str = "function", failure: Failure | None = None) -> Step:
-    pieces = tuple(Piece(0, values.encode(result)) for result in results)
-    end = End.ERROR if failure else End.COMPLETE
-    head = {"ref": "shop:get_order", "flavour": flavour}
-    request = Request(head, values.encode(arguments))
-    return Step("0.0", 0, Kind.TOOL, "get_order", (), 0, request, Response(None, pieces, end, failure))
 
 
 def sse(*events: Any, names: bool = False) -> bytes:
@@ -304,11 +275,10 @@ def test_embeddings_say_how_many_and_how_long() -> None:
 
 
 def load_loaders() -> Any:
-    named = os.environ.get("RASHOMON_REAL_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = real_data()
+    if folder is None:
+        pytest.skip("no recorded provider traffic: loaders.py is not in $RASHOMON_REAL_DATA or ../shared/data")
     file = folder / "loaders.py"
-    if not file.is_file():
-        pytest.skip(f"no recorded provider traffic: {file} is missing (set RASHOMON_REAL_DATA)")
     spec = importlib.util.spec_from_file_location("real_data_loaders", file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

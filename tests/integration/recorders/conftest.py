@@ -1,4 +1,4 @@
-"""A web server on loopback whose answers have every framing and every ending, and recording and replaying by it."""
+"""A web server on loopback whose answers have every framing and every ending; recording and replaying by it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from rashomon.testing import ProviderServer
 from rashomon.testing.http import Received, Response
 
 TEXT = ("content-type", "text/plain; charset=utf-8")
-EVENTS = tuple(f"data: {{\"n\": {n}}}\n\n".encode() for n in range(5))
+EVENTS = tuple(f'data: {{"n": {n}}}\n\n'.encode() for n in range(5))
 ZIPPED = gzip.compress(json.dumps({"packed": list(range(50))}).encode(), mtime=0)
 COOKIE = ("set-cookie", "flavour=oat; Path=/")
 
 
 def _echo(request: Received) -> Any:
-    return {"method": request.method, "body": request.body.decode("latin-1"), "flavour": request.header("cookie") or ""}
+    return {
+        "method": request.method,
+        "body": request.body.decode("latin-1"),
+        "flavour": request.header("cookie") or "",
+    }
 
 
 def _zipped(request: Received) -> Response:
@@ -53,7 +57,9 @@ ROUTES: dict[tuple[str, str], Callable[[Received], Any]] = {
     ("HEAD", "/echo"): lambda request: Response(200, (TEXT,)),
     ("GET", "/zipped"): _zipped,
     ("GET", "/events"): _events,
-    ("GET", "/stall"): lambda request: Response(200, (TEXT,), (b"so far.\n",), framing="chunked", ending="stall"),
+    ("GET", "/stall"): lambda request: Response(
+        200, (TEXT,), (b"so far.\n",), framing="chunked", ending="stall"
+    ),
     ("GET", "/cut"): _cut_length,
     ("GET", "/cut-chunked"): _cut_chunked,
     ("GET", "/nothing"): lambda request: Response(204),
@@ -61,7 +67,9 @@ ROUTES: dict[tuple[str, str], Callable[[Received], Any]] = {
     ("GET", "/missing"): lambda request: (404, {"error": "no such thing"}),
     ("GET", "/busy"): lambda request: (503, {"error": "later"}),
     ("GET", "/hangup"): lambda request: Response(0),
-    ("GET", "/text"): lambda request: Response(200, (TEXT, ("x-twice", "1"), ("x-twice", "2")), ("späti\n".encode() * 900,)),
+    ("GET", "/text"): lambda request: Response(
+        200, (TEXT, ("x-twice", "1"), ("x-twice", "2")), ("späti\n".encode() * 900,)
+    ),
     ("GET", "/item/{n}"): lambda request: {"item": request.params["n"]},
 }
 

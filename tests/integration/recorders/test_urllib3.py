@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 import rashomon
@@ -23,9 +24,11 @@ from rashomon.recorders import vcr_shim, vcr_urllib3
 
 def shown(answer: Any) -> list[Any]:
     """All of an answer that a program can see, and that is the same each time."""
-    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in ("date", "set-cookie")]
-    return [type(answer).__name__, answer.status, answer.reason, headers, answer.data, answer.version, answer.geturl(),
-            answer.version_string, answer.isclosed(), answer.tell(), answer.getheader("x-twice")]  # fmt: skip
+    headers = [
+        (name, value) for name, value in answer.headers.items() if name.lower() not in ("date", "set-cookie")
+    ]
+    return [type(answer).__name__, answer.status, answer.reason, headers, answer.data, answer.version,
+            answer.geturl(), answer.version_string, answer.isclosed(), answer.tell(), answer.getheader("x-twice")]  # fmt: skip
 
 
 def failing(call: Any) -> list[str]:
@@ -33,11 +36,17 @@ def failing(call: Any) -> list[str]:
     try:
         call()
     except urllib3.exceptions.HTTPError as error:
-        return [type(error).__name__, str(error).replace(hex(id(error)), ""), type(getattr(error, "reason", None)).__name__]
+        return [
+            type(error).__name__,
+            str(error).replace(hex(id(error)), ""),
+            type(getattr(error, "reason", None)).__name__,
+        ]
     return ["no failure"]
 
 
-@pytest.mark.parametrize("path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"])
+@pytest.mark.parametrize(
+    "path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"]
+)
 def test_request(stage: Any, path: str) -> None:
     """Everything that a preloaded answer shows is that of the recording."""
     pool = urllib3.PoolManager()
@@ -83,7 +92,7 @@ def test_as_a_file(stage: Any) -> None:
     """An answer that is read as a file object gives the recorded lines."""
 
     def program(url: str) -> Any:
-        answer = urllib3.PoolManager().request("GET", url + "/text", preload_content=False)
+        answer: Any = urllib3.PoolManager().request("GET", url + "/text", preload_content=False)
         answer.auto_close = False
         return list(io.TextIOWrapper(answer, encoding="utf-8"))
 
@@ -112,7 +121,10 @@ def test_refused(stage: Any) -> None:
 
     def program(url: str) -> Any:
         with HTTPConnectionPool("127.0.0.1", int(url.rpartition(":")[2])) as pool:
-            return [failing(lambda: pool.request("GET", "/echo", retries=False)), failing(lambda: pool.request("GET", "/echo", retries=1))]
+            return [
+                failing(lambda: pool.request("GET", "/echo", retries=False)),
+                failing(lambda: pool.request("GET", "/echo", retries=1)),
+            ]
 
     assert len(stage.both(program).steps) == 3
 
@@ -141,13 +153,15 @@ def test_a_connection_is_kept(stage: Any) -> None:
 
 
 def test_blocking_pool_gets_its_connections_back(stage: Any) -> None:
-    """A pool that blocks when it is empty serves more calls than it has connections: live, played, missed, failed."""
+    """A pool that blocks when it is empty serves more calls than it has: live, played, missed, failed."""
     with HTTPConnectionPool("127.0.0.1", int(stage.url.rpartition(":")[2]), maxsize=1, block=True) as pool:
 
         def program(url: str) -> Any:
             seen: list[Any] = []
             for path in ("/echo", "/events", "/hangup", "/echo"):
-                seen.append(failing(lambda path=path: pool.request("GET", path, retries=False, pool_timeout=1)))
+                seen.append(
+                    failing(lambda path=path: pool.request("GET", path, retries=False, pool_timeout=1))
+                )
                 if path == "/events":
                     answer = pool.request("GET", path, preload_content=False, pool_timeout=1)
                     seen.append(list(answer.stream(3)))
@@ -172,12 +186,14 @@ def test_unwatched_is_untouched(stage: Any) -> None:
         "    urllib3.PoolManager().request('GET', sys.argv[1]).json()\n"
         "print(trace.id is not None, any(name in sys.modules for name in ('vcr', 'aiohttp', 'httpx')))\n"
     )
-    run = subprocess.run([sys.executable, "-c", code, stage.url + "/echo"], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, stage.url + "/echo"], capture_output=True, text=True, check=True
+    )
     assert run.stdout == "True False\n"
 
 
 def test_answers_are_freed_at_once(stage: Any) -> None:
-    """A watched answer that the program drops is freed without the garbage collector, and its connection with it."""
+    """A watched answer that the program drops is freed at once, and its connection with it."""
     gc.disable()
     try:
         with rashomon.trace():
@@ -210,7 +226,7 @@ def test_a_fault_of_ours_is_harmless(
 
 
 def test_cancelled_by_close_from_another_thread(stage: Any) -> None:
-    """A stream that another thread shuts down ends in the trace, and the reader sees what urllib3 shows it."""
+    """A stream that another thread shuts down ends in the trace; the reader sees what urllib3 shows it."""
     arrived: queue.Queue[bytes] = queue.Queue()
     with rashomon.trace():
         answer = urllib3.PoolManager().request("GET", stage.url + "/stall", preload_content=False)
@@ -231,15 +247,18 @@ def test_cancelled_by_close_from_another_thread(stage: Any) -> None:
     assert stage.tape().steps[0].response.end is End.ERROR
 
 
+class OwnConnection(HTTPConnection):
+    """Sends a header that the pool does not know of."""
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **kwargs: Any) -> None:
+        """As its parent, with the header."""
+        super().request(method, url, body, {**(headers or {}), "cookie": "own=1"}, **kwargs)
+
+
 class OwnPool(HTTPConnectionPool):
     """A pool as botocore has one: a class of its own, with connections of its own."""
 
-    class ConnectionCls(HTTPConnectionPool.ConnectionCls):  # type: ignore[name-defined,misc]
-        """Sends a header that the pool does not know of."""
-
-        def request(self, method: str, url: str, body: Any = None, headers: Any = None, **kwargs: Any) -> Any:
-            """As its parent, with the header."""
-            return super().request(method, url, body, {**(headers or {}), "cookie": "own=1"}, **kwargs)
+    ConnectionCls = OwnConnection
 
 
 def test_pools_of_other_libraries(stage: Any) -> None:

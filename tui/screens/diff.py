@@ -1,0 +1,177 @@
+"""Two traces aligned: recorded and replayed side by side, and what differs in the pair under the cursor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from textual.timer import Timer
+from textual.widget import Widget
+
+from rashomon import views
+from rashomon.replay.alignment import Alignment, Pair, align
+from rashomon.tui.actions import Place, bindings
+from rashomon.tui.aligned import AlignedRows
+from rashomon.tui.document import pair_lines
+from rashomon.tui.lines import LineList
+from rashomon.tui.screens.page import Page, error_lines
+from rashomon.tui.spans import Line, Span, plural
+from rashomon.tui.text import TextPane
+
+
+class DiffScreen(Page):
+    """The aligned list over the differences of one pair."""
+
+    BINDINGS = bindings(Place.DIFF)
+
+    def __init__(self, left: str, right: str) -> None:
+        self._ids = (left, right)
+        self._rows: AlignedRows | None = None
+        self._waiting: Timer | None = None
+        super().__init__()
+
+    def body(self) -> Iterable[Widget]:
+        """Pairs over differences."""
+        yield LineList(self.rashomon.glyphs.cursor, id="pairs")
+        pane = TextPane(id="differences")
+        pane.border_title = "differences"
+        yield pane
+
+    def on_mount(self) -> None:
+        """Ask for both traces."""
+        self.list.focus()
+        self.list.say([(), (Span("Aligning …", "dim"),)])
+        self.trail("traces", "diff", "")
+        self.in_background("align", self._align, self._aligned)
+
+    @property
+    def list(self) -> LineList:
+        """The list of pairs."""
+        return self.query_one("#pairs", LineList)
+
+    @property
+    def pair(self) -> Pair | None:
+        """The pair under the cursor; None on a fold."""
+        return self._rows.pair(self.list.cursor) if self._rows is not None and len(self._rows) else None
+
+    def _align(self) -> Alignment:
+        source = self.rashomon.source
+        return align(source.tape(self._ids[0]), source.tape(self._ids[1]))
+
+    def _aligned(self, alignment: Alignment) -> None:
+        self._rows = AlignedRows(alignment, self.rashomon.glyphs)
+        self._write_trail(alignment)
+        if not alignment.pairs:
+            self.list.say([(), (Span("Neither trace has a step.", "strong"),)])
+            return
+        self.list.show(self._rows, 0)
+        if self._rows.first is not None:
+            self.list.go_far(self._rows.first)
+
+    def _write_trail(self, alignment: Alignment) -> None:
+        rows, glyphs = self._rows, self.rashomon.glyphs
+        left, right = alignment.left, alignment.right
+        name = left.name if left.name == right.name else f"{left.name}, {right.name}"
+        between = "-" if glyphs.ascii else "⇄"
+        if alignment.first is None or rows is None:
+            told = f"{glyphs.same} all {plural(len(alignment.pairs), 'step')} identical"
+        else:
+            same = sum(pair.mark.value == "same" for pair in alignment.pairs)
+            told = f"{plural(rows.groups, 'group')} of differences, {same} of {len(alignment.pairs)} pairs identical"
+        self.trail("traces", f"{name} {left.id[:8]} {between} {right.id[:8]}", f"{glyphs.bar} {told}")
+
+    def failed(self, group: str, error: Exception) -> None:
+        """Said in place of what failed."""
+        lines = error_lines(error, self.rashomon.glyphs.error)
+        if group == "align":
+            self.list.say(lines)
+        else:
+            self.query_one("#differences", TextPane).show(lines)
+
+    # ------------------------------------------------------------------------------------ differences
+
+    def on_line_list_moved(self, event: LineList.Moved) -> None:
+        """Show the differences once the cursor rests on a pair."""
+        if self._waiting is not None:
+            self._waiting.stop()
+        self._waiting = None
+        if self.rashomon.rest_s > 0:
+            self._waiting = self.set_timer(self.rashomon.rest_s, self._compare_pair)
+        else:
+            self._compare_pair()
+
+    def _compare_pair(self) -> None:
+        rows, pair = self._rows, self.pair
+        if rows is None:
+            return
+        alignment, glyphs = rows.alignment, self.rashomon.glyphs
+        if pair is None:
+            self.in_background("pair", lambda: [_folded()], self._show_pair)
+        else:
+            self.in_background("pair", lambda: pair_lines(pair, alignment, glyphs), self._show_pair)
+
+    def _show_pair(self, lines: list[Line]) -> None:
+        pane, pair = self.query_one("#differences", TextPane), self.pair
+        step = (pair.right or pair.left) if pair is not None else None
+        # the title is ours and a number: nothing recorded may get here, since titles are read as markup
+        pane.border_title = f"step {step.index}" if step is not None else "identical steps"
+        pane.show(lines)
+
+    # ------------------------------------------------------------------------------------------- keys
+
+    def on_line_list_opened(self, event: LineList.Opened) -> None:
+        """A double click unfolds, or goes to the differences."""
+        self.action_read()
+
+    def action_read(self) -> None:
+        """Unfold; on a pair, go to its differences."""
+        if self._rows is None or not len(self._rows):
+            return
+        if self._rows.is_fold(self.list.cursor):
+            self.action_unfold()
+        else:
+            self.query_one("#differences").focus()
+
+    def action_unfold(self) -> None:
+        """Open the fold under the cursor, or close the run that it came from."""
+        if self._rows is not None and len(self._rows):
+            self.list.show(self._rows, self._rows.toggle(self.list.cursor))
+
+    def action_unfold_all(self) -> None:
+        """Open or close all folds."""
+        if self._rows is not None and len(self._rows):
+            self.list.show(self._rows, self._rows.toggle_all(self.list.cursor))
+
+    def action_step(self, count: int) -> None:
+        """Another pair, from inside the pane."""
+        self.list.action_move(count)
+
+    def action_stop(self, direction: int) -> None:
+        """To the next group of differences."""
+        if self._rows is not None and not self.list.to_stop(direction):
+            self.notify("No further difference.", markup=False, timeout=2)
+
+    def action_first(self) -> None:
+        """To the first divergence."""
+        first = self._rows.first if self._rows is not None else None
+        if first is None:
+            self.notify("The traces do not differ.", markup=False, timeout=2)
+        else:
+            self.list.go_far(first)
+
+    def action_copy(self) -> None:
+        """Copy both steps as JSON."""
+        pair = self.pair
+        if pair is None:
+            return
+        sides = {
+            side: {"step": step.index, "kind": step.kind.value, "name": step.name, **views.step_view(step)}
+            for side, step in (("left", pair.left), ("right", pair.right))
+            if step is not None
+        }
+        document = {"mark": pair.mark.value, **sides}
+        self.copy(json.dumps(document, ensure_ascii=False, indent=2, default=str), "the pair as JSON")
+
+
+def _folded() -> Line:
+    return (Span("These steps are identical on both sides. u unfolds them, U all of them.", "dim"),)

@@ -1,0 +1,172 @@
+"""The steps of one trace, and the step under the cursor: what went out, what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from textual.containers import Container
+from textual.timer import Timer
+from textual.widget import Widget
+
+from rashomon.model import Step, Tape
+from rashomon.tui.actions import Place, bindings
+from rashomon.tui.document import facts_line, match_lines, request_lines, response_lines
+from rashomon.tui.glyphs import Glyphs
+from rashomon.tui.lines import LineList
+from rashomon.tui.model import StepRows, duration_us, step_json
+from rashomon.tui.screens.page import Page, error_lines
+from rashomon.tui.spans import Line, Span, duration_of, plural
+from rashomon.tui.text import TextPane
+
+
+class _Inspected(NamedTuple):
+    facts: list[Line]
+    request: list[Line]
+    response: list[Line]
+
+
+class TraceScreen(Page):
+    """A list of steps beside their content, or above it where the window is narrow."""
+
+    BINDINGS = bindings(Place.TRACE)
+
+    def __init__(self, trace_id: str) -> None:
+        self._trace_id = trace_id
+        self._rows: StepRows | None = None
+        self._waiting: Timer | None = None
+        super().__init__()
+
+    def body(self) -> Iterable[Widget]:
+        """The steps, and an inspector of three panes."""
+        yield LineList(self.rashomon.glyphs.cursor, id="steps")
+        with Container(id="inspector"):
+            yield TextPane(id="facts")
+            with Container(id="sides"):
+                for name in ("request", "response"):
+                    pane = TextPane(id=name)
+                    pane.border_title = name
+                    yield pane
+
+    def on_mount(self) -> None:
+        """Ask for the steps."""
+        self.query_one("#facts").can_focus = False
+        self.list.focus()
+        self.list.say([(), (Span("Loading steps …", "dim"),)])
+        self.trail("traces", self._trace_id[:12], "")
+        self.in_background("tape", lambda: self.rashomon.source.tape(self._trace_id), self._loaded)
+
+    @property
+    def list(self) -> LineList:
+        """The list of steps."""
+        return self.query_one("#steps", LineList)
+
+    @property
+    def current(self) -> Step | None:
+        """The step under the cursor."""
+        return self._rows.steps[self.list.cursor] if self._rows is not None and len(self._rows) else None
+
+    def _loaded(self, tape: Tape) -> None:
+        self._rows = StepRows(tape, self.rashomon.glyphs)
+        self._write_trail(tape)
+        if tape.steps:
+            self.list.show(self._rows, self._rows.first or 0)
+        else:
+            self.list.say(_no_steps(tape))
+
+    def _write_trail(self, tape: Tape) -> None:
+        trace, bar = tape.trace, self.rashomon.glyphs.bar
+        told = [trace.outcome, plural(len(tape.steps), "step"), duration_of(duration_us(trace))]
+        if trace.parent:
+            count = len(trace.divergences)
+            how = plural(count, "divergence") if count else "held"
+            told.append(f"replay of {trace.parent[:8]}: {how}")
+        if trace.coverage.missed or trace.losses:
+            told.append("! incomplete")
+        self.trail("traces", f"{trace.name} {trace.id[:8]}", f"{bar} " + f" {bar} ".join(filter(None, told)))
+
+    def failed(self, group: str, error: Exception) -> None:
+        """A trace that cannot be read: said in place of its steps. A step: in place of its content."""
+        lines = error_lines(error, self.rashomon.glyphs.error)
+        if group == "tape":
+            self.list.say(lines)
+        else:
+            self.query_one("#response", TextPane).show(lines)
+
+    # -------------------------------------------------------------------------------------- inspector
+
+    def on_line_list_moved(self, event: LineList.Moved) -> None:
+        """Show the step once the cursor rests on it."""
+        if self._waiting is not None:
+            self._waiting.stop()
+        self._waiting = None
+        if self.rashomon.rest_s > 0:
+            self._waiting = self.set_timer(self.rashomon.rest_s, self._inspect)
+        else:
+            self._inspect()
+
+    def _inspect(self) -> None:
+        step, rows = self.current, self._rows
+        if step is None or rows is None:
+            return
+        said = [one.summary for one in rows.trace.divergences if one.step == step.id]
+        glyphs = self.rashomon.glyphs
+        self.in_background("step", lambda: _inspected(step, said, glyphs), self._show_step)
+
+    def _show_step(self, seen: _Inspected) -> None:
+        self.query_one("#facts", TextPane).show(seen.facts)
+        self.query_one("#request", TextPane).show(seen.request)
+        self.query_one("#response", TextPane).show(seen.response)
+
+    # ------------------------------------------------------------------------------------------- keys
+
+    def on_line_list_opened(self, event: LineList.Opened) -> None:
+        """A double click goes to the answer."""
+        self.action_read()
+
+    def action_read(self) -> None:
+        """Go to the answer, so that keys scroll it."""
+        self.query_one("#response").focus()
+
+    def action_step(self, count: int) -> None:
+        """Another step, from inside a pane."""
+        self.list.action_move(count)
+
+    def action_stop(self, direction: int) -> None:
+        """To the next divergence or error."""
+        if self._rows is not None and not self.list.to_stop(direction):
+            self.notify("No further divergence or error.", markup=False, timeout=2)
+
+    def action_first(self) -> None:
+        """To the first divergence."""
+        if self._rows is None:
+            return
+        if self._rows.first is None:
+            self.notify("No divergence in this trace.", markup=False, timeout=2)
+        else:
+            self.list.go_far(self._rows.first)
+
+    def action_diff(self) -> None:
+        """Align with the marked trace, else with the parent."""
+        if self._rows is not None:
+            self.compare(self._trace_id, self._rows.trace.parent)
+
+    def action_copy(self) -> None:
+        """Copy the step as JSON."""
+        step = self.current
+        if step is not None and self._rows is not None:
+            self.copy(step_json(self._rows.trace, step), f"step {step.index} as JSON")
+
+
+def _inspected(step: Step, divergences: list[str], glyphs: Glyphs) -> _Inspected:
+    facts = [facts_line(step, glyphs), *match_lines(step, divergences, glyphs)]
+    return _Inspected(facts, request_lines(step), response_lines(step))
+
+
+def _no_steps(tape: Tape) -> list[Line]:
+    missed = tape.trace.coverage.missed
+    lines: list[Line] = [(), (Span("No calls were recorded in this trace.", "strong"),), ()]
+    if missed:
+        lines.append((Span("The program reached ", "warn"), Span(", ".join(missed)), Span(" unrecorded.", "warn")))
+    lines.append((Span("why      ", "dim"), Span(f"rashomon show {tape.trace.id[:8]}", "key")))
+    return lines

@@ -1,0 +1,128 @@
+"""The list of traces, newest first, each replay under what it replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+
+from rashomon.tui.actions import Place, bindings
+from rashomon.tui.lines import LineList
+from rashomon.tui.model import TraceItem, TraceRows, item_lines
+from rashomon.tui.screens.page import Page, error_lines
+from rashomon.tui.spans import Line, Span, plural
+from rashomon.tui.text import TextPane
+
+
+class TracesScreen(Page):
+    """All traces of a home, and what is known of the one under the cursor."""
+
+    BINDINGS = bindings(Place.TRACES)
+
+    def __init__(self) -> None:
+        self._items: TraceRows | None = None
+        super().__init__()
+
+    def body(self) -> Iterable[Widget]:
+        """The list over the preview."""
+        yield LineList(self.rashomon.glyphs.cursor, id="traces")
+        yield TextPane(id="preview")
+
+    def on_mount(self) -> None:
+        """Ask for the traces."""
+        self.list.focus()
+        self.list.say([(), (Span("Loading traces …", "dim"),)])
+        self.trail("traces", "")
+        self.action_reload()
+
+    @property
+    def list(self) -> LineList:
+        """The list."""
+        return self.query_one("#traces", LineList)
+
+    @property
+    def current(self) -> TraceItem | None:
+        """The trace under the cursor."""
+        if not self._items:
+            return None
+        return self._items[self.list.cursor]
+
+    def action_reload(self) -> None:
+        """Read the home again."""
+        self.in_background("traces", self.rashomon.source.traces, self._listed)
+
+    def _listed(self, items: list[TraceItem]) -> None:
+        place = self.rashomon.source.place
+        before = self.current
+        self._items = TraceRows(items, self.rashomon.glyphs, self.rashomon.marked)
+        self.trail("traces", f"{plural(len(items), 'trace')} in {place}")
+        if items:
+            found = self._items.index_of(before.id) if before else 0
+            self.list.show(self._items, found or 0)
+        else:
+            self.list.say(_nothing_yet(place))
+            self.query_one("#preview", TextPane).show(())
+
+    def failed(self, group: str, error: Exception) -> None:
+        """A home that cannot be read: said in place of the list."""
+        if group == "traces":
+            self.list.say(error_lines(error, self.rashomon.glyphs.error))
+        else:
+            super().failed(group, error)
+
+    def on_screen_resume(self) -> None:
+        """A mark may have been taken away in the meantime."""
+        self._show_mark()
+
+    def on_line_list_moved(self, event: LineList.Moved) -> None:
+        """Tell about the trace under the cursor."""
+        if self._items is not None and event.index < len(self._items):
+            item = self._items[event.index]
+            self.query_one("#preview", TextPane).show(item_lines(item, self._items, self.rashomon.glyphs))
+
+    def on_line_list_opened(self, event: LineList.Opened) -> None:
+        """A double click opens."""
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the trace under the cursor."""
+        if self.current is not None:
+            self.rashomon.open_trace(self.current.id)
+
+    def action_mark(self) -> None:
+        """Mark the trace under the cursor, or take its mark away."""
+        if self.current is not None:
+            marked = self.current.id
+            self.rashomon.marked = None if self.rashomon.marked == marked else marked
+            self._show_mark()
+
+    def _show_mark(self) -> None:
+        if self._items is not None and self._items.marked != self.rashomon.marked:
+            self._items.marked = self.rashomon.marked
+            self.list.repaint()
+
+    def action_diff(self) -> None:
+        """Align with the marked trace, else with the parent."""
+        if self.current is not None:
+            self.compare(self.current.id, self.current.parent)
+
+    def action_stop(self, direction: int) -> None:
+        """To the next trace that failed or diverged."""
+        if self._items is not None and not self.list.to_stop(direction):
+            self.notify("No further trace that failed or diverged.", markup=False, timeout=2)
+
+    def action_copy(self) -> None:
+        """Copy the id."""
+        if self.current is not None:
+            self.copy(self.current.id, f"the id of {self.current.name}")
+
+
+def _nothing_yet(place: str) -> list[Line]:
+    return [
+        (),
+        (Span(f"No traces in {place}.", "strong"),),
+        (),
+        (Span("record   ", "dim"), Span("rashomon record -- python agent.py", "key")),
+        (Span("demo     ", "dim"), Span("rashomon demo", "key"), Span("   without keys or network", "dim")),
+        (Span("other    ", "dim"), Span("rashomon tui --home FOLDER", "key")),
+    ]
