@@ -65,7 +65,6 @@ class Interceptor(Protocol):
         """`peer` is being reached from here: `host:port`, `unix:path` or `dns:name`. Raises
         `errors.Escaped` to refuse it."""
 
-
     def failed(self, error: Exception) -> None:
         """A shim could not describe a call or watch its answer. A recorder counts the loss and lets
         the call be made; a replay refuses it."""

@@ -1,17 +1,17 @@
 """The errors of Rashomon.
 
-    RashomonError (Exception)        one sentence what is wrong, one what to do; `exit_code` for the shell
-    ├── UsageError            2      a flag, a reference or an argument that cannot be used
-    │   ├── TraceNotFound     2
-    │   └── AmbiguousTrace    2
-    ├── CannotRun             3      the program cannot be run (again)
-    └── DamagedData           4      bytes on disk that are not what they should be
-        ├── ForeignFile       4      a file that somebody else made
-        └── NewerFormat       4      a file made by a newer version
+RashomonError (Exception)        one sentence what is wrong, one what to do; `exit_code` for the shell
+├── UsageError            2      a flag, a reference or an argument that cannot be used
+│   ├── TraceNotFound     2
+│   └── AmbiguousTrace    2
+├── CannotRun             3      the program cannot be run (again)
+└── DamagedData           4      bytes on disk that are not what they should be
+    ├── ForeignFile       4      a file that somebody else made
+    └── NewerFormat       4      a file made by a newer version
 
-    ReplayStop (BaseException)       raised into a replayed program; clients must not swallow or retry it
-    ├── Missed                       the tape has no answer for this call
-    └── Escaped                      the program tried to reach the outside
+ReplayStop (BaseException)       raised into a replayed program; clients must not swallow or retry it
+├── Missed                       the tape has no answer for this call
+└── Escaped                      the program tried to reach the outside
 """
 
 from __future__ import annotations

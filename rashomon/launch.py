@@ -51,8 +51,8 @@ def child_environ(order: Order, base: dict[str, str]) -> dict[str, str]:
     environ["PYTHONPATH"] = os.pathsep.join([hook, *others])
     environ[SESSION] = json.dumps(order._asdict())
     environ["RASHOMON_HOME"] = order.home
-    names = ("rashomon", "rashomon.recorders", "rashomon.replay", "rashomon.store", "msgpack")
-    names += tuple(name for name in ("vcr", "yaml", "wrapt") if importlib.util.find_spec(name) is not None)
+    names = ["rashomon", "rashomon.recorders", "rashomon.replay", "rashomon.store", "msgpack"]
+    names += [name for name in ("vcr", "yaml", "wrapt") if importlib.util.find_spec(name) is not None]
     environ["RASHOMON_ROOTS"] = json.dumps({name: _package_folder(name) for name in names})
     environ.pop("RASHOMON_OFF", None)
     return environ
@@ -92,7 +92,7 @@ def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None)
 
 
 def _start(
-    command: Sequence[str], environ: dict[str, str], cwd: str | None, mask: set[signal.Signals] | None = None
+    command: Sequence[str], environ: dict[str, str], cwd: str | None, mask: set[int | signal.Signals] | None = None
 ) -> subprocess.Popen[bytes]:
     restore = None if mask is None else lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:

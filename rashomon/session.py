@@ -16,8 +16,8 @@ from rashomon import boundary
 from rashomon.errors import RashomonError, ReplayStop, UsageError
 from rashomon.model import Divergence, Tape
 from rashomon.recorders import coverage, lanes
+from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.recorders.imports import when_imported
-from rashomon.recorders.complaints import complain
 from rashomon.version import __version__
 
 if TYPE_CHECKING:  # all of this is loaded when the first trace begins: a program without one does not pay for it
@@ -133,7 +133,7 @@ def _recorder() -> ProcessRecorder | None:
         try:
             _process = open_process(home)
         except OSError as error:
-            _cannot_write(home, error)
+            cannot_write(home, error)
             return None
         atexit.register(_process.close)
     return _process
@@ -146,10 +146,6 @@ def close_journal() -> None:
         atexit.unregister(_process.close)
         _process.close()
         _process = None
-
-
-def _cannot_write(home: str, error: OSError) -> None:
-    complain(f"nothing is recorded: cannot write to {home}: {error.strerror or error}. Set RASHOMON_HOME to a folder that can be written.")
 
 
 def new_trace_id(now_ns: int | None = None) -> str:
@@ -365,7 +361,7 @@ def start_from_environ() -> None:
     try:
         _process = open_process(order.home)
     except OSError as error:
-        _cannot_write(order.home, error)
+        cannot_write(order.home, error)
         if order.mode == "record":
             return
         raise SystemExit(3) from error

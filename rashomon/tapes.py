@@ -41,9 +41,9 @@ class _OpenStep:
         self.call, self.request, self.marks = call, request, marks
         self.head: dict[str, Any] | None = None
         self.pieces: list[Piece] = []
-        self.end, self.failure, self.match = End.OPEN, None, None
-        self.failure: Failure | None
-        self.match: Match | None
+        self.end = End.OPEN
+        self.failure: Failure | None = None
+        self.match: Match | None = None
         self.t_end = 0
 
 
@@ -217,9 +217,7 @@ def understand(journal: Journal) -> ProcessPart:
         except (IndexError, KeyError, TypeError, ValueError) as error:
             damage.append(Damage(0, 0, f"frame {elements[:1]} cannot be understood: {type(error).__name__}"))
     parts = {info["id"]: _part(reading, number, info) for number, info in reading.traces.items() if "id" in info}
-    return ProcessPart(
-        journal.path, reading.process, reading.closed, parts, tuple(damage), journal.loss, journal.end
-    )
+    return ProcessPart(journal.path, reading.process, reading.closed, parts, tuple(damage), journal.loss, journal.end)
 
 
 def _part(reading: _Reading, trace_number: int, info: dict[str, Any]) -> TracePart:

@@ -278,12 +278,12 @@ def _rebuild(code: int, data: bytes) -> Any:
     content = _unpack(data, _rebuild)
     if code == _TUPLE:
         return tuple(content)
-    if code == _SET or code == _FROZENSET:
+    if code in (_SET, _FROZENSET):
         return set(content) if code == _SET else frozenset(content)
     if code == _COMPLEX:
         return complex(*content)
     if code == _PAIRS:
-        return {key: item for key, item in content}
+        return dict(content)
     if code == _TEXT:
         return _rebuild_text(*content)
     if code == _EXCEPTION:

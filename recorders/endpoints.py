@@ -17,7 +17,9 @@ _ENDINGS = (
     ("/messages/count_tokens", "messages.count_tokens"),
     ("/moderations", "moderations"),
 )
-_MODEL_PATH = re.compile(r":(generateContent|streamGenerateContent|embedContent)$|/model/[^/]+/(converse|converse-stream|invoke|invoke-with-response-stream)$")
+_MODEL_PATH = re.compile(
+    r":(generateContent|streamGenerateContent|embedContent)$|/model/[^/]+/(converse|converse-stream|invoke|invoke-with-response-stream)$"
+)
 
 
 def classify(method: str, path: str) -> tuple[Kind, str]:

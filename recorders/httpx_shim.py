@@ -7,6 +7,7 @@ SDK rebuilds its own objects from the recorded bytes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
@@ -116,69 +117,73 @@ def _play(shim: _Shim, stream: Any, response: Response, witness: Witness) -> Any
 
 def _stream_classes(module: ModuleType) -> tuple[Any, Any]:
     """The two stream classes, made once for each module: a client checks for its own base classes."""
+    return (
+        type("SyncTee", (_SyncTee, module.SyncByteStream), {}),
+        type("AsyncTee", (_AsyncTee, module.AsyncByteStream), {}),
+    )
 
-    class SyncTee(module.SyncByteStream):  # type: ignore[misc, name-defined]
-        """Reports what passes: from the wire, or from the tape."""
 
-        def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
-            self._witness, self._inner, self._recorded = witness, inner, recorded
+class _SyncTee:
+    """Reports what passes: from the wire, or from the tape."""
 
-        def __iter__(self) -> Iterator[bytes]:
-            witness = self._witness
-            report = witness.piece
-            try:
-                for chunk in _recorded(self._recorded) if self._recorded else self._inner:
+    def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
+        self._witness, self._inner, self._recorded = witness, inner, recorded
+
+    def __iter__(self) -> Iterator[bytes]:
+        witness = self._witness
+        report = witness.piece
+        try:
+            for chunk in _recorded(self._recorded) if self._recorded else self._inner:
+                report(chunk)
+                yield chunk
+        except GeneratorExit:
+            witness.ended(End.CLOSED)
+            raise
+        except BaseException as error:
+            witness.ended(end_of(error), error)
+            raise
+        witness.ended(End.COMPLETE)
+
+    def close(self) -> None:
+        try:
+            if self._inner is not None:
+                self._inner.close()
+        finally:
+            self._witness.ended(End.CLOSED)
+
+
+class _AsyncTee:
+    """The same, for an async client."""
+
+    def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
+        self._witness, self._inner, self._recorded = witness, inner, recorded
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        witness = self._witness
+        report = witness.piece
+        try:
+            if self._recorded is not None:
+                for chunk in _recorded(self._recorded):
                     report(chunk)
                     yield chunk
-            except GeneratorExit:
-                witness.ended(End.CLOSED)
-                raise
-            except BaseException as error:
-                witness.ended(end_of(error), error)
-                raise
-            witness.ended(End.COMPLETE)
+            else:
+                async for chunk in self._inner:
+                    report(chunk)
+                    yield chunk
+        except GeneratorExit:
+            witness.ended(End.CLOSED)
+            raise
+        except BaseException as error:
+            witness.ended(end_of(error), error)
+            raise
+        witness.ended(End.COMPLETE)
 
-        def close(self) -> None:
-            try:
-                if self._inner is not None:
-                    self._inner.close()
-            finally:
-                self._witness.ended(End.CLOSED)
-
-    class AsyncTee(module.AsyncByteStream):  # type: ignore[misc, name-defined]
-        """The same, for an async client."""
-
-        def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
-            self._witness, self._inner, self._recorded = witness, inner, recorded
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            witness = self._witness
-            report = witness.piece
-            try:
-                if self._recorded is not None:
-                    for chunk in _recorded(self._recorded):
-                        report(chunk)
-                        yield chunk
-                else:
-                    async for chunk in self._inner:
-                        report(chunk)
-                        yield chunk
-            except GeneratorExit:
-                witness.ended(End.CLOSED)
-                raise
-            except BaseException as error:
-                witness.ended(end_of(error), error)
-                raise
-            witness.ended(End.COMPLETE)
-
-        async def aclose(self) -> None:
-            try:
-                if self._inner is not None:
-                    await self._inner.aclose()
-            finally:
-                self._witness.ended(End.CLOSED)
-
-    return SyncTee, AsyncTee
+    async def aclose(self) -> None:
+        try:
+            if self._inner is not None:
+                await self._inner.aclose()
+        finally:
+            self._witness.ended(End.CLOSED)
 
 
 def _recorded(response: Response) -> Iterator[bytes]:
@@ -271,18 +276,15 @@ def wrap_client(client: Any) -> bool:
     inner = client if hasattr(client, "_transport_for_url") else getattr(client, "_client", None)
     if inner is None or not hasattr(inner, "_transport_for_url"):
         return False
-    for cls in type(inner).__mro__:
-        root = cls.__module__.partition(".")[0]
-        if root in ("httpx", "httpx2"):
-            import sys
-
-            shim = _shim_for(sys.modules[root])
-            is_async = hasattr(inner, "aclose")
-            transport_class: Any = _AsyncTransport if is_async else _SyncTransport
-            codec: Any = _AsyncCodec(shim) if is_async else _SyncCodec(shim)
-            original = type(inner)._transport_for_url
-            if hasattr(original, "__rashomon__"):
-                return True  # recorded already, as every client is
-            inner._transport_for_url = lambda url: transport_class(shim, codec, original(inner, url))
-            return True
-    return False
+    roots = (cls.__module__.partition(".")[0] for cls in type(inner).__mro__)
+    root = next((name for name in roots if name in ("httpx", "httpx2")), None)
+    if root is None:
+        return False
+    original = type(inner)._transport_for_url
+    if not hasattr(original, "__rashomon__"):  # else it is recorded already, as every client is
+        shim = _shim_for(sys.modules[root])
+        asynchronous = hasattr(inner, "aclose")
+        transport_class: Any = _AsyncTransport if asynchronous else _SyncTransport
+        codec: Any = _AsyncCodec(shim) if asynchronous else _SyncCodec(shim)
+        inner._transport_for_url = lambda url: transport_class(shim, codec, original(inner, url))
+    return True

@@ -96,7 +96,9 @@ class ProcessRecorder:
         folder = os.path.join(self._home, "journals")
         pid, now = os.getpid(), time.time_ns()
         path = os.path.join(folder, f"{now:016x}-{pid}-{os.urandom(2).hex()}{SUFFIX}")
-        return Writer(path, {**self._info, "pid": pid, "ppid": os.getppid(), "started_ns": now}, self._redactor, self._fsync)
+        return Writer(
+            path, {**self._info, "pid": pid, "ppid": os.getppid(), "started_ns": now}, self._redactor, self._fsync
+        )
 
     def begin(self, info: dict[str, Any]) -> TraceRecorder:
         """Begin a trace, or join one that another process began."""
@@ -160,7 +162,16 @@ class TraceRecorder:
         within = None if enclosing is None else enclosing.number
         kind, name, request = call
         witness = StepWitness(process, number, kind)
-        elements = [Code.CALL, number, self.number, kind.value, writer.redactor.text(name), lane, writer.now_us(), within]
+        elements = [
+            Code.CALL,
+            number,
+            self.number,
+            kind.value,
+            writer.redactor.text(name),
+            lane,
+            writer.now_us(),
+            within,
+        ]
         encoded = witness.encoded
         writer.call(number, elements, request.head, request.body, encoded, lane)
         if not known:

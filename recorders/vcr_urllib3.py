@@ -62,10 +62,10 @@ def _crossing(send: Callable[..., Any], tunnel: Callable[..., Any]) -> Callable[
 
         def live() -> Any:
             rewind()
-            if conn.__dict__.pop(_TUNNEL, False):
-                _open_tunnel(self, conn, url, tunnel)
             held = {"preload_content": False, "response_conn": None} if preload else {}
             try:
+                if conn.__dict__.pop(_TUNNEL, False):
+                    _open_tunnel(self, conn, url, tunnel)
                 return send(self, conn, method, url, **{**options, **held})
             except Exception as error:
                 if conn.proxy and conn.has_connected_to_proxy:
@@ -203,7 +203,7 @@ class UrllibCassette(Cassette):
             }
         )
         if known:
-            return _watch(answer, witness, None)
+            return _watch(answer, witness)
         witness.ended(End.LEAKED)
         return answer
 
@@ -220,7 +220,7 @@ class UrllibCassette(Cassette):
         answer.retries, answer._pool = options.get("retries"), self._pool
         if not options.get("preload_content", True):
             answer._connection = options.get("response_conn")
-        return _watch(answer, witness, wire)
+        return _watch(answer, witness)
 
     def repair(self, error: BaseException) -> None:
         if vars(error).pop(_PROXIED, False):
@@ -245,32 +245,66 @@ def _measure(answer: Any, response: Response) -> None:
 _Failing = Callable[[], BaseException]
 
 
-class _Wire(io.RawIOBase):
-    """The recorded bytes as they came from the server: head, and body in its framing, piece by piece.
+class _TapeFile(io.BufferedIOBase):
+    """The recorded bytes as http.client reads them from a socket: head, and body in its framing.
 
-    `delivered` says whether this read has brought something; a failure waits for the next read then.
+    A read gives what there is, and a failure comes with the first read that finds nothing.
     """
 
     def __init__(self, head: bytes, pieces: Iterator[bytes], failure: _Failing | None) -> None:
         self._left, self._pieces, self._failure = head, pieces, failure
-        self.delivered = False
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def _more(self) -> bool:
         if not self._left:
             self._left = next(self._pieces, b"")
-            if not self._left and self._failure is not None and not self.delivered:
-                raise self._failure()
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        self.delivered = size > 0
-        return size
+        return bool(self._left)
+
+    def _take(self, size: int) -> bytes:
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+    def _collected(self, parts: list[bytes]) -> bytes:
+        if not parts and self._failure is not None:
+            raise self._failure()
+        return b"".join(parts)
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = sys.maxsize if size is None or size < 0 else size
+        parts: list[bytes] = []
+        while wanted and self._more():
+            parts.append(self._take(wanted))
+            wanted -= len(parts[-1])
+        return self._collected(parts) if wanted else b"".join(parts)
+
+    def read1(self, size: int = -1) -> bytes:
+        if size == 0:
+            return b""
+        return self._collected([self._take(sys.maxsize if size < 0 else size)] if self._more() else [])
+
+    def readline(self, size: int | None = -1) -> bytes:
+        wanted = sys.maxsize if size is None or size < 0 else size
+        parts: list[bytes] = []
+        while wanted and self._more():
+            end = self._left.find(b"\n") + 1
+            parts.append(self._take(min(wanted, end or len(self._left))))
+            wanted -= len(parts[-1])
+            if end and parts[-1].endswith(b"\n"):
+                break
+        return self._collected(parts)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def peek(self, size: int = 0) -> bytes:
+        return self._left if self._more() else b""
 
 
-def _wire(response: Response, failure: Callable[[Response], BaseException]) -> _Wire:
+def _wire(response: Response, failure: Callable[[Response], BaseException]) -> _TapeFile:
     head: Head = response.head or {}
     pairs = [(str(name), str(value)) for name, value in head["headers"]]
     lines = [f"{head.get('http_version', 'HTTP/1.1')} {head['status']} {head.get('reason', '')}"]
@@ -287,7 +321,7 @@ def _wire(response: Response, failure: Callable[[Response], BaseException]) -> _
             yield b"0\r\n\r\n"
 
     raw = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
-    return _Wire(raw, pieces(), None if complete else lambda: failure(response))
+    return _TapeFile(raw, pieces(), None if complete else lambda: failure(response))
 
 
 @functools.cache
@@ -297,26 +331,26 @@ def _socket_class() -> type:
     class TapeSocket(VCRFakeSocket):  # type: ignore[misc]
         """vcrpy's socket that reaches nobody; what is read from it is on the tape."""
 
-        def __init__(self, wire: _Wire) -> None:
+        def __init__(self, wire: _TapeFile) -> None:
             self._wire = wire
 
         def sendall(self, data: Any) -> None:
             """The request was compared with the recorded one already."""
 
-        def makefile(self, *args: Any, **kwargs: Any) -> io.BufferedReader:
-            return io.BufferedReader(self._wire)
+        def makefile(self, *args: Any, **kwargs: Any) -> _TapeFile:
+            return self._wire
 
     return TapeSocket
 
 
-def _tape_socket(wire: _Wire) -> Any:
+def _tape_socket(wire: _TapeFile) -> Any:
     return _socket_class()(wire)
 
 
-def _watch(answer: Any, witness: Witness, wire: _Wire | None) -> Any:
+def _watch(answer: Any, witness: Witness) -> Any:
     """The answer itself, as an instance of a class that reports what it reads from the wire."""
     cls = _watching(type(answer))
-    answer._rashomon, answer._rashomon_wire, answer._rashomon_busy = witness, wire, False
+    answer._rashomon, answer._rashomon_busy = witness, False
     answer.__class__ = cls
     if answer._fp is None or answer._fp.isclosed():  # there is no body
         witness.ended(End.COMPLETE)
@@ -327,11 +361,9 @@ class _Watching:
     """What a watched answer does besides: reports the bytes from the wire, and how they end."""
 
     _rashomon: Witness
-    _rashomon_wire: _Wire | None
     _rashomon_busy: bool
 
     def _fp_read(self: Any, amt: int | None = None, **options: Any) -> Any:
-        self._rashomon_fresh()
         data = super()._fp_read(amt, **options)  # type: ignore[misc]
         if data:
             self._rashomon.piece(bytes(data))
@@ -347,7 +379,6 @@ class _Watching:
             raise
 
     def _update_chunk_length(self: Any) -> Any:
-        self._rashomon_fresh()
         self._rashomon_busy = True  # a bad length makes it close itself, and that is no CLOSED
         try:
             return super()._update_chunk_length()  # type: ignore[misc]
@@ -355,7 +386,6 @@ class _Watching:
             self._rashomon_busy = False
 
     def _handle_chunk(self: Any, amt: int | None) -> Any:
-        self._rashomon_fresh()
         data = super()._handle_chunk(amt)  # type: ignore[misc]
         self._rashomon.piece(bytes(data))
         return data
@@ -380,10 +410,6 @@ class _Watching:
         if not sys.is_finalizing():
             self._rashomon.ended(End.LEAKED)
         super().__del__()  # type: ignore[misc]
-
-    def _rashomon_fresh(self) -> None:
-        if self._rashomon_wire is not None:
-            self._rashomon_wire.delivered = False
 
     def _rashomon_at_end(self: Any, data: Any, amt: int | None) -> bool:
         left = getattr(self._fp, "length", None)

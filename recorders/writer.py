@@ -76,7 +76,9 @@ class Writer:
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
 
-    def call(self, number: int, elements: list[Any], head: dict[str, Any], body: bytes, encoded: bool, lane: Any) -> None:
+    def call(
+        self, number: int, elements: list[Any], head: dict[str, Any], body: bytes, encoded: bool, lane: Any
+    ) -> None:
         """Append a CALL frame: `elements` up to the head, then head and body, redacted and as a delta."""
         try:
             with self._lock:
@@ -112,7 +114,8 @@ class Writer:
     def _pack(self, elements: list[Any]) -> bytes:
         with self._lock:
             try:
-                return self._packer.pack(elements)
+                payload: bytes = self._packer.pack(elements)
+                return payload
             except BaseException:
                 self._packer.reset()  # what a failed pack left in its buffer
                 raise
@@ -155,7 +158,10 @@ class Writer:
             pass  # the file is gone altogether; stderr is what is left
         if not self._reported:
             self._reported = True
-            complain(f"recording is incomplete: {reason} ({self.path}). The program goes on; free space or set RASHOMON_HOME.")
+            complain(
+                f"recording is incomplete: {reason} ({self.path}). The program goes on; "
+                "free space or set RASHOMON_HOME."
+            )
 
     def step_ended(self) -> None:
         """A step is whole: make it durable as configured, and see that the file still has a name."""
@@ -207,7 +213,8 @@ class Writer:
             head = {**head, "url": redactor.url(head["url"])}
         if headers is None:
             return head
-        interned, out = self._interned, []
+        interned = self._interned
+        out: list[Any] = []
         for pair in headers:
             key = (pair[0], pair[1])
             known = interned.get(key)
@@ -267,11 +274,10 @@ class Writer:
         bases = self._bases
         bases[number] = body
         self._base_bytes += len(body)
-        while len(bases) > BASE_WINDOW or self._base_bytes > _BASE_BYTES and len(bases) > 1:
+        while len(bases) > BASE_WINDOW or (self._base_bytes > _BASE_BYTES and len(bases) > 1):
             self._base_bytes -= len(bases.pop(next(iter(bases))))
         for key in keys or ():
             self._by_key[key] = number
         if len(self._by_key) > 4 * BASE_WINDOW:
             self._by_key = {key: value for key, value in self._by_key.items() if value in bases}
         return body
-

@@ -92,7 +92,7 @@ def _cause(news: list[_Told], sources: _Sources) -> int | None:
         origin = sources.origin(told)
         if origin is not None:
             origins.append(origin)
-        elif not (told.fragment and max(len(told.left or ""), len(told.right or "")) < SHORTEST):
+        elif not sources.says_nothing(told):
             return None
     return min(origins, default=None)
 
@@ -195,27 +195,36 @@ class _Sources:
         self._first: tuple[dict[str, int], dict[str, int]] = ({}, {})
         self._said: tuple[list[_Said], list[_Said]] = ([], [])
         self._changes: dict[tuple[str, str], int] = {}
+        self._shared: set[str] = set()
 
     def add(self, index: int, pair: Followed) -> None:
-        """Note what the answers of a pair say. A refused call said nothing."""
+        """Note what the answers of a pair say that the other side's does not."""
         if self.count >= _MAX_SOURCES:
             return
         self.count += 1
-        for side, step in enumerate((pair.left, pair.right)):
-            if step is not None and not (step.match is not None and step.match.grade == Grade.MISSED):
-                self._note(side, index, views.response_view(step))
+        found = [_answer_leaves(pair.left), _answer_leaves(pair.right)]
+        shared = set(found[0]).intersection(found[1])
+        self._shared |= shared
+        for side, leaves in enumerate(found):
+            self._note(side, index, [leaf for leaf in leaves if leaf not in shared])
         if pair.left is not None and pair.right is not None:
             for difference in differences(response_content(pair.left), response_content(pair.right)):
                 for told in _told(difference):
                     if told.left is not None and told.right is not None:
                         self._changes.setdefault((told.left, told.right), index)
 
-    def _note(self, side: int, index: int, content: Json) -> None:
-        leaves = list(_leaves(content, texts_too=True))
+    def _note(self, side: int, index: int, leaves: list[str]) -> None:
         for leaf in leaves:
             self._first[side].setdefault(leaf, index)
         text = "\n".join(leaf for leaf in leaves if len(leaf) >= SHORTEST)
         self._said[side].append(_Said(index, text, frozenset(_WORD.findall(text))))
+
+    def says_nothing(self, told: _Told) -> bool:
+        """True for a scrap of a text, and for a value that a changed answer has on both sides."""
+        texts = [text for text in (told.left, told.right) if text is not None]
+        if told.fragment:
+            return max(map(len, texts)) < SHORTEST
+        return len(texts) == 1 and texts[0] in self._shared
 
     def origin(self, told: _Told) -> int | None:
         """The earliest pair that explains a value on both sides, or on the one where it is new."""
@@ -245,6 +254,13 @@ class _Sources:
         if len(words) < 4:
             return None
         return next((said.pair for said in self._said[side] if words <= said.words), None)
+
+
+def _answer_leaves(step: Step | None) -> list[str]:
+    """What an answer says. A refused call said nothing."""
+    if step is None or (step.match is not None and step.match.grade == Grade.MISSED):
+        return []
+    return list(_leaves(views.response_view(step), texts_too=True))
 
 
 def _plain(value: Json) -> str:

@@ -6,7 +6,7 @@ shared ends, the best few by their words, and only what is named is compared in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rashomon import views
@@ -19,6 +19,7 @@ from rashomon.replay.words import word_diff
 
 _COMPARED = 400
 _SKETCHED = 16
+_READ = 32_000_000
 _LINES = 6
 _REASONS = 4
 _NOTHING = Response(None, (), End.OPEN)
@@ -193,30 +194,35 @@ def _shortlist(call: Call, candidates: Sequence[Step]) -> list[Step]:
         like = [step for step in candidates if step.kind == call.kind] or list(candidates)
     if len(like) <= _SKETCHED:
         return like
-    body = call.request.body
-    size = len(body)
-    if len(like) > _COMPARED:
-        nearest_size = sorted(range(len(like)), key=lambda n: (abs(len(like[n].request.body) - size), n))
-        like = [like[n] for n in sorted(nearest_size[:_COMPARED])]
-    ranked = sorted(range(len(like)), key=lambda n: (-_shared_ends(body, like[n].request.body), n))
+    body, reach = call.request.body, _READ // len(like)
+    ranked = sorted(range(len(like)), key=lambda n: (-_shared_ends(body, like[n].request.body, reach), n))
     return [like[n] for n in sorted(ranked[:_SKETCHED])]
 
 
-def _shared_ends(a: bytes, b: bytes) -> float:
-    """The part of two bodies that is their common beginning and end."""
+def _shared_ends(a: bytes, b: bytes, reach: int) -> float:
+    """The part of two bodies that is their common beginning and end; each is read up to `reach` bytes."""
     longer, shorter = max(len(a), len(b)), min(len(a), len(b))
     if not longer:
         return 1.0
-    start = _common_start(a, b, shorter)
-    end = _common_start(a[::-1], b[::-1], shorter - start) if start < shorter else 0
+    start = _common(shorter, reach, lambda low, high: a[low:high] == b[low:high])
+    left = shorter - start
+    end = _common(
+        left, reach, lambda low, high: a[len(a) - high : len(a) - low] == b[len(b) - high : len(b) - low]
+    )
     return (start + end) / longer
 
 
-def _common_start(a: bytes, b: bytes, most: int) -> int:
-    low, high = 0, most
+def _common(most: int, reach: int, equal: Callable[[int, int], bool]) -> int:
+    """How far two bodies are equal: in blocks that double, then by halves of the last one."""
+    most = min(most, reach)
+    low, block = 0, 32
+    while low < most and equal(low, min(most, low + block)):
+        low = min(most, low + block)
+        block *= 2
+    high = min(most, low + block)
     while low < high:
         middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
+        if equal(low, middle):
             low = middle
         else:
             high = middle - 1

@@ -10,9 +10,9 @@ from rashomon.boundary import GoLive, Play, Witness, inside
 from rashomon.errors import Escaped, Missed
 from rashomon.model import Call, Divergence, End, Grade, Kind, Lane, Match, Request, Step, Tape
 from rashomon.redaction import Redactor
+from rashomon.replay import stubs as stubbing
 from rashomon.replay.matching import Found, Matcher
 from rashomon.replay.stubs import Stub
-from rashomon.replay import stubs as stubbing
 
 
 class Scribe(Protocol):
@@ -94,10 +94,14 @@ class ReplaySession:
         redactor, (head, body) = self._state.redactor, call.request
         if call.kind is Kind.TOOL:
             return call._replace(request=Request(head, redactor.encoded(body)))
-        return call._replace(request=Request({**head, "url": redactor.url(head.get("url", ""))}, redactor.content(body)))
+        return call._replace(
+            request=Request({**head, "url": redactor.url(head.get("url", ""))}, redactor.content(body))
+        )
 
     def _play(self, call: Call, found: Found) -> Play:
-        detail = "" if found.of == 1 else f"one of {found.of} equal requests, by {'lane' if found.same_lane else 'arrival'}"
+        detail = (
+            "" if found.of == 1 else f"one of {found.of} equal requests, by {'lane' if found.same_lane else 'arrival'}"
+        )
         witness = self._scribe.open(call, Match(Grade.EXACT, found.step.id, detail))
         return Play(found.step.response, witness)
 
@@ -199,5 +203,3 @@ class _Silent:
     def piece(self, data: bytes) -> None: ...
 
     def ended(self, end: End, error: BaseException | None = None) -> None: ...
-
-

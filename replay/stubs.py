@@ -29,7 +29,9 @@ def parse(text: str) -> Stub:
     """Read `TOOL=JSON` or `TOOL=FILE.py:function`. Raises `UsageError`."""
     tool, equals, source = text.partition("=")
     if not equals or not tool.strip():
-        raise UsageError(f"--stub {text!r} has no tool name.", "Write --stub TOOL=JSON or --stub TOOL=FILE.py:function.")
+        raise UsageError(
+            f"--stub {text!r} has no tool name.", "Write --stub TOOL=JSON or --stub TOOL=FILE.py:function."
+        )
     file, colon, function = source.rpartition(":")
     if colon and file.endswith(".py") and function.isidentifier():
         return Stub(tool.strip(), source, _function(file, function))
@@ -54,7 +56,9 @@ def _function(file: str, name: str) -> Callable[[dict[str, Any]], Any]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code: its message is what helps
-        raise UsageError(f"The stub file {file} fails: {type(error).__name__}: {error}.", "Run it with python.") from error
+        raise UsageError(
+            f"The stub file {file} fails: {type(error).__name__}: {error}.", "Run it with python."
+        ) from error
     function = getattr(module, name, None)
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise UsageError(f"{file} has no plain function {name}.", "A stub is a function of the tool's arguments.")
@@ -91,5 +95,3 @@ def _in_the_recorded_type(value: Any, recorded: Step | None) -> Any:
     except Exception:  # it does not fit: the value goes out as the user wrote it
         return value
     return value
-
-

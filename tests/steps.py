@@ -73,7 +73,11 @@ def user(text: str) -> dict[str, Any]:
 
 def result(key: str, value: Any) -> dict[str, Any]:
     """A tool's result as a message."""
-    return {"role": "tool", "tool_call_id": key, "content": value if isinstance(value, str) else json.dumps(value)}
+    return {
+        "role": "tool",
+        "tool_call_id": key,
+        "content": value if isinstance(value, str) else json.dumps(value),
+    }
 
 
 def tape(steps: Iterable[Step], id: str = "left", parent: str | None = None) -> Tape:  # noqa: A002

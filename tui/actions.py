@@ -37,27 +37,25 @@ _E, _L, _S, _T, _D = Place.EVERYWHERE, Place.LINES, Place.TRACES, Place.TRACE, P
 
 ACTIONS: tuple[Action, ...] = (
     Action("traces.open", _S, "enter", "open", "open", "open the trace", footer=True),
-    Action("traces.mark", _S, "m", "mark", "mark", "mark the trace, to compare another one with it", footer=True),
-    Action("traces.diff", _S, "d", "diff", "diff", "align with the marked trace, else with the parent", footer=True),
-    Action("traces.next", _S, "n", "stop(1)", "next problem", "next trace that failed or diverged", footer=True),
-    Action("traces.previous", _S, "N", "stop(-1)", "previous problem", "previous trace that failed or diverged"),
+    Action("traces.mark", _S, "m", "mark", "mark", "mark the trace, to compare another with it", footer=True),
+    Action("traces.diff", _S, "d", "diff", "diff", "align with the marked trace, or the parent", footer=True),
+    Action("traces.next", _S, "n", "stop(1)", "next", "next trace that failed or diverged", footer=True),
+    Action("traces.previous", _S, "N", "stop(-1)", "previous", "previous trace that failed or diverged"),
     Action("traces.copy", _S, "y", "copy", "copy id", "copy the id of the trace", footer=True),
     Action("traces.reload", _S, "ctrl+r", "reload", "reload", "take in what was recorded since", footer=True),
     Action("trace.read", _T, "enter", "read", "read", "go to the answer of the step", footer=True),
-    Action("trace.next", _T, "n", "stop(1)", "next problem", "next divergence or error", footer=True),
-    Action("trace.previous", _T, "N", "stop(-1)", "previous problem", "previous divergence or error"),
-    Action("trace.first", _T, "F", "first", "first divergence", "first divergence of a replay", footer=True),
-    Action("trace.diff", _T, "d", "diff", "diff", "align with the marked trace, else with the parent", footer=True),
+    Action("trace.next", _T, "n", "stop(1)", "next", "next divergence or error", footer=True),
+    Action("trace.previous", _T, "N", "stop(-1)", "previous", "previous divergence or error"),
+    Action("trace.first", _T, "F", "first", "first", "first divergence of a replay", footer=True),
+    Action("trace.diff", _T, "d", "diff", "diff", "align with the marked trace, or the parent", footer=True),
     Action("trace.copy", _T, "y", "copy", "copy step", "copy the step as JSON", footer=True),
     Action("trace.step_down", _T, "J", "step(1)", "next step", "next step, from inside a pane"),
     Action("trace.step_up", _T, "K", "step(-1)", "previous step", "previous step, from inside a pane"),
-    Action("diff.read", _D, "enter", "read", "unfold or read", "unfold the run; on a pair, go to its differences",
-           footer=True),
-    Action("diff.next", _D, "n", "stop(1)", "next divergence", "next group of differences", footer=True),
-    Action("diff.previous", _D, "N", "stop(-1)", "previous divergence", "previous group of differences"),
+    Action("diff.read", _D, "enter", "read", "read", "unfold; on a pair, go to its differences", footer=True),
+    Action("diff.next", _D, "n", "stop(1)", "next", "next group of differences", footer=True),
+    Action("diff.previous", _D, "N", "stop(-1)", "previous", "previous group of differences"),
     Action("diff.first", _D, "F", "first", "first", "first divergence that nobody asked for", footer=True),
-    Action("diff.unfold", _D, "u", "unfold", "unfold", "unfold this run of identical steps, or fold it again",
-           footer=True),
+    Action("diff.unfold", _D, "u", "unfold", "unfold", "unfold this run, or fold it again", footer=True),
     Action("diff.unfold_all", _D, "U", "unfold_all", "unfold all", "unfold all runs, or fold them again"),
     Action("diff.copy", _D, "y", "copy", "copy pair", "copy both steps as JSON", footer=True),
     Action("diff.step_down", _D, "J", "step(1)", "next pair", "next pair, from inside the pane"),
@@ -68,7 +66,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("lines.page_up", _L, "pageup,ctrl+u", "page(-1)", "page up", "one page up"),
     Action("lines.top", _L, "home,g", "edge(-1)", "first line", "to the first line"),
     Action("lines.bottom", _L, "end,G", "edge(1)", "last line", "to the last line"),
-    Action("page.pane", _E, "tab", "app.focus_next", "pane", "next pane", footer=True),
+    Action("page.pane", _E, "tab", "app.focus_next", "pane", "next pane"),
     Action("page.pane_back", _E, "shift+tab", "app.focus_previous", "previous pane", "previous pane"),
     Action("page.zoom", _E, "z", "zoom", "zoom", "give this pane the whole window, or take it back"),
     Action("page.back", _E, "q", "back(True)", "back", "back; from the first list, quit", footer=True),
@@ -94,8 +92,8 @@ _NAMES = {
 _ASCII_NAMES = {"down": "Down", "up": "Up"}
 
 
-def bindings(place: Place) -> list[BindingType]:
-    """The keys of a place, as Textual binds them."""
+def bindings(*places: Place) -> list[BindingType]:
+    """The keys of some places, as Textual binds them; the footer shows them in this order."""
     return [
         Binding(
             action.keys,
@@ -105,8 +103,8 @@ def bindings(place: Place) -> list[BindingType]:
             key_display=key_name(action.keys.split(",")[0]),
             id=action.id,
         )
-        for action in ACTIONS
-        if action.place is place
+        for place in places
+        for action in of_place(place)
     ]
 
 

@@ -10,8 +10,8 @@ from rashomon import dialects, views
 from rashomon.model import Kind, Step
 from rashomon.replay.alignment import Alignment, Mark, Pair, fold
 from rashomon.tui.glyphs import Glyphs
-from rashomon.tui.model import kind_style, tokens_of, trouble
 from rashomon.tui.spans import Line, Span, duration_of, fit, plural
+from rashomon.tui.steps import kind_style, tokens_of, trouble
 
 CONTEXT = 2
 """So many identical steps stay in view on either side of a change."""
@@ -30,7 +30,7 @@ def differs(pair: Pair) -> bool:
 
 
 def same_action(left: Step, right: Step) -> bool:
-    """True when both steps led the program the same way: an answer of the same sort, the same tools called."""
+    """True when both steps led the program the same way: same sort of answer, same tools called."""
     return left.kind == right.kind and left.name == right.name and _action(left) == _action(right)
 
 
@@ -41,6 +41,15 @@ def _action(step: Step) -> tuple[object, ...]:
     if step.kind != Kind.LLM:
         return ()
     return tuple(call.name for call in dialects.read_answer(views.response_view(step)).tool_calls)
+
+
+def _inside_yours(alignment: Alignment) -> frozenset[str]:
+    """The recorded steps that happened within a step that you changed."""
+    found = {pair.left.id for pair in alignment.pairs if pair.yours and pair.left is not None}
+    for pair in alignment.pairs:
+        if pair.left is not None and pair.left.within in found:
+            found.add(pair.left.id)
+    return frozenset(found)
 
 
 class AlignedRows:
@@ -56,6 +65,7 @@ class AlignedRows:
         self._digits = max(2, len(str(max([len(self._pairs), 1]))))
         self._sign = lru_cache(maxsize=4096)(self._find_sign)
         self._title = lru_cache(maxsize=4096)(self._find_title)
+        self._inside = _inside_yours(alignment)
         self._arrange()
 
     def __len__(self) -> int:
@@ -69,8 +79,8 @@ class AlignedRows:
     @property
     def first(self) -> int | None:
         """The row of the first divergence: the first difference that nobody asked for."""
-        found = next((n for n, pair in enumerate(self._pairs) if differs(pair) and not pair.yours), None)
-        found = self.alignment.first if found is None else found
+        theirs = (n for n, pair in enumerate(self._pairs) if differs(pair) and not self.asked_for(pair))
+        found = next(theirs, self.alignment.first)
         return None if found is None else self.row_of(found)
 
     def pair(self, row: int) -> Pair | None:
@@ -80,9 +90,11 @@ class AlignedRows:
 
     def row_of(self, pair: int) -> int:
         """The row that shows a pair, or the fold that hides it."""
-        return next(
-            (n for n, row in enumerate(self._rows) if row.pair <= pair < row.pair + max(1, row.folded)), 0
-        )
+        return next((n for n, row in enumerate(self._rows) if row.pair <= pair < row.pair + max(1, row.folded)), 0)
+
+    def asked_for(self, pair: Pair) -> bool:
+        """True for what you changed, and for calls that a changed tool did not make again."""
+        return pair.yours or (pair.right is None and pair.left is not None and pair.left.id in self._inside)
 
     def is_fold(self, row: int) -> bool:
         """True when a row stands for several."""
@@ -117,13 +129,17 @@ class AlignedRows:
             else:
                 rows.append(row)
         self._rows = rows
-        stops, before = [], False
+        stops, before = [], ""
         for number, row in enumerate(rows):
-            now = not row.folded and differs(self._pairs[row.pair])
-            if now and not before:
+            now = "" if row.folded else self._group(self._pairs[row.pair])
+            if now and now != before:
                 stops.append(number)
             before = now
         self.stops: Sequence[int] = stops
+
+    def _group(self, pair: Pair) -> str:
+        """What a pair shares with its neighbours in a group; empty when both sides are the same."""
+        return "" if not differs(pair) else "asked for" if self.asked_for(pair) else "diverged"
 
     # ------------------------------------------------------------------------------------------ lines
 
@@ -158,14 +174,14 @@ class AlignedRows:
         wide = width >= 46
         title, tokens = self._title(pair, step is self._pairs[pair].left)
         error = f" {self._glyphs.error}" if trouble(step) else ""
-        room = width - self._digits - 4 - len(error) - (7 if wide else 0) - (12 if width >= 66 else 0)
+        room = width - self._digits - 4 - len(error) - (7 if wide else 0) - (10 if width >= 66 else 0)
         spans = [
             Span(f"{fit(str(step.index), self._digits, right=True)} ", "dim"),
             Span(f"{self._glyphs.kinds.get(step.kind, '?')} ", dim or kind_style(step)),
             Span(fit(title, max(1, room), middle=True), dim),
             Span(error, "bad"),
             Span(f" {fit(duration_of(step.response.duration_us), 6, right=True)}" if wide else "", "dim"),
-            Span(f" {fit(tokens, 11, right=True)}" if width >= 66 else "", "dim"),
+            Span(f" {fit(tokens, 9, right=True)}" if width >= 66 else "", "dim"),
         ]
         return [*spans, Span(" ")]
 

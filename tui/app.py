@@ -42,7 +42,11 @@ class RashomonApp(App[int]):
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-short"), (24, "-normal"), (40, "-tall")]
 
     def __init__(
-        self, source: TraceSource, refs: Sequence[str] = (), glyphs: Glyphs | None = None, rest_s: float = REST_S
+        self,
+        source: TraceSource,
+        refs: Sequence[str] = (),
+        glyphs: Glyphs | None = None,
+        rest_s: float = REST_S,
     ) -> None:
         self.source = source
         self.glyphs = choose() if glyphs is None else glyphs
@@ -66,7 +70,7 @@ class RashomonApp(App[int]):
         self.animation_level = "none"
         self.set_class(self.glyphs.ascii, "-ascii")
         first = TracesScreen()
-        self.push_screen(first)
+        _ = self.push_screen(first)
         if self._refs:
             self.call_after_refresh(self._resolve_refs, first)
         gc.freeze()  # what the libraries made will not go away: do not look at it again
@@ -93,10 +97,10 @@ class RashomonApp(App[int]):
         """Show the steps of a trace."""
         from rashomon.tui.screens.trace import TraceScreen
 
-        self.push_screen(TraceScreen(trace_id))
+        _ = self.push_screen(TraceScreen(trace_id))
 
     def open_diff(self, left: str, right: str) -> None:
         """Show two traces aligned."""
         from rashomon.tui.screens.diff import DiffScreen
 
-        self.push_screen(DiffScreen(left, right))
+        _ = self.push_screen(DiffScreen(left, right))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from rashomon import views
-from rashomon.model import Json, Step
+from rashomon import dialects, views
+from rashomon.model import Json, Kind, Step
 from rashomon.replay.alignment import Alignment, Mark, Pair
 from rashomon.replay.differences import Difference, step_differences, word_diff
 from rashomon.tui.glyphs import Glyphs
-from rashomon.tui.model import trouble
 from rashomon.tui.spans import Line, Span, duration_of
+from rashomon.tui.steps import trouble
 
 MAX_LINES = 20_000
 """A document is cut to so many lines; the command line prints the rest."""
@@ -25,7 +25,8 @@ def json_lines(value: Json) -> list[Line]:
     lines: list[Line] = []
     for line in _value(value, "", (), ""):
         if len(lines) >= MAX_LINES:
-            lines.append((Span(f"cut after {MAX_LINES:,} lines: rashomon show TRACE STEP prints all", "warn"),))
+            cut = f"cut after {MAX_LINES:,} lines: rashomon show TRACE STEP prints all"
+            lines.append((Span(cut, "warn"),))
             break
         lines.append(line)
     return lines
@@ -105,21 +106,33 @@ def request_lines(step: Step) -> list[Line]:
     return json_lines(views.request_view(step))
 
 
-def response_lines(step: Step) -> list[Line]:
-    """What came back."""
-    return json_lines(views.response_view(step))
+def response_lines(step: Step, glyphs: Glyphs) -> list[Line]:
+    """What came back; of a model's answer first what it said and the tools it called, then the whole."""
+    view = views.response_view(step)
+    lines = json_lines(view)
+    if step.kind != Kind.LLM:
+        return lines
+    reading = dialects.read_answer(view)
+    said: list[Line] = [(Span(text, "said"),) for text in reading.text.split("\n")] if reading.text else []
+    for call in reading.tool_calls:
+        arguments = views.text_of(call.arguments, 400)
+        said.append((Span(f"{glyphs.kinds[Kind.TOOL]} ", "tool"), Span(call.name, "strong"), Span(f" {arguments}")))
+    return [*said, (), *lines] if said else lines
 
 
 # --------------------------------------------------------------------------------------- differences
 
 
-def pair_lines(pair: Pair, alignment: Alignment, glyphs: Glyphs) -> list[Line]:
-    """What there is to see in a pair: its differences, or the step that only one side has."""
+def pair_lines(pair: Pair, alignment: Alignment, glyphs: Glyphs, asked_for: bool = False) -> list[Line]:
+    """What there is to see in a pair: its differences, or the step that only one side has.
+
+    `asked_for`: the change comes from what the user changed, so a missing step is no divergence.
+    """
     step = pair.right or pair.left
     if step is None:
         return []
     if pair.left is None or pair.right is None:
-        return _single(pair, step, alignment, glyphs)
+        return _single(pair, step, alignment, glyphs, asked_for)
     lines = [_verdict(pair, alignment, glyphs)]
     found = step_differences(pair.left, pair.right) if pair.mark is not Mark.SAME else []
     for difference in sorted(found, key=lambda one: one.path.startswith("request")):
@@ -130,11 +143,12 @@ def pair_lines(pair: Pair, alignment: Alignment, glyphs: Glyphs) -> list[Line]:
     return lines
 
 
-def _single(pair: Pair, step: Step, alignment: Alignment, glyphs: Glyphs) -> list[Line]:
+def _single(pair: Pair, step: Step, alignment: Alignment, glyphs: Glyphs, asked_for: bool) -> list[Line]:
     where = "replay" if alignment.right.parent == alignment.left.id else "right trace"
     only = f"only in the {where}" if pair.left is None else f"not in the {where}"
     sign, style = (glyphs.right, "added") if pair.left is None else (glyphs.left, "removed")
-    lines: list[Line] = [(Span(f"{sign} ", style), Span(only, "strong"), *_follows(pair, alignment))]
+    why = (Span("  the tool that made this call was changed by you", "dim"),) if asked_for else ()
+    lines: list[Line] = [(Span(f"{sign} ", style), Span(only, "strong"), *(why or _follows(pair, alignment)))]
     return [*lines, (), *json_lines(dict(views.step_view(step)))]
 
 

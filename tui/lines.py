@@ -38,11 +38,11 @@ class LineList(Painted):
             super().__init__()
             self.sender, self.index = sender, index
 
-    def __init__(self, pointer: str = "▸", *, id: str | None = None) -> None:
+    def __init__(self, pointer: str = "▸", *, css_id: str | None = None) -> None:
         self._rows: Rows | None = None
         self._said: Sequence[Line] = ()
         self._pointer = pointer
-        super().__init__(id=id)
+        super().__init__(css_id=css_id)
 
     # ---------------------------------------------------------------------------------------- content
 

@@ -1,18 +1,17 @@
-"""What the lists show, as values: rows of traces and of steps, computed line by line when they are seen.
+"""What the list of traces shows, as values: each line is computed when it is seen.
 
 Nothing here knows the terminal application; a test needs no app.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
-from typing import NamedTuple, Protocol
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
 from rashomon import views
-from rashomon.model import End, Grade, Json, Kind, Step, Tape, Trace
+from rashomon.model import Kind, Tape, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import (
     Column,
@@ -26,10 +25,6 @@ from rashomon.tui.spans import (
     plural,
 )
 
-MAX_LANES = 8
-"""So many lanes are drawn; further ones share the last column."""
-
-_LEFT_THE_RECORDING = (Grade.DRIFTED, Grade.MISSED)
 _OUTCOMES = {"ok": "ok", "error": "bad", "killed": "bad", "open": "warn"}
 
 
@@ -65,6 +60,7 @@ class TraceItem(NamedTuple):
     parent: str | None = None
     within: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    swaps: tuple[str, ...] = ()
     steps: int = 0
     llm_calls: int = 0
     tool_calls: int = 0
@@ -79,10 +75,15 @@ def shortest(ids: Iterable[str], least: int = 8) -> dict[str, str]:
     """Each id cut to the shortest beginning that no other one has, and not below `least` characters."""
     ordered = sorted(set(ids))
     length = dict.fromkeys(ordered, least)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
         length[before], length[after] = max(length[before], same + 1), max(length[after], same + 1)
     return {one: one[: length[one]] for one in ordered}
+
+
+def duration_us(trace: Trace) -> int | None:
+    """How long a trace took; None while it is open."""
+    return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
 
 
 def item_of(tape: Tape) -> TraceItem:
@@ -100,6 +101,7 @@ def item_of(tape: Tape) -> TraceItem:
         trace.parent,
         trace.within,
         tuple(sorted(trace.tags.items())),
+        swap_words(trace.swaps),
         len(steps),
         sum(step.kind == Kind.LLM for step in steps),
         sum(step.kind == Kind.TOOL for step in steps),
@@ -158,7 +160,7 @@ class TraceRows:
         Column("steps", "steps", 5, keep=7, right=True),
         Column("div", "div", 4, keep=6, right=True),
         Column("time", "time", 6, keep=5, right=True),
-        Column("tokens", "tokens", 11, keep=1, right=True),
+        Column("tokens", "tokens", 9, keep=1, right=True),
         Column("coverage", "cov", 3, keep=4),
         Column("when", "when", 11, keep=3),
     )
@@ -167,10 +169,8 @@ class TraceRows:
         self._placed = _families(items)
         self._glyphs = glyphs
         self._short = shortest(item.id for item in items)
-        self._columns = [
-            column._replace(width=max(map(len, self._short.values()), default=8)) if column.name == "id" else column
-            for column in self.COLUMNS
-        ]
+        widest = max(map(len, self._short.values()), default=8)
+        self._columns = [column._replace(width=widest) if column.name == "id" else column for column in self.COLUMNS]
         self.marked = marked
         self.stops: Sequence[int] = [
             number for number, placed in enumerate(self._placed) if placed.item.divergences or is_bad(placed.item)
@@ -223,8 +223,8 @@ class TraceRows:
             case "time":
                 return duration_of(item.duration_us), "dim"
             case "tokens":
-                told = item.input_tokens or item.output_tokens
-                return (f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}" if told else ""), "dim"
+                told = f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}"
+                return (told if item.input_tokens or item.output_tokens else ""), "dim"
             case "coverage":
                 return ("!", "bad") if item.missed or item.losses else ("", "")
             case _:
@@ -236,7 +236,13 @@ def tree_name(item: TraceItem, depth: int, glyphs: Glyphs) -> str:
     lead = f"{'  ' * (depth - 1)}{glyphs.branch} " if depth else ""
     what = "replay of " if item.parent and not depth else ""
     tags = "".join(f"  {key}={value}" for key, value in item.tags)
-    return f"{lead}{what}{item.name}{tags}"
+    swaps = f"  {', '.join(item.swaps)}" if item.swaps else "  replay" if item.parent and depth else ""
+    return f"{lead}{what}{item.name}{swaps}{tags}"
+
+
+def swap_words(swaps: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """What a replay was told to change, in few words: `stub get_order`, `live llm`."""
+    return tuple(f"{key} {str(value).partition('=')[0]}" for swap in swaps for key, value in list(swap.items())[:1])
 
 
 def is_bad(item: TraceItem) -> bool:
@@ -263,7 +269,7 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
                 f"{plural(item.steps, 'step')}: {plural(item.llm_calls, 'model call')}, "
                 f"{plural(item.tool_calls, 'tool call')}"
             ),
-            Span(f"   tokens {item.input_tokens:,} in, {item.output_tokens:,} out" if item.input_tokens else "", "dim"),
+            Span(f"   tokens {item.input_tokens:,} in, {item.output_tokens:,} out", "dim"),
         ),
     ]
     if item.error:
@@ -275,185 +281,3 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
     if item.missed or item.losses:
         lines.append((Span("! incomplete: ", "bad"), Span(", ".join((*item.missed, *item.losses)))))
     return lines
-
-
-# --------------------------------------------------------------------------------------------- steps
-
-
-def duration_us(trace: Trace) -> int | None:
-    """How long a trace took; None while it is open."""
-    return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
-
-
-def trouble(step: Step) -> str:
-    """What went wrong in a step: `failed`, an HTTP status from 400, an end that is not complete, or nothing.
-
-    Reads heads only, so that a list of many steps needs no body.
-    """
-    if step.response.failure is not None:
-        return "failed"
-    status = (step.response.head or {}).get("status")
-    if isinstance(status, int) and status >= 400:
-        return str(status)
-    return "" if step.response.end == End.COMPLETE else str(step.response.end)
-
-
-def depths(steps: Iterable[Step]) -> dict[str, int]:
-    """How deep each step stands below the tools that it was made in."""
-    found: dict[str, int] = {}
-    for step in steps:
-        found[step.id] = found.get(step.within, -1) + 1 if step.within is not None else 0
-    return found
-
-
-def lane_graph(steps: Sequence[Step], glyph: str) -> list[str]:
-    """For each step the lanes that are open beside it, `*` where its own is; at most `MAX_LANES` wide.
-
-    A lane is open from its first step to its last. A column is used again when its lane has ended.
-    """
-    last = {step.lane: number for number, step in enumerate(steps)}
-    column: dict[tuple[int, ...], int] = {}
-    ends: list[int] = []
-    graph = []
-    for number, step in enumerate(steps):
-        if step.lane not in column:
-            free = next((at for at, end in enumerate(ends) if end < number), len(ends))
-            free = min(free, MAX_LANES - 1)
-            ends[free : free + 1] = [last[step.lane]]
-            column[step.lane] = free
-        cells = [glyph if end >= number else " " for end in ends]
-        cells[column[step.lane]] = "*"
-        graph.append("".join(cells).rstrip())
-    return graph
-
-
-class StepRows:
-    """The steps of a trace in their order: lanes, kind, what was said, time, tokens, how it was matched."""
-
-    def __init__(self, tape: Tape, glyphs: Glyphs) -> None:
-        self.trace, self.steps = tape.trace, tape.steps
-        self._glyphs = glyphs
-        self._depths = depths(tape.steps)
-        self._graph = lane_graph(tape.steps, glyphs.lane)
-        self._columns = _step_columns(len(tape.steps), max(map(len, self._graph), default=1), _is_replay(tape))
-        named = {divergence.step for divergence in tape.trace.divergences}
-        left = [
-            number
-            for number, step in enumerate(tape.steps)
-            if step.id in named or (step.match is not None and step.match.grade in _LEFT_THE_RECORDING)
-        ]
-        self.first: int | None = left[0] if left else None
-        """The first step that left the recording, or None."""
-        self._left = frozenset(left)
-        self.stops: Sequence[int] = [
-            number for number, step in enumerate(tape.steps) if number in self._left or trouble(step)
-        ]
-        self._summary = lru_cache(maxsize=2048)(lambda index: views.summary(tape.steps[index]))
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def head(self, width: int) -> Line:
-        """The names of the columns."""
-        return heading(layout(self._columns, width))
-
-    def summary(self, index: int) -> views.Summary:
-        """What a step said, in short; kept, since decoding a body costs."""
-        return self._summary(index)
-
-    def line(self, index: int, width: int) -> Line:
-        """A step as a line."""
-        line: list[Span] = []
-        for column in layout(self._columns, width):
-            if column.name == "lanes":
-                line.extend(self._lanes(index, column.width))
-            else:
-                text, style = self._cell(column.name, index)
-                line.append(Span(fit(text, column.width, column.right, column.name == "title"), style))
-            line.append(Span(" "))
-        return tuple(line[:-1])
-
-    def _lanes(self, index: int, width: int) -> list[Span]:
-        before, _, after = self._graph[index].partition("*")
-        step = self.steps[index]
-        sign = self._glyphs.kinds.get(step.kind, "?")
-        return [Span(before, "dim"), Span(sign, kind_style(step)), Span(after.ljust(width - len(before) - 1), "dim")]
-
-    def _cell(self, name: str, index: int) -> tuple[str, str]:
-        step, glyphs = self.steps[index], self._glyphs
-        match name:
-            case "number":
-                return str(step.index), "dim"
-            case "title":
-                return f"{'  ' * self._depths[step.id]}{self.summary(index).title}", ""
-            case "trouble":
-                return (f"{glyphs.error} {trouble(step)}" if trouble(step) else ""), "bad"
-            case "duration":
-                return duration_of(step.response.duration_us), "dim"
-            case "tokens":
-                return tokens_of(self.summary(index)), "dim"
-            case "sign":
-                return grade_sign(step, glyphs) or (glyphs.action if index in self._left else ""), grade_style(step)
-            case _:
-                return (step.match.grade.value if step.match else ""), grade_style(step)
-
-
-def _is_replay(tape: Tape) -> bool:
-    return any(step.match is not None for step in tape.steps)
-
-
-def _step_columns(count: int, lanes: int, replay: bool) -> list[Column]:
-    found = [
-        Column("number", "#", max(2, len(str(count))), right=True),
-        Column("lanes", "", lanes),
-        Column("title", "step", 0),
-        Column("trouble", "", 9, keep=6),
-        Column("duration", "time", 6, keep=5, right=True),
-        Column("tokens", "tokens", 11, keep=2, right=True),
-    ]
-    if replay:
-        found += [Column("sign", "", 1), Column("grade", "match", 9, keep=3)]
-    return found
-
-
-def tokens_of(said: views.Summary) -> str:
-    """`9.0k/212`: tokens in and out; empty when the provider told none."""
-    if said.input_tokens is None and said.output_tokens is None:
-        return ""
-    return f"{count_of(said.input_tokens or 0)}/{count_of(said.output_tokens or 0)}"
-
-
-def kind_style(step: Step) -> str:
-    """The style of a step's sign."""
-    return step.kind.value if step.kind.value in ("llm", "tool", "http", "mcp") else "dim"
-
-
-def grade_sign(step: Step, glyphs: Glyphs) -> str:
-    """The sign of how a step of a replay was answered; empty for a recorded one."""
-    return "" if step.match is None else glyphs.grades.get(step.match.grade, "")
-
-
-def grade_style(step: Step) -> str:
-    """The style of that sign."""
-    if step.match is None:
-        return "action"
-    if step.match.grade in (Grade.STUBBED, Grade.LIVE):
-        return "yours"
-    return "action" if step.match.grade in _LEFT_THE_RECORDING else "dim"
-
-
-def step_json(trace: Trace, step: Step) -> str:
-    """A step whole, as JSON for the clipboard: what it was, what went out, what came back."""
-    document: dict[str, Json] = {
-        "trace": trace.id,
-        "step": step.index,
-        "id": step.id,
-        "kind": step.kind.value,
-        "name": step.name,
-        "lane": list(step.lane),
-        "started_us": step.started_us,
-        "duration_us": step.response.duration_us,
-        "match": {"grade": step.match.grade.value, "recorded": step.match.recorded} if step.match else None,
-        **views.step_view(step),
-    }
-    return json.dumps(document, ensure_ascii=False, indent=2, default=str)

@@ -17,7 +17,7 @@ from textual.strip import Strip
 from rashomon.tui.spans import Line, cleaned
 
 STYLES = (
-    "dim", "strong", "ok", "warn", "bad", "llm", "tool", "http", "mcp",
+    "dim", "strong", "said", "ok", "warn", "bad", "llm", "tool", "http", "mcp",
     "key", "string", "number", "literal",
     "content", "action", "removed", "added", "removed-word", "added-word", "yours", "fold", "absent",
 )  # fmt: skip
@@ -32,10 +32,10 @@ class Painted(ScrollView, can_focus=True):
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{name}" for name in (*STYLES, *CURSORS)}
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, css_id: str | None = None) -> None:
         self._strips: LRUCache[tuple[int, str, int], Strip] = LRUCache(2048)
         self._styles: dict[str, Style] = {}
-        super().__init__(id=id)
+        super().__init__(id=css_id)
 
     def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
         """The line at a row of the window: a number that names it, its spans (None: blank), its cursor.

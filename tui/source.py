@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rashomon.model import Tape
-from rashomon.tui.model import TraceItem
+from rashomon.tui.model import TraceItem, swap_words
 
 if TYPE_CHECKING:
     from rashomon.store import TraceRow
@@ -31,6 +31,31 @@ class TraceSource(Protocol):
     def resolve(self, reference: str) -> str:
         """The id of the trace that a reference means. Raises `UsageError` for none, or for several."""
         ...
+
+
+def trace_item(row: TraceRow) -> TraceItem:
+    """A row of the store as the list shows it."""
+    return TraceItem(
+        row.id,
+        row.name,
+        row.started_ns,
+        row.duration_us,
+        row.outcome,
+        row.exit_code,
+        row.error,
+        row.parent,
+        row.within,
+        tuple(sorted(row.tags.items())),
+        swap_words(row.swaps),
+        row.steps,
+        row.llm_calls,
+        row.tool_calls,
+        row.input_tokens,
+        row.output_tokens,
+        row.divergences,
+        row.coverage_missed,
+        row.losses,
+    )
 
 
 class StoreSource:

@@ -74,7 +74,7 @@ def fit(text: str, width: int, right: bool = False, middle: bool = False) -> str
     return " " * (width - size) + text if right else text + " " * (width - size)
 
 
-def layout(columns: Sequence[Column], width: int, least: int = 24, gap: int = 1) -> list[Column]:
+def layout(columns: Sequence[Column], width: int, least: int = 30, gap: int = 1) -> list[Column]:
     """The columns that have room in `width` cells, dropped by `keep`, the flexible one widened to fill."""
     kept = list(columns)
     while True:

@@ -16,11 +16,11 @@ class TextPane(Painted):
 
     BINDINGS = bindings(Place.LINES)
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, css_id: str | None = None) -> None:
         self._lines: Sequence[Line] = ()
         self._shown: list[tuple[int, int, int]] = []
         self._wrapped_at = -1
-        super().__init__(id=id)
+        super().__init__(css_id=css_id)
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show lines, from the first."""
@@ -50,9 +50,7 @@ class TextPane(Painted):
             return
         self._wrapped_at = width
         self._shown = [
-            (number, start, end)
-            for number, line in enumerate(self._lines)
-            for start, end in wrap(text_of(line), width)
+            (number, start, end) for number, line in enumerate(self._lines) for start, end in wrap(text_of(line), width)
         ]
         self.forget()
         self.virtual_size = Size(0, len(self._shown))

@@ -62,7 +62,9 @@ def _set_up(folder: str) -> tuple[str, str]:
         agent = os.path.join(folder, "refund_agent.py")
         shutil.copyfile(AGENT, agent)
     except OSError as error:
-        raise CannotRun(f"The demo cannot write to {folder}: {error.strerror or error}.", "Name another --folder.") from error
+        raise CannotRun(
+            f"The demo cannot write to {folder}: {error.strerror or error}.", "Name another --folder."
+        ) from error
     return agent, home
 
 

@@ -12,7 +12,7 @@ from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, end_like, outcome_of, run
 from rashomon.model import Kind, Tape
-from rashomon.recorders.complaints import complain
+from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import Order, new_trace_id
 
 _EXAMPLES = """examples:
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     try:
         launch = Launch(home, info)
     except OSError as error:
-        complain(f"nothing is recorded: cannot write to {home}: {error.strerror or error}. Set RASHOMON_HOME to a folder that can be written.")
+        cannot_write(home, error)
         return end_like(run(command, dict(os.environ)))
     environ = child_environ(Order("record", home, {"id": info["id"]}), dict(os.environ))
     try:
@@ -131,7 +131,9 @@ def warnings(tape: Tape | None) -> list[str]:
     elif coverage.missed:
         peers = ", ".join(dict.fromkeys(coverage.missed))
         found.append(f"{len(coverage.missed)} connection(s) slipped past the recorder: {peers}.")
-    found.extend(f"not everything was recorded: {loss.reason} ({loss.steps} step(s) lost)." for loss in tape.trace.losses)
+    found.extend(
+        f"not everything was recorded: {loss.reason} ({loss.steps} step(s) lost)." for loss in tape.trace.losses
+    )
     return found
 
 

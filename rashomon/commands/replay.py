@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stub", action="append", default=[], metavar="TOOL=JSON|FILE.py:function",
                       help="answer a tool's calls with this instead; repeatable")  # fmt: skip
     made.add_argument("--live", action="append", default=[], metavar="KIND", choices=["llm", "http", "tool"],
-                      help="let calls of this kind go out when the tape cannot answer them: llm, http, tool")  # fmt: skip
+                      help="let calls of this kind go out when the tape cannot answer: llm, http, tool")  # fmt: skip
     made.add_argument("--name", help="name of the new trace (default: the recording's)")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="report as one JSON document")
@@ -69,7 +69,9 @@ def main(argv: list[str]) -> int:
     try:
         launch = Launch(home, info)
     except OSError as error:
-        raise CannotRun(f"The home {home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME.") from error
+        raise CannotRun(
+            f"The home {home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME."
+        ) from error
     ended = _run(options, tape, launch, what, info["cwd"])
     replayed = launch.tape()
     if replayed is None or not replayed.trace.processes:
@@ -165,7 +167,9 @@ def _afterwards(tape: Tape, replayed: Tape, ended: Ended) -> list[Divergence]:
     if left:
         names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
         noun = "step was" if len(left) == 1 else "steps were"
-        found.append(Divergence("unserved", f"{len(left)} recorded {noun} not asked for: {names}.", recorded=left[0].id))
+        found.append(
+            Divergence("unserved", f"{len(left)} recorded {noun} not asked for: {names}.", recorded=left[0].id)
+        )
     before = tape.trace.exit_code
     if before is not None and before != ended.exit_code:
         found.append(Divergence("exit", f"The program ended with exit code {ended.exit_code}; recorded was {before}."))

@@ -80,9 +80,7 @@ async def answer(client: openai.AsyncOpenAI, question: str) -> str:
                     text += choice.delta.content
                     print(choice.delta.content, end="", flush=True)
                 for part in choice.delta.tool_calls or []:
-                    call = calls.setdefault(
-                        part.index, {"id": part.id, "name": part.function.name, "arguments": ""}
-                    )
+                    call = calls.setdefault(part.index, {"id": part.id, "name": part.function.name, "arguments": ""})
                     call["arguments"] += part.function.arguments or ""
         if not calls:
             print()

@@ -33,7 +33,9 @@ def call(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[int, in
     """One call: nanoseconds to the first chunk, and to the end."""
     start = Clock()
     first = 0
-    with client.stream("POST", url, json=body, headers={"authorization": "Bearer sk-bench-0123456789abcdef"}) as response:
+    with client.stream(
+        "POST", url, json=body, headers={"authorization": "Bearer sk-bench-0123456789abcdef"}
+    ) as response:
         for _ in response.iter_raw():
             first = first or Clock() - start
     return first, Clock() - start
@@ -160,7 +162,10 @@ def imports() -> dict[str, float]:
         "import time; t = time.perf_counter(); import rashomon; rashomon.install(); "
         "print((time.perf_counter() - t) * 1000)"
     )
-    runs = [float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout) for _ in range(21)]
+    runs = [
+        float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+        for _ in range(21)
+    ]
     return {"median_ms": statistics.median(runs), "best_ms": min(runs)}
 
 
@@ -186,7 +191,7 @@ def main() -> None:
         results["stream"] = compare(url, long, CALLS // 8)
         show("stream of about 200 chunks on loopback", results["stream"])
     results["sixty turns"] = long_conversation()
-    show("conversation of 60 turns", {name: value for name, value in results["sixty turns"].items()})
+    show("conversation of 60 turns", dict(results["sixty turns"]))
     print("\n" + json.dumps(results))
 
 

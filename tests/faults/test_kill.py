@@ -21,8 +21,6 @@ def _seen(steps: tuple[Step, ...]) -> set[str]:
     found = set()
     for step in steps:
         if step.name == "double":
-
-
             if step.response.end is End.COMPLETE:
                 number = values.decode(step.response.pieces[0].data)
                 found.add(f"t{number}")

@@ -111,7 +111,12 @@ def test_ctrl_c(to_group: bool, tmp_path: Path) -> None:
     """SIGINT reaches the program once, whoever sends it; it ends as it decides, and its steps are kept."""
     command = [sys.executable, "-m", "rashomon.cli", "record", "--", sys.executable, AGENT, "4", "interrupt"]
     running = subprocess.Popen(
-        command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert running.stdout is not None
     said = ""

@@ -38,11 +38,11 @@ def everything(home: Path) -> bytes:
 
 
 @pytest.fixture
-def planted(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def planted(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home under an environment with secrets."""
     for name, value in ENV.items():
         monkeypatch.setenv(name, value)
-    yield home
+    return home
 
 
 class Wire(httpx2.BaseTransport):
@@ -74,7 +74,11 @@ def login(password: str, tokens: dict[str, Any]) -> dict[str, Any]:
 def agent(size: int) -> list[Any]:
     """Everything that can carry a secret."""
     client = httpx2.Client(transport=Wire(size), cookies={"sid": "PLANTEDcookie"})
-    headers = {"authorization": f"Bearer {ENV['OPENAI_API_KEY']}", "x-api-key": "PLANTEDheaderkey", "x-acme-token": "PLANTEDheadertoken"}
+    headers = {
+        "authorization": f"Bearer {ENV['OPENAI_API_KEY']}",
+        "x-api-key": "PLANTEDheaderkey",
+        "x-acme-token": "PLANTEDheadertoken",
+    }
     body = {"messages": [{"role": "user", "content": " ".join((*ENV.values(), *SHAPES.values()))}], **FIELDS}
     url = "http://user:PLANTEDpass@provider/v1/chat/completions?api_key=PLANTEDquery&n=1"
     answers: list[Any] = [client.post(url, headers=headers, json=body).json() for _ in range(3)]

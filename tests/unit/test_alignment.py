@@ -76,8 +76,14 @@ def test_a_stub_that_answers_as_recorded_changes_nothing() -> None:
 
 def test_a_changed_prompt_is_no_consequence() -> None:
     """What the user changed by hand follows from nothing; its echo later in the run has no cause in a step."""
-    left = [llm(said("Yes."), asked(user("Is it late?"))), llm(said("Bye."), asked(user("Is it late?"), user("bye")))]
-    right = [llm(said("No."), asked(user("Is it early?"))), llm(said("Bye."), asked(user("Is it early?"), user("bye")))]
+    left = [
+        llm(said("Yes."), asked(user("Is it late?"))),
+        llm(said("Bye."), asked(user("Is it late?"), user("bye"))),
+    ]
+    right = [
+        llm(said("No."), asked(user("Is it early?"))),
+        llm(said("Bye."), asked(user("Is it early?"), user("bye"))),
+    ]
     alignment = align(tape(left), tape(right, "right"))
     assert marks(alignment) == ["BOTH", "INPUT"]
     assert [pair.cause for pair in alignment.pairs] == [None, None]
@@ -115,7 +121,9 @@ def test_a_new_tool_call_follows_from_the_answer_that_asked_for_it() -> None:
     right = order_run("lost", "", stub=True)
     refund = said(None, (CALL_2, "refund", {"order_id": "A-1042", "reason": "lost in transit"}))
     before = json.loads(right[2].request.body)["messages"]
-    third = asked(*before, refund["choices"][0]["message"], result(CALL_2, {"refunded": True, "code": "RX-77"}))
+    third = asked(
+        *before, refund["choices"][0]["message"], result(CALL_2, {"refunded": True, "code": "RX-77"})
+    )
     right[2] = served(llm(refund, asked(*before)), None, Grade.LIVE)
     right.append(served(tool({"order_id": "A-1042", "reason": "lost in transit"}, {"refunded": True, "code": "RX-77"},
                              name="refund"), None, Grade.LIVE))  # fmt: skip
@@ -155,7 +163,13 @@ def test_a_step_in_another_place_has_moved() -> None:
     """Out of its lane's order, or in another lane: the same step, moved."""
     steps = [tool({"n": n}, n) for n in range(5)]
     swapped = [steps[0], steps[3], steps[1], steps[2], steps[4]]
-    assert sorted(marks(align(tape(steps), tape(swapped, "right")))) == ["MOVED", "SAME", "SAME", "SAME", "SAME"]
+    assert sorted(marks(align(tape(steps), tape(swapped, "right")))) == [
+        "MOVED",
+        "SAME",
+        "SAME",
+        "SAME",
+        "SAME",
+    ]
     other_lane = [*steps[:4], steps[4]._replace(lane=(1,))]
     assert marks(align(tape(steps), tape(other_lane, "right"))) == ["SAME"] * 4 + ["MOVED"]
 
@@ -173,7 +187,7 @@ def test_requests_that_are_alike_pair_and_unlike_ones_do_not() -> None:
     """A changed argument is a changed call; another tool is another call."""
     left = [tool({"order_id": "A", "lines": [1, 2, 3]}, 1), tool({"q": "x"}, 1, name="search")]
     right = [tool({"order_id": "B", "lines": [1, 2, 3]}, 1), tool({"q": "x"}, 1, name="browse")]
-    assert marks(align(tape(left), tape(right, "right"))) == ["INPUT", "MISSING", "EXTRA"]
+    assert marks(align(tape(left), tape(right, "right"))) == ["INPUT", "EXTRA", "MISSING"]
 
 
 def test_ids_of_two_runs_are_no_change() -> None:
@@ -185,7 +199,10 @@ def test_ids_of_two_runs_are_no_change() -> None:
         second = asked(*first["messages"], lookup["choices"][0]["message"], result(call, "shipped"))
         return [llm(lookup, first), llm(said("Shipped.", number=number + 1), second)]
 
-    assert marks(align(tape(run("call_a8f3e1c2", 1)), tape(run("call_77b1d0aa", 5), "right"))) == ["SAME", "SAME"]
+    assert marks(align(tape(run("call_a8f3e1c2", 1)), tape(run("call_77b1d0aa", 5), "right"))) == [
+        "SAME",
+        "SAME",
+    ]
 
 
 def test_long_runs_of_same_steps_fold_around_changes() -> None:

@@ -100,10 +100,16 @@ def test_step_differences_point_into_request_and_response() -> None:
 def test_what_names_an_answer_is_no_difference() -> None:
     """Ids and times of two runs differ and say nothing; which call a result belongs to does."""
     call_a, call_b = "call_aaaaaaaa", "call_bbbbbbbb"
-    left = llm(said(None, (call_a, "f", {}), number=1), asked(user("hi"), result(call_a, "1"), result(call_b, "2")))
-    right = llm(said(None, (call_b, "f", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_a, "2")))
+    left = llm(
+        said(None, (call_a, "f", {}), number=1), asked(user("hi"), result(call_a, "1"), result(call_b, "2"))
+    )
+    right = llm(
+        said(None, (call_b, "f", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_a, "2"))
+    )
     assert step_differences(left, right) == []
-    crossed = llm(said(None, (call_b, "g", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_b, "2")))
+    crossed = llm(
+        said(None, (call_b, "g", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_b, "2"))
+    )
     found = step_differences(left, crossed)
     assert Difference("response.choices[0].message.tool_calls[0].function.name", "changed", "f", "g") in found
     assert any(item.path.startswith("request.messages[2]") for item in found)
@@ -130,7 +136,10 @@ def test_a_streamed_answer_equals_the_same_answer_in_other_chunks() -> None:
 
 def test_tools_are_compared_by_argument_and_result() -> None:
     """A tool's differences lead to the argument and into the result."""
-    left, right = tool({"id": "A"}, {"status": "shipped", "n": 1}), tool({"id": "B"}, {"status": "lost", "n": 1})
+    left, right = (
+        tool({"id": "A"}, {"status": "shipped", "n": 1}),
+        tool({"id": "B"}, {"status": "lost", "n": 1}),
+    )
     assert [item.path for item in step_differences(left, right)] == ["request.id", "response.status"]
 
 
@@ -173,7 +182,9 @@ def test_large_texts_are_compared_whole(share: float) -> None:
     seed = 20260101
     print("seed", seed)
     chance = random.Random(seed)
-    words = [chance.choice("the of a to and in order refund ticket agent tool".split()) for _ in range(28_000)]
+    words = [
+        chance.choice("the of a to and in order refund ticket agent tool".split()) for _ in range(28_000)
+    ]
     other = [word if chance.random() > share else f"new{n % 999}" for n, word in enumerate(words)]
     a, b = " ".join(words), " ".join(other)
     segments = word_diff(a, b)

@@ -138,7 +138,13 @@ def test_a_chat_stream_becomes_the_message_it_would_have_been() -> None:
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        return {"id": "c1", "object": "chat.completion.chunk", "model": "gpt-4o-x", "choices": [choice], "usage": None}
+        return {
+            "id": "c1",
+            "object": "chat.completion.chunk",
+            "model": "gpt-4o-x",
+            "choices": [choice],
+            "usage": None,
+        }
 
     def call(index: int, arguments: str, **more: Any) -> dict[str, Any]:
         return {"tool_calls": [{"index": index, **more, "function": {"arguments": arguments}}]}
@@ -147,9 +153,31 @@ def test_a_chat_stream_becomes_the_message_it_would_have_been() -> None:
         chunk({"role": "assistant", "content": "", "refusal": None}),
         chunk({"content": "Let me "}),
         chunk({"content": "look."}),
-        chunk({"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
+        chunk(
+            {
+                "tool_calls": [
+                    {
+                        "index": 0,
+                        "id": "call_a",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": ""},
+                    }
+                ]
+            }
+        ),
         chunk(call(0, '{"x":')),
-        chunk({"tool_calls": [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "g", "arguments": ""}}]}),
+        chunk(
+            {
+                "tool_calls": [
+                    {
+                        "index": 1,
+                        "id": "call_b",
+                        "type": "function",
+                        "function": {"name": "g", "arguments": ""},
+                    }
+                ]
+            }
+        ),
         chunk(call(0, "1}")),
         chunk(call(1, "{}")),
         chunk({}, "tool_calls"),
@@ -170,7 +198,11 @@ def test_a_chat_stream_becomes_the_message_it_would_have_been() -> None:
                     "content": "Let me look.",
                     "refusal": None,
                     "tool_calls": [
-                        {"id": "call_a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+                        {
+                            "id": "call_a",
+                            "type": "function",
+                            "function": {"name": "f", "arguments": '{"x":1}'},
+                        },
                         {"id": "call_b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
                     ],
                 },
@@ -220,7 +252,10 @@ def test_a_responses_stream_is_its_completed_response_and_a_cut_one_what_had_com
     done = {"id": "r", "object": "response", "status": "completed", "model": "gpt-4o", "output": [
         {**item, "content": [{"type": "output_text", "text": "Hello you"}]}], "usage": {"input_tokens": 3, "output_tokens": 2}}  # fmt: skip
     events = [
-        {"type": "response.created", "response": {"id": "r", "object": "response", "status": "in_progress", "output": []}},
+        {
+            "type": "response.created",
+            "response": {"id": "r", "object": "response", "status": "in_progress", "output": []},
+        },
         {"type": "response.output_item.added", "output_index": 0, "item": item},
         {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Hello "},
         {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "you"},
@@ -267,7 +302,9 @@ def test_a_long_text_is_cut_in_the_middle_and_a_long_value_at_its_end() -> None:
 
 def test_embeddings_say_how_many_and_how_long() -> None:
     """Vectors are counted, in either wire form."""
-    assert read_answer({"data": [{"embedding": [0.1] * 8}, {"embedding": [0.2] * 8}]}).note == "2 vectors of 8"
+    assert (
+        read_answer({"data": [{"embedding": [0.1] * 8}, {"embedding": [0.2] * 8}]}).note == "2 vectors of 8"
+    )
     assert read_answer({"data": [{"embedding": "AAAAAAAAAAAAAAAAAAAAAA=="}]}).note == "1 vector of 4"
 
 
@@ -277,7 +314,9 @@ def test_embeddings_say_how_many_and_how_long() -> None:
 def load_loaders() -> Any:
     folder = real_data()
     if folder is None:
-        pytest.skip("no recorded provider traffic: loaders.py is not in $RASHOMON_REAL_DATA or ../shared/data")
+        pytest.skip(
+            "no recorded provider traffic: loaders.py is not in $RASHOMON_REAL_DATA or ../shared/data"
+        )
     file = folder / "loaders.py"
     spec = importlib.util.spec_from_file_location("real_data_loaders", file)
     assert spec and spec.loader
@@ -300,7 +339,9 @@ def test_all_recorded_openai_and_anthropic_traffic_is_decoded() -> None:
             if item.provider not in ("openai", "azure-openai", "anthropic"):
                 continue
             headers = [[name, value] for name, found in item.resp_headers.items() for value in found]
-            step = http(Kind.LLM, item.req_body, item.resp_body, status=item.status, headers=headers, url=item.url)
+            step = http(
+                Kind.LLM, item.req_body, item.resp_body, status=item.status, headers=headers, url=item.url
+            )
             view, said = views.response_view(step), views.summary(step)
             assert said.title.isprintable() and len(said.title) <= 160
             decoded = isinstance(view, dict) and "$bytes" not in view and "body" not in view

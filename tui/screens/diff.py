@@ -22,7 +22,7 @@ from rashomon.tui.text import TextPane
 class DiffScreen(Page):
     """The aligned list over the differences of one pair."""
 
-    BINDINGS = bindings(Place.DIFF)
+    BINDINGS = bindings(Place.DIFF, Place.EVERYWHERE)
 
     def __init__(self, left: str, right: str) -> None:
         self._ids = (left, right)
@@ -32,27 +32,27 @@ class DiffScreen(Page):
 
     def body(self) -> Iterable[Widget]:
         """Pairs over differences."""
-        yield LineList(self.rashomon.glyphs.cursor, id="pairs")
-        pane = TextPane(id="differences")
+        yield LineList(self.rashomon.glyphs.cursor, css_id="pairs")
+        pane = TextPane(css_id="differences")
         pane.border_title = "differences"
         yield pane
 
     def on_mount(self) -> None:
         """Ask for both traces."""
-        self.list.focus()
-        self.list.say([(), (Span("Aligning …", "dim"),)])
+        self.lines.focus()
+        self.lines.say([(), (Span("Aligning …", "dim"),)])
         self.trail("traces", "diff", "")
         self.in_background("align", self._align, self._aligned)
 
     @property
-    def list(self) -> LineList:
+    def lines(self) -> LineList:
         """The list of pairs."""
         return self.query_one("#pairs", LineList)
 
     @property
     def pair(self) -> Pair | None:
         """The pair under the cursor; None on a fold."""
-        return self._rows.pair(self.list.cursor) if self._rows is not None and len(self._rows) else None
+        return self._rows.pair(self.lines.cursor) if self._rows is not None and len(self._rows) else None
 
     def _align(self) -> Alignment:
         source = self.rashomon.source
@@ -62,11 +62,11 @@ class DiffScreen(Page):
         self._rows = AlignedRows(alignment, self.rashomon.glyphs)
         self._write_trail(alignment)
         if not alignment.pairs:
-            self.list.say([(), (Span("Neither trace has a step.", "strong"),)])
+            self.lines.say([(), (Span("Neither trace has a step.", "strong"),)])
             return
-        self.list.show(self._rows, 0)
+        self.lines.show(self._rows, 0)
         if self._rows.first is not None:
-            self.list.go_far(self._rows.first)
+            self.lines.go_far(self._rows.first)
 
     def _write_trail(self, alignment: Alignment) -> None:
         rows, glyphs = self._rows, self.rashomon.glyphs
@@ -77,14 +77,15 @@ class DiffScreen(Page):
             told = f"{glyphs.same} all {plural(len(alignment.pairs), 'step')} identical"
         else:
             same = sum(pair.mark.value == "same" for pair in alignment.pairs)
-            told = f"{plural(rows.groups, 'group')} of differences, {same} of {len(alignment.pairs)} pairs identical"
+            groups = plural(rows.groups, "group")
+            told = f"{groups} of differences {glyphs.bar} {same} of {len(alignment.pairs)} identical"
         self.trail("traces", f"{name} {left.id[:8]} {between} {right.id[:8]}", f"{glyphs.bar} {told}")
 
     def failed(self, group: str, error: Exception) -> None:
         """Said in place of what failed."""
         lines = error_lines(error, self.rashomon.glyphs.error)
         if group == "align":
-            self.list.say(lines)
+            self.lines.say(lines)
         else:
             self.query_one("#differences", TextPane).show(lines)
 
@@ -108,13 +109,13 @@ class DiffScreen(Page):
         if pair is None:
             self.in_background("pair", lambda: [_folded()], self._show_pair)
         else:
-            self.in_background("pair", lambda: pair_lines(pair, alignment, glyphs), self._show_pair)
+            asked_for = rows.asked_for(pair)
+            self.in_background("pair", lambda: pair_lines(pair, alignment, glyphs, asked_for), self._show_pair)
 
     def _show_pair(self, lines: list[Line]) -> None:
         pane, pair = self.query_one("#differences", TextPane), self.pair
-        step = (pair.right or pair.left) if pair is not None else None
         # the title is ours and a number: nothing recorded may get here, since titles are read as markup
-        pane.border_title = f"step {step.index}" if step is not None else "identical steps"
+        pane.border_title = _title(pair) if pair is not None else "identical steps"
         pane.show(lines)
 
     # ------------------------------------------------------------------------------------------- keys
@@ -127,7 +128,7 @@ class DiffScreen(Page):
         """Unfold; on a pair, go to its differences."""
         if self._rows is None or not len(self._rows):
             return
-        if self._rows.is_fold(self.list.cursor):
+        if self._rows.is_fold(self.lines.cursor):
             self.action_unfold()
         else:
             self.query_one("#differences").focus()
@@ -135,20 +136,20 @@ class DiffScreen(Page):
     def action_unfold(self) -> None:
         """Open the fold under the cursor, or close the run that it came from."""
         if self._rows is not None and len(self._rows):
-            self.list.show(self._rows, self._rows.toggle(self.list.cursor))
+            self.lines.show(self._rows, self._rows.toggle(self.lines.cursor))
 
     def action_unfold_all(self) -> None:
         """Open or close all folds."""
         if self._rows is not None and len(self._rows):
-            self.list.show(self._rows, self._rows.toggle_all(self.list.cursor))
+            self.lines.show(self._rows, self._rows.toggle_all(self.lines.cursor))
 
     def action_step(self, count: int) -> None:
         """Another pair, from inside the pane."""
-        self.list.action_move(count)
+        self.lines.action_move(count)
 
     def action_stop(self, direction: int) -> None:
         """To the next group of differences."""
-        if self._rows is not None and not self.list.to_stop(direction):
+        if self._rows is not None and not self.lines.to_stop(direction):
             self.notify("No further difference.", markup=False, timeout=2)
 
     def action_first(self) -> None:
@@ -157,7 +158,7 @@ class DiffScreen(Page):
         if first is None:
             self.notify("The traces do not differ.", markup=False, timeout=2)
         else:
-            self.list.go_far(first)
+            self.lines.go_far(first)
 
     def action_copy(self) -> None:
         """Copy both steps as JSON."""
@@ -171,6 +172,13 @@ class DiffScreen(Page):
         }
         document = {"mark": pair.mark.value, **sides}
         self.copy(json.dumps(document, ensure_ascii=False, indent=2, default=str), "the pair as JSON")
+
+
+def _title(pair: Pair) -> str:
+    if pair.left is None or pair.right is None or pair.left.index == pair.right.index:
+        step = pair.right or pair.left
+        return "" if step is None else f"step {step.index}"
+    return f"steps {pair.left.index} and {pair.right.index}"
 
 
 def _folded() -> Line:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
-from rashomon.tui.actions import Place, key_names, of_place
+from rashomon.tui.actions import Place, bindings, key_names, of_place
 from rashomon.tui.screens.page import Page
 from rashomon.tui.spans import Line, Span, fit
 from rashomon.tui.text import TextPane
@@ -26,9 +26,11 @@ _SIGNS = (
 class HelpScreen(Page):
     """All keys by place, and what the signs mean."""
 
+    BINDINGS = bindings(Place.EVERYWHERE)
+
     def body(self) -> Iterable[Widget]:
         """One pane."""
-        yield TextPane(id="keys")
+        yield TextPane(css_id="keys")
 
     def on_mount(self) -> None:
         """Write the page."""
@@ -43,14 +45,12 @@ class HelpScreen(Page):
         glyphs = self.rashomon.glyphs
         lines: list[Line] = []
         for place in (Place.TRACES, Place.TRACE, Place.DIFF, Place.LINES, Place.EVERYWHERE):
-            lines += [() if lines else (), (Span(place.value, "strong"),)]
+            lines += [(), (Span(place.value, "strong"),)]
             for action in of_place(place):
                 keys = " ".join(key_names(action, glyphs.ascii))
                 lines.append((Span(f"  {fit(keys, 20)}", "key"), Span(action.says)))
         lines += [(), (Span("Signs", "strong"),)]
-        lines += [
-            (Span(f"  {fit(getattr(glyphs, name), 20)}", style), Span(says)) for name, style, says in _SIGNS
-        ]
+        lines += [(Span(f"  {fit(getattr(glyphs, name), 20)}", style), Span(says)) for name, style, says in _SIGNS]
         kinds = "  ".join(f"{sign} {kind}" for kind, sign in glyphs.kinds.items())
         lines.append((Span(f"  {fit('kinds', 20)}", "dim"), Span(kinds)))
         return lines

@@ -17,7 +17,6 @@ from textual.widgets import Footer, Static
 from textual.worker import get_current_worker
 
 from rashomon.errors import RashomonError
-from rashomon.tui.actions import Place, bindings
 from rashomon.tui.spans import Line, Span, plain
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ T = TypeVar("T")
 
 class Page(Screen[None]):
     """A screen of the application. Subclasses give the body and the trail."""
-
-    BINDINGS = bindings(Place.EVERYWHERE)
 
     class Done(Message):
         """Work in the background has ended, with a value or with an error."""
@@ -55,7 +52,7 @@ class Page(Screen[None]):
         yield Static(id="trail", markup=False)
         with Container(id="body"):
             yield from self.body()
-        yield Footer(show_command_palette=False, compact=True)
+        yield Footer(show_command_palette=False)
         yield Static(id="too-small", markup=False)
 
     def body(self) -> Iterable[Widget]:
@@ -126,7 +123,7 @@ class Page(Screen[None]):
         if self.maximized is not None:
             self.minimize()
         elif self.rashomon.depth > 1:
-            self.app.pop_screen()
+            _ = self.app.pop_screen()
         elif may_quit:
             self.app.exit(0)
 
@@ -141,7 +138,7 @@ class Page(Screen[None]):
         """Show the keys."""
         from rashomon.tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen())
+        _ = self.app.push_screen(HelpScreen())
 
     def copy(self, text: str, what: str) -> None:
         """Put text into the terminal's clipboard, and say so."""

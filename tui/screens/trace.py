@@ -14,9 +14,10 @@ from rashomon.tui.actions import Place, bindings
 from rashomon.tui.document import facts_line, match_lines, request_lines, response_lines
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.lines import LineList
-from rashomon.tui.model import StepRows, duration_us, step_json
+from rashomon.tui.model import duration_us
 from rashomon.tui.screens.page import Page, error_lines
 from rashomon.tui.spans import Line, Span, duration_of, plural
+from rashomon.tui.steps import StepRows, step_json
 from rashomon.tui.text import TextPane
 
 
@@ -29,7 +30,7 @@ class _Inspected(NamedTuple):
 class TraceScreen(Page):
     """A list of steps beside their content, or above it where the window is narrow."""
 
-    BINDINGS = bindings(Place.TRACE)
+    BINDINGS = bindings(Place.TRACE, Place.EVERYWHERE)
 
     def __init__(self, trace_id: str) -> None:
         self._trace_id = trace_id
@@ -39,40 +40,40 @@ class TraceScreen(Page):
 
     def body(self) -> Iterable[Widget]:
         """The steps, and an inspector of three panes."""
-        yield LineList(self.rashomon.glyphs.cursor, id="steps")
+        yield LineList(self.rashomon.glyphs.cursor, css_id="steps")
         with Container(id="inspector"):
-            yield TextPane(id="facts")
+            yield TextPane(css_id="facts")
             with Container(id="sides"):
                 for name in ("request", "response"):
-                    pane = TextPane(id=name)
+                    pane = TextPane(css_id=name)
                     pane.border_title = name
                     yield pane
 
     def on_mount(self) -> None:
         """Ask for the steps."""
         self.query_one("#facts").can_focus = False
-        self.list.focus()
-        self.list.say([(), (Span("Loading steps …", "dim"),)])
+        self.lines.focus()
+        self.lines.say([(), (Span("Loading steps …", "dim"),)])
         self.trail("traces", self._trace_id[:12], "")
         self.in_background("tape", lambda: self.rashomon.source.tape(self._trace_id), self._loaded)
 
     @property
-    def list(self) -> LineList:
+    def lines(self) -> LineList:
         """The list of steps."""
         return self.query_one("#steps", LineList)
 
     @property
     def current(self) -> Step | None:
         """The step under the cursor."""
-        return self._rows.steps[self.list.cursor] if self._rows is not None and len(self._rows) else None
+        return self._rows.steps[self.lines.cursor] if self._rows is not None and len(self._rows) else None
 
     def _loaded(self, tape: Tape) -> None:
         self._rows = StepRows(tape, self.rashomon.glyphs)
         self._write_trail(tape)
         if tape.steps:
-            self.list.show(self._rows, self._rows.first or 0)
+            self.lines.show(self._rows, self._rows.first or 0)
         else:
-            self.list.say(_no_steps(tape))
+            self.lines.say(_no_steps(tape))
 
     def _write_trail(self, tape: Tape) -> None:
         trace, bar = tape.trace, self.rashomon.glyphs.bar
@@ -89,7 +90,7 @@ class TraceScreen(Page):
         """A trace that cannot be read: said in place of its steps. A step: in place of its content."""
         lines = error_lines(error, self.rashomon.glyphs.error)
         if group == "tape":
-            self.list.say(lines)
+            self.lines.say(lines)
         else:
             self.query_one("#response", TextPane).show(lines)
 
@@ -130,11 +131,11 @@ class TraceScreen(Page):
 
     def action_step(self, count: int) -> None:
         """Another step, from inside a pane."""
-        self.list.action_move(count)
+        self.lines.action_move(count)
 
     def action_stop(self, direction: int) -> None:
         """To the next divergence or error."""
-        if self._rows is not None and not self.list.to_stop(direction):
+        if self._rows is not None and not self.lines.to_stop(direction):
             self.notify("No further divergence or error.", markup=False, timeout=2)
 
     def action_first(self) -> None:
@@ -144,7 +145,7 @@ class TraceScreen(Page):
         if self._rows.first is None:
             self.notify("No divergence in this trace.", markup=False, timeout=2)
         else:
-            self.list.go_far(self._rows.first)
+            self.lines.go_far(self._rows.first)
 
     def action_diff(self) -> None:
         """Align with the marked trace, else with the parent."""
@@ -160,13 +161,13 @@ class TraceScreen(Page):
 
 def _inspected(step: Step, divergences: list[str], glyphs: Glyphs) -> _Inspected:
     facts = [facts_line(step, glyphs), *match_lines(step, divergences, glyphs)]
-    return _Inspected(facts, request_lines(step), response_lines(step))
+    return _Inspected(facts, request_lines(step), response_lines(step, glyphs))
 
 
 def _no_steps(tape: Tape) -> list[Line]:
     missed = tape.trace.coverage.missed
     lines: list[Line] = [(), (Span("No calls were recorded in this trace.", "strong"),), ()]
     if missed:
-        lines.append((Span("The program reached ", "warn"), Span(", ".join(missed)), Span(" unrecorded.", "warn")))
+        lines.append((Span("The program reached unrecorded: ", "warn"), Span(", ".join(missed))))
     lines.append((Span("why      ", "dim"), Span(f"rashomon show {tape.trace.id[:8]}", "key")))
     return lines

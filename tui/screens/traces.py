@@ -17,7 +17,7 @@ from rashomon.tui.text import TextPane
 class TracesScreen(Page):
     """All traces of a home, and what is known of the one under the cursor."""
 
-    BINDINGS = bindings(Place.TRACES)
+    BINDINGS = bindings(Place.TRACES, Place.EVERYWHERE)
 
     def __init__(self) -> None:
         self._items: TraceRows | None = None
@@ -25,18 +25,18 @@ class TracesScreen(Page):
 
     def body(self) -> Iterable[Widget]:
         """The list over the preview."""
-        yield LineList(self.rashomon.glyphs.cursor, id="traces")
-        yield TextPane(id="preview")
+        yield LineList(self.rashomon.glyphs.cursor, css_id="traces")
+        yield TextPane(css_id="preview")
 
     def on_mount(self) -> None:
         """Ask for the traces."""
-        self.list.focus()
-        self.list.say([(), (Span("Loading traces …", "dim"),)])
+        self.lines.focus()
+        self.lines.say([(), (Span("Loading traces …", "dim"),)])
         self.trail("traces", "")
         self.action_reload()
 
     @property
-    def list(self) -> LineList:
+    def lines(self) -> LineList:
         """The list."""
         return self.query_one("#traces", LineList)
 
@@ -45,7 +45,7 @@ class TracesScreen(Page):
         """The trace under the cursor."""
         if not self._items:
             return None
-        return self._items[self.list.cursor]
+        return self._items[self.lines.cursor]
 
     def action_reload(self) -> None:
         """Read the home again."""
@@ -58,15 +58,15 @@ class TracesScreen(Page):
         self.trail("traces", f"{plural(len(items), 'trace')} in {place}")
         if items:
             found = self._items.index_of(before.id) if before else 0
-            self.list.show(self._items, found or 0)
+            self.lines.show(self._items, found or 0)
         else:
-            self.list.say(_nothing_yet(place))
+            self.lines.say(_nothing_yet(place))
             self.query_one("#preview", TextPane).show(())
 
     def failed(self, group: str, error: Exception) -> None:
         """A home that cannot be read: said in place of the list."""
         if group == "traces":
-            self.list.say(error_lines(error, self.rashomon.glyphs.error))
+            self.lines.say(error_lines(error, self.rashomon.glyphs.error))
         else:
             super().failed(group, error)
 
@@ -99,7 +99,7 @@ class TracesScreen(Page):
     def _show_mark(self) -> None:
         if self._items is not None and self._items.marked != self.rashomon.marked:
             self._items.marked = self.rashomon.marked
-            self.list.repaint()
+            self.lines.repaint()
 
     def action_diff(self) -> None:
         """Align with the marked trace, else with the parent."""
@@ -108,7 +108,7 @@ class TracesScreen(Page):
 
     def action_stop(self, direction: int) -> None:
         """To the next trace that failed or diverged."""
-        if self._items is not None and not self.list.to_stop(direction):
+        if self._items is not None and not self.lines.to_stop(direction):
             self.notify("No further trace that failed or diverged.", markup=False, timeout=2)
 
     def action_copy(self) -> None:

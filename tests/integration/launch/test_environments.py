@@ -80,7 +80,9 @@ def test_environment_without_rashomon(project: Path, tmp_path: Path, bare_venv: 
 def test_console_script(project: Path, tmp_path: Path, bare_venv: Path) -> None:
     """A console script, with the shebang of its own environment."""
     script = tmp_path / "adder-cli"
-    script.write_text(f"#!{bare_venv}\nimport sys\nsys.path.insert(0, {str(project)!r})\nfrom adder.core import main\nmain()\n")
+    script.write_text(
+        f"#!{bare_venv}\nimport sys\nsys.path.insert(0, {str(project)!r})\nfrom adder.core import main\nmain()\n"
+    )
     script.chmod(0o755)
     recorded(tmp_path / "home", script)
 
@@ -91,11 +93,15 @@ def test_own_sitecustomize(project: Path, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text("import sys\nsys.own = sys.modules['sitecustomize'].__file__\n")
     program = project / "uses_own.py"
-    program.write_text(PROGRAM.replace("def main():", "def main():\n    assert sys.own == __import__('sitecustomize').__file__"))
+    program.write_text(
+        PROGRAM.replace("def main():", "def main():\n    assert sys.own == __import__('sitecustomize').__file__")
+    )
     recorded(tmp_path / "home", sys.executable, program, env={"PYTHONPATH": str(folder)})
 
 
-@pytest.mark.skipif(shutil.which("uv") is None and not Path(sys.executable).with_name("uv").exists(), reason="uv is not installed")
+@pytest.mark.skipif(
+    shutil.which("uv") is None and not Path(sys.executable).with_name("uv").exists(), reason="uv is not installed"
+)
 def test_uv_run(project: Path, tmp_path: Path, bare_venv: Path) -> None:
     """uv run, which starts the Python of another environment by itself."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
@@ -105,7 +111,8 @@ def test_uv_run(project: Path, tmp_path: Path, bare_venv: Path) -> None:
 
 def test_streams_pass_through(tmp_path: Path) -> None:
     """stdin, stdout and stderr are the program's own, bytes and all."""
-    program = "import sys; d = sys.stdin.buffer.read(); sys.stdout.buffer.write(d[::-1]); sys.stderr.write('note'); sys.exit(7)"
+    program = "import sys; d = sys.stdin.buffer.read(); sys.stdout.buffer.write(d[::-1])"
+    program += "; sys.stderr.write('note'); sys.exit(7)"
     command = [sys.executable, "-m", "rashomon.cli", "record", "--quiet", "--", sys.executable, "-c", program]
     done = subprocess.run(command, input=b"\x00\xffabc", capture_output=True, env=environment(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (7, b"cba\xff\x00", b"note")
@@ -135,7 +142,10 @@ def test_no_command(tmp_path: Path) -> None:
     """record without a command: one sentence, what to do, exit 2."""
     done = rashomon("record", home=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "rashomon: There is no command to record. Write it after --: rashomon record -- python agent.py\n"
+    assert (
+        done.stderr
+        == "rashomon: There is no command to record. Write it after --: rashomon record -- python agent.py\n"
+    )
     assert not os.path.exists(tmp_path / "journals")
 
 

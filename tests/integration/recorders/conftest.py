@@ -1,4 +1,4 @@
-"""A web server on loopback whose answers have every framing and every ending; recording and replaying by it."""
+"""A web server on loopback whose answers have every framing and every ending."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_multipart(stage: Any) -> None:
         lambda response: list(response.iter_lines()),
         lambda response: list(response.iter_content(None)),
         lambda response: list(response.iter_content(7)),
-        lambda response: list(response.raw.stream(10)),
+        lambda response: list(response.raw.stream(None)),
         lambda response: [response.raw.read(11), response.raw.read()],
         lambda response: [response.raw.read1(), response.raw.read1()],
     ],
@@ -163,7 +163,7 @@ def test_first_chunk_comes_first(stage: Any) -> None:
     def program(url: str) -> Any:
         lines = []
         with requests.get(url + "/events", stream=True) as response:
-            for line in response.iter_lines(chunk_size=None):
+            for line in response.iter_lines(chunk_size=1000):
                 lines.append(line)
                 gate.release()
         return lines
@@ -311,7 +311,7 @@ def test_missed_passes_through(stage: Any) -> None:
 
 def test_model_calls_are_llm_steps(home: Path, server: ProviderServer) -> None:
     """A model called with plain `requests` is an LLM step, with the head that every shim writes."""
-    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
+    asked: Any = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
 
     def program() -> list[bytes]:
         headers = {"Authorization": "Bearer sk-test-0123456789abcdef"}

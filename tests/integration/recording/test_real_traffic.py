@@ -33,7 +33,8 @@ def _interactions() -> list[list[Any]]:
     if folder is None:
         pytest.skip("real traffic is absent: set RASHOMON_REAL_DATA to a folder with loaders.py and cassettes/")
     spec = importlib.util.spec_from_file_location("real_data_loaders", folder / "loaders.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     loaders = importlib.util.module_from_spec(spec)
     import sys
 
@@ -56,7 +57,9 @@ def _target(one: Any) -> str:
 def _recorded(one: Any) -> Recorded:
     """An interaction for the server; a body that its cassette stored decoded loses its content-encoding."""
     encoding = ",".join(one.resp_headers.get("content-encoding", [])).lower()
-    still_encoded = one.resp_body[:2] == b"\x1f\x8b" if "gzip" in encoding else bool(encoding) and one.body != one.resp_body
+    still_encoded = (
+        one.resp_body[:2] == b"\x1f\x8b" if "gzip" in encoding else bool(encoding) and one.body != one.resp_body
+    )
     headers = [
         (name, value.encode("ascii", "replace").decode())
         for name, values in one.resp_headers.items()

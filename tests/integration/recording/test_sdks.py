@@ -142,7 +142,11 @@ def test_anthropic_sync(home: Path, server: ProviderServer, last_tape: Callable[
             events,
             final,
             client.messages.create(model="claude-opus-4-8", max_tokens=3000, messages=HELLO, thinking=thinking),
-            list(client.messages.create(model="claude-opus-4-8", max_tokens=3000, messages=HELLO, thinking=thinking, stream=True)),
+            list(
+                client.messages.create(
+                    model="claude-opus-4-8", max_tokens=3000, messages=HELLO, thinking=thinking, stream=True
+                )
+            ),
             [_headers(raw), raw.http_response.content, raw.parse()],
         ]
 
@@ -171,7 +175,9 @@ def test_six_equal_calls_at_once(home: Path, last_tape: Callable[[], Tape]) -> N
 
         async def scenario() -> list[Any]:
             async with openai.AsyncOpenAI(base_url=server.openai_url, api_key="sk-test") as client:
-                calls = [client.chat.completions.create(model="gpt-4o", messages=HELLO, temperature=1) for _ in range(6)]
+                calls = [
+                    client.chat.completions.create(model="gpt-4o", messages=HELLO, temperature=1) for _ in range(6)
+                ]
                 return [answer.id for answer in await asyncio.gather(*calls)]
 
         recorded = record_and_replay(server, last_tape, lambda: asyncio.run(scenario()))
@@ -186,7 +192,9 @@ def test_errors_and_retries(home: Path, last_tape: Callable[[], Tape]) -> None:
         client = openai.OpenAI(base_url=server.openai_url, api_key="sk-test", max_retries=0)
         for fault in ("429:retry_after=1", "500", "529", "malformed", "disconnect", "cut:after=0"):
             try:
-                client.chat.completions.create(model="gpt-4o", messages=HELLO, extra_headers={"x-rashomon-fault": fault}, user=fault)
+                client.chat.completions.create(
+                    model="gpt-4o", messages=HELLO, extra_headers={"x-rashomon-fault": fault}, user=fault
+                )
             except Exception as error:
                 cause = error.__cause__
                 seen.append((type(error), str(error), type(cause), str(cause)))

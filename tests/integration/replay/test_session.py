@@ -132,7 +132,9 @@ def test_what_was_not_asked_for(tape: Tape, server: ProviderServer, client: http
         replaying.check()
 
 
-def test_live_calls(tape: Tape, home: Path, server: ProviderServer, client: httpx2.Client, last_tape: Callable[[], Tape]) -> None:
+def test_live_calls(
+    tape: Tape, home: Path, server: ProviderServer, client: httpx2.Client, last_tape: Callable[[], Tape]
+) -> None:
     """With `live`, what the tape cannot answer goes out, is recorded as live, and still is a divergence."""
     before = len(server.requests)
     with rashomon.replay(tape, live=("llm",)) as replaying:
