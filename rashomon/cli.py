@@ -9,6 +9,7 @@ data; 70 a bug of ours; 130 interrupted; 141 the reader of a pipe went away.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from rashomon.errors import RashomonError
@@ -53,6 +54,9 @@ def _run(arguments: list[str]) -> int:
 
         print(f"rashomon {__version__}")
         return 0
+    if hasattr(signal, "SIGPIPE") and arguments[:1] != ["tui"]:
+        # `rashomon ls | head` ends as quietly as any other tool does
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         from rashomon.commands.app import run
     except ModuleNotFoundError as error:

@@ -113,26 +113,43 @@ class Redactor:
         """A body with its secrets replaced; the very same object when there are none."""
         if not self.suspicious(data):
             return data
+        out, position = [], 0
+        for start, end, placeholder in self.replacements(data):
+            out += [data[position:start], placeholder]
+            position = end
+        return b"".join([*out, data[position:]]) if position else data
+
+    def replacements(self, data: bytes) -> list[tuple[int, int, bytes]]:
+        """The secrets of `data`: start, end, and what stands for it; in order, overlapping ones joined."""
+        merged: list[tuple[int, int, str]] = []
+        for start, end, name in sorted(self._spans(data), key=lambda span: (span[0], -span[1])):
+            if merged and start < merged[-1][1]:
+                first, last, label = merged[-1]
+                merged[-1] = (first, max(last, end), label)
+            else:
+                merged.append((start, end, name))
+        return [(start, end, self.placeholder(name, data[start:end])) for start, end, name in merged]
+
+    def _spans(self, data: bytes) -> Iterator[tuple[int, int, str]]:
         for value, name in self._values:
-            if value in data:
-                data = data.replace(value, self.placeholder(name, value))
+            start = data.find(value)
+            while start >= 0:
+                yield start, start + len(value), name
+                start = data.find(value, start + len(value))
         for needle, name, pattern in self._shapes:
             if needle in data:
-                data = pattern.sub(lambda found, name=name: self.placeholder(name, found[0]), data)  # type: ignore[misc]
-        if self._has_field(data):
-            for field in self._fields:
-                data = field.sub(self._replace_field, data)
+                for found in pattern.finditer(data):
+                    yield (*found.span(), name)
+        for pattern in self._fields if self._has_field(data) else ():
+            for found in pattern.finditer(data):
+                if not found[2].startswith(b"<secret:"):
+                    yield (*found.span(2), "field")
         for pattern in self._patterns:
-            data = pattern.sub(lambda found: self.placeholder("pattern", found[0]), data)
-        return data
+            for found in pattern.finditer(data):
+                yield (*found.span(), "pattern")
 
     def _has_field(self, data: bytes) -> bool:
         return any(needle in data for needle in self._field_needles)
-
-    def _replace_field(self, found: re.Match[bytes]) -> bytes:
-        if found[2].startswith(b"<secret:"):
-            return found[0]
-        return found[1] + self.placeholder("field", found[2])
 
     def text(self, text: str) -> str:
         """`content` for text."""
@@ -167,9 +184,22 @@ class Redactor:
         if secret is None:
             secret = bool(_HEADER_NAME.search(name)) and "ratelimit" not in name.lower()
             self._header_names[name] = secret
+        if value.startswith("<secret:"):  # a replay writes what the tape holds
+            return value
         if not secret:
             return self.text(value)
+        if "cookie" in name.lower():
+            return self._cookies(name.lower() == "set-cookie", value)
         return self._named(name.lower().replace("-", "_"), value)
+
+    def _cookies(self, setting: bool, value: str) -> str:
+        """Cookies without their values; their names and attributes stay, so that a replayed client finds them."""
+        parts = value.split(";")
+        for position, part in enumerate(parts[:1] if setting else parts):
+            key, equals, secret = part.partition("=")
+            if equals and secret and not secret.startswith("<secret:"):
+                parts[position] = f"{key}={self._named('cookie', secret)}"
+        return ";".join(parts)
 
     def deep(self, value: Any) -> Any:
         """Any msgpack-able value with its secrets replaced, fields by name included."""
@@ -179,9 +209,9 @@ class Redactor:
             return self.encoded(value)
         if isinstance(value, dict):
             return {self.deep(key): self._deep_field(key, item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, list) or type(value) is tuple:
             return [self.deep(item) for item in value]
-        return value
+        return value  # an extension value, a tuple of msgpack's own, was redacted when it was unpacked
 
     def _deep_field(self, key: Any, item: Any) -> Any:
         if isinstance(key, str) and key.lower() in self._field_names and isinstance(item, (str, bytes)) and item:
@@ -220,7 +250,7 @@ class Redactor:
         if data.endswith(b"\n") and not self._spans_lines(data[-MARGIN:]):
             return size
         cut = max(0, size - MARGIN)
-        for start, end in self._spans(data):
+        for start, end, _ in self.replacements(data):
             if start < cut < end:
                 cut = start
         return cut
@@ -242,18 +272,6 @@ class Redactor:
 
     def _spans_lines(self, data: bytes) -> bool:
         return b"-----BEGIN" in data or any(b"\n" in value for value, _ in self._values)
-
-    def _spans(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Where the secrets of `data` lie."""
-        for value, _ in self._values:
-            start = data.find(value)
-            while start >= 0:
-                yield start, start + len(value)
-                start = data.find(value, start + 1)
-        shapes = [pattern for _, _, pattern in self._shapes]
-        for pattern in (*shapes, *self._fields, *self._patterns):
-            for found in pattern.finditer(data):
-                yield found.span()
 
 
 def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:
@@ -278,27 +296,59 @@ def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:
 class StreamRedactor:
     """Redacts an answer that arrives in pieces; a secret may lie across two of them.
 
-    `feed` returns what may be written now; the few bytes in which a secret may have begun wait for the
-    next piece, and `finish` returns them.
+    Both methods return what may be written now, as (piece, bytes): bytes to add to that piece. What may be
+    the beginning of a secret waits for the next piece; boundaries stay where they were, and a secret that
+    lies across one is written to the piece in which it began.
     """
 
-    __slots__ = ("_held", "_redactor")
+    __slots__ = ("_count", "_held", "_redactor")
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._held = b""
+        self._held: list[tuple[int, bytes]] = []
+        self._count = 0
 
-    def feed(self, data: bytes) -> bytes:
-        """The bytes of this piece that are safe on disk."""
-        redactor = self._redactor
-        if not self._held and redactor.settled(data):
-            return data
-        data = self._held + data
-        cut = redactor.open_end(data)
-        self._held = data[cut:]
-        return redactor.content(data[:cut])
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """What may be written once this piece is there; the last one named is the new piece, maybe empty."""
+        number = self._count
+        self._count += 1
+        if not self._held and self._redactor.settled(data):
+            return [(number, data)]
+        self._held.append((number, data))
+        whole = b"".join([held for _, held in self._held])
+        safe = self._release(whole, self._redactor.open_end(whole))
+        return safe if safe and safe[-1][0] == number else [*safe, (number, b"")]
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[tuple[int, bytes]]:
         """What was waiting."""
-        held, self._held = self._held, b""
-        return self._redactor.content(held) if held else b""
+        whole = b"".join([held for _, held in self._held])
+        return self._release(whole, len(whole))
+
+    def _release(self, whole: bytes, cut: int) -> list[tuple[int, bytes]]:
+        """Let go of what lies before `cut`, redacted, each byte to its piece."""
+        replacements = self._redactor.replacements(whole[:cut]) if self._redactor.suspicious(whole[:cut]) else []
+        released: list[tuple[int, bytes]] = []
+        kept: list[tuple[int, bytes]] = []
+        start = 0
+        for number, held in self._held:
+            end = start + len(held)
+            out = _redacted_slice(whole, start, min(end, cut), replacements)
+            if out:
+                released.append((number, out))
+            if end > cut:
+                kept.append((number, held[max(0, cut - start) :]))
+            start = end
+        self._held = kept
+        return released
+
+
+def _redacted_slice(data: bytes, start: int, end: int, replacements: list[tuple[int, int, bytes]]) -> bytes:
+    """`data[start:end]` with what stands for the secrets that begin in it, and without the rest of earlier ones."""
+    out, position = [], start
+    for first, last, placeholder in replacements:
+        if last <= start or first >= end:
+            continue
+        if first >= start:
+            out += [data[position:first], placeholder]
+        position = max(position, last)
+    return b"".join([*out, data[position:end]])

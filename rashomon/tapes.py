@@ -147,7 +147,12 @@ class _Reading:
 
     def on_piece(self, elements: list[Any]) -> None:
         step = self.steps.get(elements[1])
-        if step is not None:
+        if step is None:
+            return
+        if len(elements) > 4:  # the rest of an earlier piece
+            piece = step.pieces[elements[4]]
+            step.pieces[elements[4]] = piece._replace(data=piece.data + elements[3])
+        else:
             step.pieces.append(Piece(elements[2] - step.call[6], elements[3]))
 
     def on_end(self, elements: list[Any]) -> None:

@@ -43,12 +43,15 @@ class StepWitness:
     def piece(self, data: bytes) -> None:
         writer = self._writer
         if self.encoded:
-            data = writer.redactor.encoded(data)
-        else:
-            if self._stream is None:
-                self._stream = StreamRedactor(writer.redactor)
-            data = self._stream.feed(data)
-        writer.piece(self.number, data)
+            writer.piece(self.number, writer.redactor.encoded(data))
+            return
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = StreamRedactor(writer.redactor)
+        safe = stream.feed(data)
+        for number, earlier in safe[:-1]:
+            writer.clean([Code.PIECE, self.number, writer.now_us(), earlier, number])
+        writer.piece(self.number, safe[-1][1])
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
@@ -56,8 +59,8 @@ class StepWitness:
         self._done = True
         writer = self._writer
         now = writer.now_us()
-        if self._stream is not None and (rest := self._stream.finish()):
-            writer.piece(self.number, rest)
+        for number, rest in self._stream.finish() if self._stream is not None else ():
+            writer.clean([Code.PIECE, self.number, now, rest, number])
         if error is None:
             writer.clean([Code.END, self.number, now, end.value, None])
         else:

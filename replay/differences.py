@@ -24,6 +24,7 @@ __all__ = [
     "VOLATILE",
     "Difference",
     "differences",
+    "request_differences",
     "same_input",
     "same_output",
     "step_differences",
@@ -72,12 +73,18 @@ def differences(left: Json, right: Json, path: str = "") -> list[Difference]:
 
 def step_differences(left: Step, right: Step) -> list[Difference]:
     """Where two steps differ, in what was asked (`request...`) and in what was answered (`response...`)."""
-    found: list[Difference] = []
-    if not same_input(left, right):
-        found += _address_differences(left, right)
-        found += _restored(differences(request_content(left), request_content(right), "request"))
+    found = request_differences(left, right)
     if not _same_bytes(left, right):
         found += _restored(differences(response_content(left), response_content(right), "response"))
+    return found
+
+
+def request_differences(left: Step, right: Step) -> list[Difference]:
+    """Where two steps differ in what was asked."""
+    if same_input(left, right):
+        return []
+    found = list(_address_differences(left, right))
+    found += _restored(differences(request_content(left), request_content(right), "request"))
     return found
 
 

@@ -17,9 +17,9 @@ from rashomon.replay.differences import Difference, same_input, step_differences
 from rashomon.replay.likeness import LIKE, overlap, sketch
 from rashomon.replay.words import word_diff
 
-_COMPARED = 400
 _SKETCHED = 16
-_READ = 32_000_000
+_READ = 8_000_000
+_DIGESTED = 500_000
 _LINES = 6
 _REASONS = 4
 _NOTHING = Response(None, (), End.OPEN)
@@ -118,9 +118,7 @@ def _first_sentence(pair: Pair) -> str:
 
 
 def _explain_used_up(call: Call, used_up: Step, consumed: Sequence[Step]) -> Divergence:
-    wanted = content_digest(call)
-    like = [step for step in consumed if (step.kind, step.name) == (call.kind, call.name)]
-    times = sum(content_digest(_call(step)) == wanted for step in like[:_COMPARED])
+    times = sum(same_input(step, used_up) for step in consumed if step.request.body == used_up.request.body)
     count = "once" if times <= 1 else f"{times} times"
     summary = f"{_named(call)} was recorded {count}, and was asked for once more."
     detail = (f"the answer of step {used_up.id} has already been served",)
@@ -151,11 +149,18 @@ def _equal_one(call: Call, consumed: Sequence[Step]) -> Step | None:
     for step in consumed:
         if step.request.body == call.request.body and same_input(step, asked):
             return step
-    like = [step for step in consumed if (step.kind, step.name) == (call.kind, call.name)]
-    size = len(call.request.body)
-    close = [step for step in like if abs(len(step.request.body) - size) <= size // 4 + 16][:_COMPARED]
-    wanted = content_digest(call)
-    return next((step for step in close if content_digest(_call(step)) == wanted), None)
+    wanted, size, read = content_digest(call), len(call.request.body), 0
+    for step in consumed:  # the same value in another spelling has about the same size
+        if (step.kind, step.name) != (call.kind, call.name) or abs(
+            len(step.request.body) - size
+        ) > size // 4 + 16:
+            continue
+        if content_digest(_call(step)) == wanted:
+            return step
+        read += len(step.request.body)
+        if read > _DIGESTED:
+            break
+    return None
 
 
 def _call(step: Step) -> Call:
@@ -195,12 +200,17 @@ def _shortlist(call: Call, candidates: Sequence[Step]) -> list[Step]:
     if len(like) <= _SKETCHED:
         return like
     body, reach = call.request.body, _READ // len(like)
-    ranked = sorted(range(len(like)), key=lambda n: (-_shared_ends(body, like[n].request.body, reach), n))
+
+    def distance(n: int) -> tuple[float, int, int]:
+        other = like[n].request.body
+        return -_shared_ends(body, other, reach), abs(len(body) - len(other)), n
+
+    ranked = sorted(range(len(like)), key=distance)
     return [like[n] for n in sorted(ranked[:_SKETCHED])]
 
 
 def _shared_ends(a: bytes, b: bytes, reach: int) -> float:
-    """The part of two bodies that is their common beginning and end; each is read up to `reach` bytes."""
+    """How much of two bodies is a common beginning and end, of the `reach` bytes that are read of each."""
     longer, shorter = max(len(a), len(b)), min(len(a), len(b))
     if not longer:
         return 1.0
@@ -209,7 +219,7 @@ def _shared_ends(a: bytes, b: bytes, reach: int) -> float:
     end = _common(
         left, reach, lambda low, high: a[len(a) - high : len(a) - low] == b[len(b) - high : len(b) - low]
     )
-    return (start + end) / longer
+    return (start + end) / min(longer, 2 * reach)
 
 
 def _common(most: int, reach: int, equal: Callable[[int, int], bool]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -80,9 +79,6 @@ app.command("demo", context_settings=_OWN_ARGUMENTS)(
 
 def run(arguments: list[str]) -> int:
     """Run a command; returns its exit code. Raises `RashomonError` for what the user can mend."""
-    if hasattr(signal, "SIGPIPE") and arguments[:1] != ["tui"]:
-        # `rashomon ls | head` ends as quietly as any other tool does
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         code = app(arguments, prog_name="rashomon", standalone_mode=False)
     except typer.Abort:

@@ -88,6 +88,8 @@ def test_every_miss_can_be_explained(waiting: list[Step], consumed: list[Step], 
     found: Tape = tape([*waiting, *consumed])
     waits, spent = found.steps[: len(waiting)], found.steps[len(waiting) :]
     miss = explain_miss(Call(step.kind, step.name, step.request), waits, spent)
-    assert miss.kind == "missed" and miss.summary.endswith(".")
+    assert miss.kind == "missed"
+    assert miss.summary.endswith(".")
     assert miss.recorded is None or miss.recorded in {item.id for item in found.steps}
-    assert len(miss.detail) <= 6 and miss.summary.isprintable()
+    assert len(miss.detail) <= 6
+    assert miss.summary.isprintable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from typing import Any
@@ -17,7 +18,11 @@ keys = st.sampled_from(
     ["a", "b", "id", "role", "name", "type", "tool_call_id", "function", "content", "x y", '"']
 )
 scalars = (
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False) | st.text("ab {[", max_size=6)
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text("ab {[", max_size=6)
 )
 values = st.recursive(
     scalars,
@@ -137,7 +142,7 @@ def test_what_sequences_have_in_common_is_equal_and_in_order(left: list[int], ri
     """Pairs are equal and increase on both sides; equal sequences pair whole."""
     pairs = common(left, right)
     assert all(left[i] == right[j] for i, j in pairs)
-    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(pairs, pairs[1:], strict=False))
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(pairs))
     assert len(common(left, list(left))) == len(left)
 
 
@@ -147,7 +152,7 @@ def test_long_sequences_without_anchors_stay_in_order(left: list[int], right: li
     """Beyond the exact search the pairs are still equal and in order."""
     pairs = common(left, right)
     assert all(left[i] == right[j] for i, j in pairs)
-    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(pairs, pairs[1:], strict=False))
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(pairs))
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.randoms(use_true_random=False))
@@ -156,4 +161,4 @@ def test_pairing_keeps_order_and_threshold(left: int, right: int, chance: Any) -
     scores = [[chance.random() for _ in range(right)] for _ in range(left)]
     pairs = pair_in_order(left, right, lambda i, j: scores[i][j], 0.4)
     assert all(scores[i][j] >= 0.4 for i, j in pairs)
-    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(pairs, pairs[1:], strict=False))
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(pairs))

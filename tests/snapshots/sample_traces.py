@@ -25,12 +25,13 @@ from tests.steps import asked, http, llm, result, said, tool, user
 STARTED_NS = 1_763_632_920_000_000_000  # 2025-11-20 10:02:00 UTC
 MINUTE_NS = 60_000_000_000
 QUESTION = "I want a refund for order A-1042. It came three weeks ago and the box was damaged."
-HOSTILE = "[bold red]no markup[/] [/nope] \x1b[31mred\x1b[0m \u202eevil\u202c \ud800 tab\there ７全角 e\u0301 👩\u200d🚀"
+HOSTILE = (
+    "[bold red]no markup[/] [/nope] \x1b[31mred\x1b[0m \u202eevil\u202c \ud800 tab\there "
+    "\uff17\u5168\u89d2 e\u0301 \U0001f469\u200d\U0001f680"
+)
 
 
-def placed(
-    steps: Iterable[tuple[Step, Lane, int, int]], withins: dict[int, int] | None = None
-) -> tuple[Step, ...]:
+def placed(steps: Iterable[tuple[Step, Lane, int, int]], withins: dict[int, int] | None = None) -> tuple[Step, ...]:
     """Steps in order, each with its lane, its start and its length in milliseconds."""
     out = []
     for number, (step, lane, start_ms, took_ms) in enumerate(steps):
@@ -165,6 +166,10 @@ class FakeSource:
 
     def __init__(self, tapes: Iterable[Tape] = ()) -> None:
         self._tapes = {tape.trace.id: tape for tape in tapes}
+
+    def add(self, tape: Tape) -> None:
+        """One more, as if it had just been recorded."""
+        self._tapes[tape.trace.id] = tape
 
     def traces(self) -> list[TraceItem]:
         """The light facts of all tapes."""

@@ -50,7 +50,8 @@ def test_a_long_text_is_shown_where_it_changes() -> None:
     )[0]
     (reason,) = near.reasons
     assert reason.startswith("request.messages[0].content differs: ")
-    assert "French" in reason and "German" in reason
+    assert "French" in reason
+    assert "German" in reason
     assert len(reason) < 240
 
 
@@ -175,5 +176,7 @@ def test_missing_and_extra_steps_are_divergences() -> None:
     steps = [tool({"n": n}, n) for n in range(3)]
     missing = first_divergence(align(tape(steps), tape(steps[:2], "right")))
     extra = first_divergence(align(tape(steps[:2]), tape(steps, "right")))
-    assert missing and missing.summary == "Step 0.2 of the first run, get_order(n=2) → 2, was not made again."
-    assert extra and extra.summary == "Step 0.2, get_order(n=2) → 2, has no counterpart in the first run."
+    assert missing
+    assert missing.summary == "Step 0.2 of the first run, get_order(n=2) → 2, was not made again."
+    assert extra
+    assert extra.summary == "Step 0.2, get_order(n=2) → 2, has no counterpart in the first run."

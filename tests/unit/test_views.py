@@ -75,7 +75,8 @@ def test_a_cut_gzip_body_shows_what_came() -> None:
     view = views.response_view(step)
     assert isinstance(view, dict)
     assert view["$end"] == "closed"
-    assert text.startswith(view["body"]) and len(view["body"]) > 100
+    assert text.startswith(view["body"])
+    assert len(view["body"]) > 100
 
 
 def test_bytes_are_shown_as_hex_and_still_compared_whole() -> None:
@@ -83,7 +84,8 @@ def test_bytes_are_shown_as_hex_and_still_compared_whole() -> None:
     first, second = (bytes([0xFF]) * 400 + bytes([n]) for n in (1, 2))
     a, b = (views.body_view({"headers": []}, data) for data in (first, second))
     assert isinstance(a, dict)
-    assert a["size"] == 401 and str(a["$bytes"]).startswith("ffff")
+    assert a["size"] == 401
+    assert str(a["$bytes"]).startswith("ffff")
     assert a != b
     assert views.body_view(None, b"\xff\xfe") == {"$bytes": "fffe", "size": 2}
 
@@ -295,9 +297,14 @@ def test_a_line_cannot_take_over_the_terminal() -> None:
 def test_a_long_text_is_cut_in_the_middle_and_a_long_value_at_its_end() -> None:
     """A line is never longer than asked, and both ends of a text are seen."""
     line = views.text_of("begin " + "x" * 100_000 + " end", 40)
-    assert len(line) == 40 and line.startswith("begin") and line.endswith("end") and "…" in line
+    assert len(line) == 40
+    assert line.startswith("begin")
+    assert line.endswith("end")
+    assert "…" in line
     value = views.text_of([{"n": n} for n in range(100_000)], 30)
-    assert len(value) == 30 and value.startswith('[{"n": 0}') and value.endswith("…")
+    assert len(value) == 30
+    assert value.startswith('[{"n": 0}')
+    assert value.endswith("…")
 
 
 def test_embeddings_say_how_many_and_how_long() -> None:
@@ -319,7 +326,8 @@ def load_loaders() -> Any:
         )
     file = folder / "loaders.py"
     spec = importlib.util.spec_from_file_location("real_data_loaders", file)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules["real_data_loaders"] = module  # its dataclasses look themselves up
     spec.loader.exec_module(module)
@@ -343,7 +351,8 @@ def test_all_recorded_openai_and_anthropic_traffic_is_decoded() -> None:
                 Kind.LLM, item.req_body, item.resp_body, status=item.status, headers=headers, url=item.url
             )
             view, said = views.response_view(step), views.summary(step)
-            assert said.title.isprintable() and len(said.title) <= 160
+            assert said.title.isprintable()
+            assert len(said.title) <= 160
             decoded = isinstance(view, dict) and "$bytes" not in view and "body" not in view
             counts["decoded" if decoded else "raw"] += 1
             if item.api in known and "/threads/" not in item.url:

@@ -1,0 +1,197 @@
+"""Opening the store's file: for a moment, one writer at a time, never somebody else's file.
+
+DuckDB lets either one process write or many read, and refuses everybody else at once; here they wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
+from rashomon.store import migrate
+
+WAIT_S = 10.0
+"""How long to wait for another process that has the store open."""
+
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.005, 0.2
+_STALE_S = 3600.0
+_READ = {"enable_external_access": "false", "lock_configuration": "true"}
+_WRITE = {"storage_compatibility_version": "v1.3.0"}
+"""What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text."""
+
+_KEEP = "Move it away or choose another folder with --home; Rashomon does not touch it."
+_REBUILD = "Move it away: `rashomon ingest` builds a new store from the journals."
+
+
+def _busy(error: duckdb.Error) -> bool:
+    """True when another process, or another part of this one, has the file open."""
+    text = str(error)
+    return "Could not set lock" in text or "different configuration" in text or "already attached" in text
+
+
+def first_line(error: Exception) -> str:
+    """What DuckDB says, without its class, its hints and its pointing at the query."""
+    text = str(error).strip().split("\n")[0]
+    return re.sub(r"^[A-Z][\w ]* Error: ", "", text).rstrip(" .!")
+
+
+def check_file(path: Path) -> None:
+    """Raise `ForeignFile` unless the file begins as every DuckDB file does."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except IsADirectoryError:
+        raise ForeignFile(f"{path} is a folder, not a store.", _KEEP) from None
+    except OSError as error:
+        raise DamagedData(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    if start[8:12] != b"DUCK":
+        raise ForeignFile(f"{path} is not a DuckDB file.", _KEEP)
+
+
+def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConnection:
+    deadline, delay = time.monotonic() + wait_s, _FIRST_DELAY_S
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=_READ if read_only else _WRITE)
+        except duckdb.Error as error:
+            if not _busy(error):
+                raise _unreadable(path, error) from error
+            if time.monotonic() >= deadline:
+                raise _still_busy(path, wait_s, error) from error
+        time.sleep(delay)
+        delay = min(2 * delay, _LONGEST_DELAY_S)
+
+
+def _still_busy(path: Path, wait_s: float, error: duckdb.Error) -> UsageError:
+    holder = re.search(r"PID (\d+)", str(error))
+    who = f"process {holder[1]}" if holder else "this process"
+    return UsageError(f"{path} is in use by {who} for more than {wait_s:g} s.", "Close that program and try again.")
+
+
+def _unreadable(path: Path, error: duckdb.Error) -> RashomonError:
+    text = str(error)
+    if "version number" in text:
+        return NewerFormat(f"{path} was written by another version of DuckDB.", "Upgrade: pip install -U duckdb")
+    if "Permission denied" in text or "Read-only file system" in text:
+        return UsageError(f"{path} cannot be written: permission denied.", "Check its permissions, or use a copy.")
+    return DamagedData(f"{path} cannot be opened: {first_line(error)}.", _REBUILD)
+
+
+def _check_schema(path: Path, schema: int | None) -> None:
+    if not schema:
+        raise ForeignFile(f"{path} is a DuckDB file that Rashomon did not make.", _KEEP)
+    if schema > migrate.newest():
+        raise NewerFormat(
+            f"{path} has schema {schema}; this version reads up to {migrate.newest()}.", "Upgrade rashomon."
+        )
+
+
+def _checked(path: Path, connect: Callable[[], duckdb.DuckDBPyConnection]) -> tuple[duckdb.DuckDBPyConnection, int]:
+    connection = connect()
+    try:
+        schema = migrate.schema_of(connection)
+        _check_schema(path, schema)
+    except duckdb.Error as error:
+        connection.close()
+        raise _unreadable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection, schema or 0
+
+
+def open_reader(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
+    """Open a store for reading only: no statement can write, load anything or reach another file.
+
+    A store that does not exist reads as an empty one. Raises `ForeignFile`, `NewerFormat`, `DamagedData`,
+    or `UsageError` when another process keeps it for longer than `wait_s` seconds.
+    """
+    if not path.exists():
+        return _empty()
+    check_file(path)
+    connection, schema = _checked(path, lambda: _connect(path, True, wait_s))
+    if schema < migrate.newest():
+        connection.close()
+        open_writer(path, wait_s).close()
+        connection, _ = _checked(path, lambda: _connect(path, True, wait_s))
+    return connection
+
+
+def _empty() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:")
+    migrate.migrate(connection)
+    for name, value in _READ.items():
+        connection.execute(f"SET {name} = {value}")
+    return connection
+
+
+def open_writer(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
+    """Open a store for writing, made and migrated as needed. Raises as `open_reader` does.
+
+    A file that may be somebody else's must have been through `open_reader` first: opening a DuckDB
+    file for writing can already change it.
+    """
+    if not path.exists():
+        _create(path)
+    check_file(path)
+    connection, schema = _checked(path, lambda: _connect(path, False, wait_s))
+    if schema < migrate.newest():
+        try:
+            migrate.migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _create(path: Path) -> None:
+    """Make an empty store beside its place and put it there whole, so that no half-made file is ever seen."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{path.name}.new-*"):
+            with contextlib.suppress(OSError):  # somebody else is just removing it
+                if time.time() - left.stat().st_mtime > _STALE_S:
+                    left.unlink()
+        new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
+        connection = duckdb.connect(str(new), config=_WRITE)
+        try:
+            migrate.migrate(connection)
+        finally:
+            connection.close()
+        _place(new, path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Check the folder's permissions.") from error
+    except duckdb.Error as error:
+        raise UsageError(f"{path} cannot be made: {first_line(error)}.", "Check the folder and its disk.") from error
+
+
+def _place(new: Path, path: Path) -> None:
+    try:
+        os.link(new, path)  # fails when another process was faster: its store is as good
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            os.replace(new, path)
+            return
+    new.unlink()
+
+
+@contextlib.contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of a block, or nothing of it."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):  # a failed commit has already rolled back
+            connection.rollback()
+        raise

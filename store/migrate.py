@@ -1,0 +1,65 @@
+"""Numbered migrations: from whatever schema a store has to the newest, in one transaction."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+APPLICATION = "rashomon"
+_FOLDER = Path(__file__).parent
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+
+
+class Migration(NamedTuple):
+    """One step of the schema: its number and the SQL that takes the schema there."""
+
+    number: int
+    sql: str
+
+
+def migrations(folder: Path = _FOLDER) -> list[Migration]:
+    """All migrations, in order."""
+    found = [(match, path) for path in folder.glob("*.sql") if (match := _NAME.fullmatch(path.name))]
+    return sorted(Migration(int(match[1]), path.read_text(encoding="utf-8")) for match, path in found)
+
+
+def newest() -> int:
+    """The number of the schema that this version reads and writes."""
+    return max(int(match[1]) for path in _FOLDER.glob("*.sql") if (match := _NAME.fullmatch(path.name)))
+
+
+def schema_of(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """The schema's number; 0 for an empty database, None for one that somebody else made."""
+    tables = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+    ).fetchall()
+    if not tables:
+        return 0
+    try:
+        found = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('application', 'schema')").fetchall())
+        return int(found["schema"]) if found["application"] == APPLICATION else None
+    except (duckdb.CatalogException, duckdb.BinderException, KeyError, ValueError):
+        return None
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, steps: list[Migration] | None = None) -> int:
+    """Bring the schema up to date, whole or not at all; the number it has then."""
+    connection.begin()
+    try:
+        current = schema_of(connection) or 0
+        for step in migrations() if steps is None else steps:
+            if step.number > current:
+                connection.execute(step.sql)
+                current = step.number
+        values = {"application": APPLICATION, "schema": str(current)}
+        connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(values)])
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
+        connection.execute("INSERT INTO meta VALUES ('generation', '0') ON CONFLICT DO NOTHING")
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    return current

@@ -1,0 +1,329 @@
+"""The terminal application as its reader sees it: screens as text, keys, empty and failing states."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rashomon.errors import DamagedData, TraceNotFound
+from rashomon.model import Tape
+from rashomon.tui.app import RashomonApp
+from rashomon.tui.glyphs import ASCII, UNICODE, Glyphs
+from rashomon.tui.lines import LineList
+from rashomon.tui.model import TraceItem
+from rashomon.tui.screens.diff import DiffScreen
+from rashomon.tui.screens.help import HelpScreen
+from rashomon.tui.screens.trace import TraceScreen
+from rashomon.tui.screens.traces import TracesScreen
+from rashomon.tui.text import TextPane
+from tests.snapshots.sample_traces import FakeSource, family, hostile, recording, stubbed_replay
+from tests.snapshots.screen_text import assert_screen, press, screen_text, settled
+from tests.steps import llm, said, tape
+
+SIZES = [(100, 30), (160, 45)]
+
+
+@pytest.fixture(autouse=True)
+def fixed_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One time zone, no animations, colours on."""
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def app_of(*tapes: Tape, refs: tuple[str, ...] = (), glyphs: Glyphs = UNICODE) -> RashomonApp:
+    """The application over tapes, without the rest of a cursor."""
+    return RashomonApp(FakeSource(tapes), refs, glyphs, rest_s=0)
+
+
+def cursor(app: RashomonApp) -> int:
+    """The row that the cursor of the screen's list is on."""
+    return app.screen.query_one(LineList).cursor
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("traces", ["j", "m", "j", "j"]),
+        ("trace", ["enter", "n"]),
+        ("replay", ["j", "j", "enter"]),
+        ("diff", ["j", "j", "d"]),
+        ("diff_text", ["j", "j", "d", "G"]),
+        ("identical", ["j", "d"]),
+        ("keys", ["question_mark"]),
+    ],
+)
+async def test_screens(name: str, keys: list[str], size: tuple[int, int]) -> None:
+    """Each screen shows what it did when it was last looked at."""
+    app = app_of(*family())
+    async with app.run_test(size=size) as pilot:
+        await press(pilot, *keys)
+        assert_screen(app, f"{name}-{size[0]}x{size[1]}")
+
+
+async def test_a_home_without_traces_names_the_next_command() -> None:
+    """The empty list says how to record, and how to see something at once."""
+    app = app_of()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "enter", "d", "m", "n", "y")
+        assert "No traces in ~/shop/.rashomon" in screen_text(app)
+        assert "rashomon record -- python agent.py" in screen_text(app)
+        assert "rashomon demo" in screen_text(app)
+
+
+async def test_a_trace_without_steps_says_so() -> None:
+    """A trace in which nothing was recorded opens as a sentence, and its keys do nothing."""
+    app = app_of(tape([], "0123456789"), refs=("0123",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "n", "F", "y", "enter", "j")
+        assert "No calls were recorded in this trace." in screen_text(app)
+
+
+async def test_n_and_shift_n_walk_the_groups_of_differences() -> None:
+    """`n` goes to the next group, `N` back to where it came from, and neither beyond the last."""
+    app = app_of(*family(), refs=("7f3c", "815e"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "g")
+        seen = []
+        for key in ("n", "n", "n", "N"):
+            await press(pilot, key)
+            seen.append(cursor(app))
+        assert seen == [2, 4, 4, 2]
+
+
+async def test_a_diff_opens_at_the_first_divergence() -> None:
+    """Not the stub that you asked for, nor the call inside of it: the first step that then differed."""
+    app = app_of(*family(), refs=("7f3c", "815e"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "G")
+        assert cursor(app) == 7
+        await press(pilot, "F")
+        line = app.screen.query_one(LineList).get_line_text(cursor(app))
+        assert "issue_refund" in line
+        assert " ≠ " in line
+        assert "escalate" in line
+
+
+async def test_n_and_f_in_a_replay_go_to_what_left_the_recording() -> None:
+    """In the steps of a replay, both keys stop at the recorded divergence."""
+    app = app_of(*family(), refs=("815e",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        for key in ("n", "F"):
+            await press(pilot, "g", key)
+            assert cursor(app) == 3
+        assert "asks for escalate where the recording asked for issue_refund" in screen_text(app)
+
+
+async def test_d_in_a_replay_aligns_it_with_its_parent() -> None:
+    """`d` needs no mark in a replay."""
+    app = app_of(*family(), refs=("815e",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "d")
+        assert isinstance(app.screen, DiffScreen)
+        assert "7f3c1a2b ⇄ 815e3c4d" in screen_text(app)
+
+
+async def test_d_compares_with_the_marked_trace() -> None:
+    """A mark comes before the parent, and the marked trace stands on the left."""
+    app = app_of(*family())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "j", "m", "j", "d")
+        assert "804d2b3c ⇄ 815e3c4d" in screen_text(app)
+
+
+async def test_d_without_anything_to_compare_says_what_is_missing() -> None:
+    """A recording has no parent: the message names the key that marks."""
+    app = app_of(*family())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "d")
+        assert isinstance(app.screen, TracesScreen)
+        assert "Mark another one with m" in screen_text(app)
+
+
+async def test_q_goes_back_and_quits_from_the_first_list() -> None:
+    """`q` leaves screen by screen; escape leaves them too, and never the application."""
+    app = app_of(*family(), refs=("7f3c", "815e"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await press(pilot, "q")
+        assert isinstance(app.screen, DiffScreen)
+        await press(pilot, "escape")
+        assert isinstance(app.screen, TracesScreen)
+        await press(pilot, "escape", "enter")
+        assert isinstance(app.screen, TraceScreen)
+        await press(pilot, "q")
+        await pilot.press("q")
+    assert app.return_code == 0
+
+
+async def test_ctrl_q_quits_from_anywhere() -> None:
+    """One key leaves the application from the innermost screen."""
+    app = app_of(*family(), refs=("815e",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+q")
+    assert not app.is_running
+
+
+async def test_u_unfolds_and_folds_again() -> None:
+    """A run of identical steps is one counted line, until `u`."""
+    steps = [llm(said(f"answer {number}")) for number in range(12)]
+    left = tape(steps, "aaaaaaaa")
+    right = tape([*steps[:-1], llm(said("another answer"))], "bbbbbbbb")
+    app = app_of(left, right, refs=("aaaa", "bbbb"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "g")
+        assert "9 identical steps" in screen_text(app)
+        await press(pilot, "u")
+        assert '"answer 3"' in screen_text(app)
+        await press(pilot, "j", "j", "u")
+        assert "9 identical steps" in screen_text(app)
+        assert cursor(app) == 0
+        await press(pilot, "U")
+        assert "9 identical steps" not in screen_text(app)
+
+
+async def test_y_copies_the_step_as_json() -> None:
+    """The clipboard holds the whole step, raw, and the window says how much that is."""
+    app = app_of(recording(), refs=("7f3c",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "j", "y")
+        copied = json.loads(app.clipboard)
+        assert copied["step"] == 1
+        assert copied["request"] == {"order_id": "A-1042"}
+        assert copied["response"]["status"] == "delivered"
+        assert "Copied step 1 as JSON" in screen_text(app)
+
+
+async def test_tab_reaches_the_panes_and_z_zooms_one() -> None:
+    """Keys of movement go to the pane that has the focus; `z` gives it the window, `q` takes it back."""
+    app = app_of(recording(), refs=("7f3c",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "tab", "j", "j")
+        pane = app.screen.query_one("#request", TextPane)
+        assert app.focused is pane
+        assert pane.scroll_offset.y == 2
+        assert cursor(app) == 0
+        await press(pilot, "z")
+        assert pane.size.height > 20
+        await press(pilot, "J", "q")
+        assert cursor(app) == 1
+        assert isinstance(app.screen, TraceScreen)
+        assert pane.size.height < 20
+
+
+@pytest.mark.parametrize("keys", [[], ["enter"], ["enter", "G"], ["d"]], ids=["list", "llm", "http", "diff"])
+async def test_foreign_text_is_shown_literally(keys: list[str]) -> None:
+    """Markup, escape sequences and direction marks of a recording never reach the terminal as such."""
+    other = hostile()
+    other = other._replace(trace=other.trace._replace(id="ffff", parent=hostile().trace.id, started_ns=0))
+    app = app_of(hostile(), other)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await press(pilot, "j", *keys)
+        shown = screen_text(app)
+        assert "no markup" in shown
+        assert "[bold red]no markup" in shown or "[/nope]" in shown or "%5B" in shown
+        assert not set("\x1b\u202e\ud800\t") & set(shown)
+
+
+@pytest.mark.parametrize("size", [(59, 30), (100, 14), (20, 5)])
+async def test_a_small_window_says_what_it_needs(size: tuple[int, int]) -> None:
+    """Below 60x15 there is one line and no traceback."""
+    app = app_of(*family())
+    async with app.run_test(size=size) as pilot:
+        await press(pilot, "j", "enter", "question_mark", "q")
+        shown = " ".join(screen_text(app).split())
+        assert f"now {size[0]}x{size[1]})" in shown
+        assert "refund-agent" not in shown
+
+
+async def test_every_size_down_to_the_least_works() -> None:
+    """The narrowest window still shows list and steps, with fewer columns."""
+    app = app_of(*family())
+    async with app.run_test(size=(60, 15)) as pilot:
+        await press(pilot, "j", "j")
+        assert "815e3c4d" in screen_text(app)
+        await press(pilot, "enter")
+        assert "escalate" in screen_text(app)
+
+
+async def test_ascii_glyphs_for_terminals_without_unicode() -> None:
+    """With the ASCII set, nothing but the recorded text is beyond ASCII."""
+    app = app_of(*family(), refs=("7f3c", "815e"), glyphs=ASCII)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        beyond = {character for character in screen_text(app) if not character.isascii()}
+        assert beyond <= set("→…")  # titles of steps, which every command prints
+
+
+async def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR leaves no hue on the screen, and the text is the same."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = app_of(*family(), refs=("7f3c", "815e"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "G", "F")
+        assert app.no_color
+        assert " ≠ " in screen_text(app)
+
+
+async def test_an_unknown_reference_ends_with_the_error() -> None:
+    """What cannot be opened is told by the command line, not by a screen."""
+    app = app_of(*family(), refs=("nope",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+    assert isinstance(app.failure, TraceNotFound)
+
+
+class DamagedSource(FakeSource):
+    """A home in which one thing after the other cannot be read."""
+
+    def traces(self) -> list[TraceItem]:
+        """Nothing can be listed, when it is empty."""
+        if not super().traces():
+            raise DamagedData("store.duckdb is not a database.", "Move it away and run rashomon ingest.")
+        return super().traces()
+
+    def tape(self, trace_id: str) -> Tape:
+        """No trace can be opened."""
+        raise DamagedData("Part b2:77 is missing.", "Run rashomon ingest.")
+
+
+async def test_a_home_that_cannot_be_read_is_told_in_place_of_the_list() -> None:
+    """What is wrong and what to do, in the window; nothing ends."""
+    app = RashomonApp(DamagedSource(), glyphs=UNICODE, rest_s=0)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "j", "enter")
+        assert "store.duckdb is not a database." in screen_text(app)
+        assert "Move it away and run rashomon ingest." in screen_text(app)
+
+
+@pytest.mark.parametrize("keys", [["enter"], ["j", "d"]], ids=["trace", "diff"])
+async def test_a_trace_that_cannot_be_read_is_told_in_its_place(keys: list[str]) -> None:
+    """The screen says what is wrong, and `q` goes back to a list that works."""
+    app = RashomonApp(DamagedSource([recording(), stubbed_replay()]), glyphs=UNICODE, rest_s=0)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, *keys)
+        assert "Part b2:77 is missing." in screen_text(app)
+        await press(pilot, "q")
+        assert "refund-agent" in screen_text(app)
+
+
+async def test_reload_shows_what_is_new_and_stays_on_the_trace() -> None:
+    """ctrl+r takes in what was recorded since, under the same cursor."""
+    source = FakeSource([recording()])
+    app = RashomonApp(source, glyphs=UNICODE, rest_s=0)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        source.add(hostile())
+        await press(pilot, "ctrl+r")
+        assert "2 traces" in screen_text(app)
+        assert "7f3c1a2b" in app.screen.query_one(LineList).get_line_text(cursor(app))
