@@ -119,13 +119,7 @@ def _read_embeddings(answer: dict[str, Any]) -> Reading:
         return Reading()
     first = vectors[0]
     # base64 of 32-bit floats is the SDK's default wire form
-    size = (
-        len(first)
-        if isinstance(first, list)
-        else len(first.rstrip("=")) * 3 // 16
-        if isinstance(first, str)
-        else 0
-    )
+    size = len(first) if isinstance(first, list) else len(first.rstrip("=")) * 3 // 16 if isinstance(first, str) else 0
     return Reading(note=f"{len(vectors)} vector{'s' * (len(vectors) != 1)} of {size}")
 
 

@@ -244,11 +244,7 @@ def _grow_item(items: dict[int, dict[str, Any]], kind: str, data: dict[str, Any]
     elif stem in _GROWING:
         listing, index_name, field, part_type = _GROWING[stem]
         parts, position = item.setdefault(listing, []), data.get(index_name, 0)
-        if (
-            not isinstance(parts, list)
-            or not isinstance(position, int)
-            or not 0 <= position <= len(parts) + 64
-        ):
+        if not isinstance(parts, list) or not isinstance(position, int) or not 0 <= position <= len(parts) + 64:
             return
         while len(parts) <= position:
             parts.append({"type": part_type, field: ""})

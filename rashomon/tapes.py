@@ -306,7 +306,7 @@ def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers
         if piece.end is not None:
             end.update({key: value for key, value in piece.end.items() if value is not None})
         if piece.end is not None and (part in launchers or piece.info.get("owner", True)):
-            ended_ns = part.process.get("started_ns", 0) + piece.end_us * 1000
+            ended_ns = piece.end.get("ended_ns") or part.process.get("started_ns", 0) + piece.end_us * 1000
     pieces = [part.parts[trace_id] for part in workers]
     process = (workers or launchers)[0].process
     return Trace(
@@ -330,7 +330,7 @@ def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers
         coverage=Coverage(
             sum(piece.connections for piece in pieces), tuple(peer for piece in pieces for peer in piece.missed)
         ),
-        losses=_losses([*workers, *launchers]),
+        losses=(*(Loss(*loss) for loss in info.get("losses", ())), *_losses([*workers, *launchers])),
         divergences=tuple(
             divergence for part in [*workers, *launchers] for divergence in part.parts[trace_id].divergences
         ),
@@ -391,8 +391,13 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
         "entrypoint": trace.entrypoint,
         "cwd": trace.cwd,
         "environ": trace.environ,
+        "within": trace.within,
+        "losses": [list(loss) for loss in trace.losses],
     }
     yield [Code.TRACE, 0, info]
+    covered = trace.coverage.connections - len(trace.coverage.missed)
+    yield from ([Code.CONNECT, 0, 0, peer, None] for peer in trace.coverage.missed)
+    yield from ([Code.CONNECT, 0, 0, "", 0] for _ in range(covered))
     for step in steps:
         number, t_us = numbers[step.id], step.started_us
         within = numbers.get(step.within) if step.within else None
@@ -404,8 +409,10 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
             yield [Code.MARK, number, mark]
         yield from _answer_frames(number, t_us, step)
     ended_us = ((trace.ended_ns or trace.started_ns) - trace.started_ns) // 1000
-    end = {"outcome": trace.outcome, "exit_code": trace.exit_code, "error": trace.error, "result": trace.result}
-    yield [Code.TRACE_END, 0, ended_us, end]
+    yield from ([Code.DIVERGENCE, 0, divergence._asdict()] for divergence in trace.divergences)
+    if trace.outcome != "open" or trace.ended_ns is not None:
+        end = {"outcome": trace.outcome, "exit_code": trace.exit_code, "error": trace.error, "result": trace.result}
+        yield [Code.TRACE_END, 0, ended_us, {**end, "ended_ns": trace.ended_ns}]
     yield [Code.CLOSE, ended_us]
 
 

@@ -313,9 +313,7 @@ def _said(reading: dialects.Reading) -> str:
 def _call_text(name: str, arguments: Json) -> str:
     """`get_order(order_id="A-1042")`."""
     if isinstance(arguments, dict):
-        inside = ", ".join(
-            f"{key}={text_of(_quoted(value), 40)}" for key, value in list(arguments.items())[:8]
-        )
+        inside = ", ".join(f"{key}={text_of(_quoted(value), 40)}" for key, value in list(arguments.items())[:8])
         return f"{name}({inside}{', …' if len(arguments) > 8 else ''})"
     return f"{name}({'' if arguments is None else text_of(_quoted(arguments), 60)})"
 

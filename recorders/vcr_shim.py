@@ -5,7 +5,7 @@ plays it on a replay, in the boundary's terms instead of a YAML file's. vcrpy's 
 to its end before the program sees it, and decode it; so for recording the libraries' own connections are
 used and their answers are teed, and vcrpy's stand-ins (a socket and a response that reach nobody) serve
 when an answer is played. vcrpy is therefore loaded at the first played answer, and no earlier: importing
-it imports every HTTP library that is installed.
+it imports every HTTP library that is installed. Recording does not need it.
 
 `requests` stands on `urllib3` and is recorded there, once for each hop of a redirect and each retry.
 
@@ -15,7 +15,6 @@ Not recorded, and therefore in the trace as connections without a call: urllib3 
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -38,28 +37,16 @@ def say_once(sentence: str) -> None:
 
 def patch_urllib3(module: ModuleType) -> None:
     """Let every pool of `urllib3` cross the boundary; `module` is `urllib3.connectionpool`."""
-    if _have_vcr():
-        from rashomon.recorders import vcr_urllib3
+    from rashomon.recorders import vcr_urllib3
 
-        vcr_urllib3.patch(module)
+    vcr_urllib3.patch(module)
 
 
 def patch_aiohttp(module: ModuleType) -> None:
     """Let every session of `aiohttp` cross the boundary; `module` is `aiohttp.client`."""
-    if _have_vcr():
-        from rashomon.recorders import vcr_aiohttp
+    from rashomon.recorders import vcr_aiohttp
 
-        vcr_aiohttp.patch(module)
-
-
-def _have_vcr() -> bool:
-    if importlib.util.find_spec("vcr") is not None:
-        return True
-    say_once(
-        "calls of requests, urllib3 and aiohttp are not recorded: vcrpy is not installed. "
-        "Run `pip install 'rashomon[http]'`."
-    )
-    return False
+    vcr_aiohttp.patch(module)
 
 
 class Cassette:
@@ -86,7 +73,12 @@ class Cassette:
             witness.ended(end_of(error), error)
             raise error
         witness.began(response.head)
-        return self.rebuild(response, witness)
+        try:
+            return self.rebuild(response, witness)
+        except ImportError as error:  # only a replay needs vcrpy
+            missed = Missed(f"This answer cannot be played: {error}. Run `pip install 'rashomon[http]'`.")
+            witness.ended(End.ERROR, missed)
+            raise missed from error
 
     def failure(self, response: Response) -> BaseException:
         """What the program gets where the recording ends in a failure, or before its end."""

@@ -208,9 +208,7 @@ class _Table:
                 self._pair_alike([lefts[n] for n in gap_a], [rights[n] for n in gap_b])
 
     def _pair_alike(self, lefts: list[int], rights: list[int]) -> None:
-        for a, b in pair_in_order(
-            len(lefts), len(rights), lambda a, b: self._score(lefts[a], rights[b]), LIKE
-        ):
+        for a, b in pair_in_order(len(lefts), len(rights), lambda a, b: self._score(lefts[a], rights[b]), LIKE):
             self.put(lefts[a], rights[b])
 
     def _pair_displaced(self, lefts: list[int], rights: list[int]) -> None:

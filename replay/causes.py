@@ -18,8 +18,8 @@ from rashomon.replay.differences import (
     Difference,
     differences,
     request_content,
+    request_differences,
     response_content,
-    step_differences,
 )
 from rashomon.replay.words import word_diff
 from rashomon.streams import parse_json
@@ -100,9 +100,7 @@ def _cause(news: list[_Told], sources: _Sources) -> int | None:
 def _news(pair: Followed, before: _Before) -> list[_Told]:
     """Everything new in a pair's request; empty when that cannot be said."""
     if pair.left is not None and pair.right is not None:
-        found = [
-            item for item in step_differences(pair.left, pair.right) if not item.path.startswith("response")
-        ]
+        found = request_differences(pair.left, pair.right)
         return [told for item in found for told in _told(item)] if len(found) <= _MAX_DIFFERENCES else []
     if pair.left is not None:
         return [_Told(text, None) for text in _said(pair.left, before.left(pair.left))]
@@ -132,11 +130,7 @@ def _told(difference: Difference) -> Iterator[_Told]:
     left, right = difference.left, difference.right
     if difference.op == "text" and isinstance(left, str) and isinstance(right, str):
         yield from _fragments(left, right)
-    elif (
-        difference.op == "changed"
-        and not isinstance(left, (dict, list))
-        and not isinstance(right, (dict, list))
-    ):
+    elif difference.op == "changed" and not isinstance(left, (dict, list)) and not isinstance(right, (dict, list)):
         yield _Told(_plain(left), _plain(right))
     else:
         yield from (_Told(text, None) for text in _leaves(_without_ids(left)) if _telling(text))

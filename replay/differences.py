@@ -39,9 +39,7 @@ place of their first use, so that a request still tells which call a result belo
 part of a view, and so are not compared: they carry dates, request ids and rate limits.
 """
 
-_ID_KEYS = frozenset(
-    ("id", "tool_call_id", "tool_use_id", "call_id", "item_id", "response_id", "previous_response_id")
-)
+_ID_KEYS = frozenset(("id", "tool_call_id", "tool_use_id", "call_id", "item_id", "response_id", "previous_response_id"))
 _GENERATED = re.compile(r"([a-z]{2,12})[_-][A-Za-z0-9_-]{6,}")
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*")
 _MAX_DEPTH = 120
@@ -174,9 +172,7 @@ def _renamed(value: Json, known: dict[str, _Id], depth: int) -> Json:
             for key, item in value.items()
         }
     if isinstance(value, list) and depth <= _MAX_DEPTH:
-        return [
-            _renamed(item, known, depth + 1) if isinstance(item, (dict, list)) else item for item in value
-        ]
+        return [_renamed(item, known, depth + 1) if isinstance(item, (dict, list)) else item for item in value]
     return value
 
 

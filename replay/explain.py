@@ -13,12 +13,15 @@ from rashomon import views
 from rashomon.canonical import content_digest
 from rashomon.model import Call, Divergence, End, Grade, Json, Kind, Response, Step
 from rashomon.replay.alignment import Alignment, Mark, Pair
-from rashomon.replay.differences import Difference, same_input, step_differences
+from rashomon.replay.differences import Difference, request_differences, same_input, step_differences
 from rashomon.replay.likeness import LIKE, overlap, sketch
 from rashomon.replay.words import word_diff
 
 _SKETCHED = 16
-_READ = 8_000_000
+_READ = 600_000
+_MANY = 200
+_FEWEST = 4
+_PROBED = 4096
 _DIGESTED = 500_000
 _LINES = 6
 _REASONS = 4
@@ -65,14 +68,10 @@ def explain_miss(call: Call, candidates_unconsumed: Sequence[Step], consumed: Se
     best = named[0]
     where = f"{best.paths[0]} differs" if best.paths else "its request differs"
     more = f", and {len(best.paths) - 1} more" if len(best.paths) > 1 else ""
-    summary = (
-        f"{_named(call)} is not in the recording; the nearest is step {best.step.id}, where {where}{more}."
-    )
+    summary = f"{_named(call)} is not in the recording; the nearest is step {best.step.id}, where {where}{more}."
     detail = list(best.reasons)
     for other in named[1:]:
-        detail.append(
-            f"step {other.step.id} is further away ({other.similarity:.0%} alike): {other.reasons[0]}"
-        )
+        detail.append(f"step {other.step.id} is further away ({other.similarity:.0%} alike): {other.reasons[0]}")
     return Divergence("missed", summary, None, best.step.id, best.paths, tuple(detail[:_LINES]))
 
 
@@ -131,9 +130,7 @@ def _explain_unknown(call: Call, near: list[Near], consumed: Sequence[Step]) -> 
     if spent:
         closest = nearest(call, spent, 1)[0]
         count = len(spent)
-        summary = (
-            f"{_named(call)} is not in the recording, whose calls of {call.name} ({count}) were all served."
-        )
+        summary = f"{_named(call)} is not in the recording, whose calls of {call.name} ({count}) were all served."
         detail = [f"step {closest.step.id}, already served, is the most alike: {closest.reasons[0]}"]
         return Divergence("missed", summary, None, closest.step.id, closest.paths, tuple(detail))
     summary = f"{_named(call)} is not in the recording, and nothing in it has the name {call.name}."
@@ -151,9 +148,7 @@ def _equal_one(call: Call, consumed: Sequence[Step]) -> Step | None:
             return step
     wanted, size, read = content_digest(call), len(call.request.body), 0
     for step in consumed:  # the same value in another spelling has about the same size
-        if (step.kind, step.name) != (call.kind, call.name) or abs(
-            len(step.request.body) - size
-        ) > size // 4 + 16:
+        if (step.kind, step.name) != (call.kind, call.name) or abs(len(step.request.body) - size) > size // 4 + 16:
             continue
         if content_digest(_call(step)) == wanted:
             return step
@@ -179,8 +174,7 @@ def _named(call: Call) -> str:
 
 
 def _near(asked: Step, step: Step, alike: float) -> Near:
-    found = step_differences(step, asked)
-    found = [item for item in found if not item.path.startswith("response")]
+    found = request_differences(step, asked)
     reasons = [_reason(item) for item in found[:_REASONS]]
     if len(found) > _REASONS:
         reasons.append(f"{len(found) - _REASONS} more differences")
@@ -197,34 +191,46 @@ def _shortlist(call: Call, candidates: Sequence[Step]) -> list[Step]:
     like = [step for step in candidates if step.name == call.name and step.kind == call.kind]
     if not like:
         like = [step for step in candidates if step.kind == call.kind] or list(candidates)
-    if len(like) <= _SKETCHED:
-        return like
-    body, reach = call.request.body, _READ // len(like)
-
-    def distance(n: int) -> tuple[float, int, int]:
-        other = like[n].request.body
-        return -_shared_ends(body, other, reach), abs(len(body) - len(other)), n
-
-    ranked = sorted(range(len(like)), key=distance)
-    return [like[n] for n in sorted(ranked[:_SKETCHED])]
+    body = call.request.body
+    few = max(_FEWEST, min(_SKETCHED, _READ // (len(body) + 1)))
+    if len(like) > _MANY:
+        like = _best(body, like, _MANY, _rough)
+    return _best(body, like, few, _shared_ends) if len(like) > few else like
 
 
-def _shared_ends(a: bytes, b: bytes, reach: int) -> float:
-    """How much of two bodies is a common beginning and end, of the `reach` bytes that are read of each."""
-    longer, shorter = max(len(a), len(b)), min(len(a), len(b))
-    if not longer:
-        return 1.0
-    start = _common(shorter, reach, lambda low, high: a[low:high] == b[low:high])
-    left = shorter - start
-    end = _common(
-        left, reach, lambda low, high: a[len(a) - high : len(a) - low] == b[len(b) - high : len(b) - low]
-    )
-    return (start + end) / min(longer, 2 * reach)
+def _best(body: bytes, steps: list[Step], many: int, shared: Callable[[bytes, bytes], int]) -> list[Step]:
+    """The steps that share most with a body, and differ least in length, in their own order."""
+
+    def distance(n: int) -> tuple[int, int, int]:
+        other = steps[n].request.body
+        return -shared(body, other), abs(len(body) - len(other)), n
+
+    ranked = sorted(range(len(steps)), key=distance)
+    return [steps[n] for n in sorted(ranked[:many])]
 
 
-def _common(most: int, reach: int, equal: Callable[[int, int], bool]) -> int:
+def _rough(a: bytes, b: bytes) -> int:
+    """About how much of two bodies is a common beginning and end: blocks that double are compared whole."""
+    start = end = 0
+    size = 32
+    while size <= _PROBED and a[start:size] == b[start:size] != b"":
+        start, size = size, size * 2
+    size = 32
+    while size <= _PROBED and a[-size:] == b[-size:]:
+        end, size = size, size * 2
+    return start + end
+
+
+def _shared_ends(a: bytes, b: bytes) -> int:
+    """How many bytes of two bodies are their common beginning and end."""
+    shorter = min(len(a), len(b))
+    start = _common(shorter, lambda low, high: a[low:high] == b[low:high])
+    rest = shorter - start
+    return start + _common(rest, lambda low, high: a[len(a) - high : len(a) - low] == b[len(b) - high : len(b) - low])
+
+
+def _common(most: int, equal: Callable[[int, int], bool]) -> int:
     """How far two bodies are equal: in blocks that double, then by halves of the last one."""
-    most = min(most, reach)
     low, block = 0, 32
     while low < most and equal(low, min(most, low + block)):
         low = min(most, low + block)
@@ -275,10 +281,7 @@ def _around_first_change(left: str, right: str) -> tuple[str, str]:
     start = len(lead)
     context = max(0, start - 24)
     mark = "…" if context else ""
-    shown = [
-        f'"{mark}{views.text_of(text[context : start + 60], 60)}{_more(text, start)}"'
-        for text in (left, right)
-    ]
+    shown = [f'"{mark}{views.text_of(text[context : start + 60], 60)}{_more(text, start)}"' for text in (left, right)]
     return shown[0], shown[1]
 
 

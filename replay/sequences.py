@@ -100,9 +100,7 @@ def pair_in_order(left: int, right: int, score: Callable[[int, int], float], lea
     return pairs
 
 
-def _pair_greedily(
-    left: int, right: int, score: Callable[[int, int], float], least: float
-) -> list[IndexPair]:
+def _pair_greedily(left: int, right: int, score: Callable[[int, int], float], least: float) -> list[IndexPair]:
     pairs: list[IndexPair] = []
     start = 0
     for i in range(left):
@@ -147,9 +145,7 @@ def _once(items: list[int], low: int, high: int) -> dict[int, int]:
     return positions
 
 
-def _without_anchors(
-    a: list[int], b: list[int], low_a: int, high_a: int, low_b: int, high_b: int
-) -> list[IndexPair]:
+def _without_anchors(a: list[int], b: list[int], low_a: int, high_a: int, low_b: int, high_b: int) -> list[IndexPair]:
     shared = set(a[low_a:high_a]).intersection(b[low_b:high_b])
     if not shared:
         return []

@@ -26,9 +26,7 @@ def http(
 ) -> Step:
     """One HTTP exchange."""
     response = Response({"status": status, "headers": headers or _JSON}, (Piece(0, answer),), end, failure)
-    return Step(
-        "0.0", 0, kind, "chat", (), 0, Request({"method": "POST", "url": url, "headers": []}, body), response
-    )
+    return Step("0.0", 0, kind, "chat", (), 0, Request({"method": "POST", "url": url, "headers": []}, body), response)
 
 
 def llm(answer: Any, request: Any = None, **more: Any) -> Step:

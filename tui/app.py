@@ -78,17 +78,16 @@ class RashomonApp(App[int]):
     def _resolve_refs(self, page: Page) -> None:
         page.in_background("refs", self._find_refs, self._open_refs)
 
-    def _find_refs(self) -> list[str] | RashomonError:
-        try:
-            return [self.source.resolve(reference) for reference in self._refs]
-        except RashomonError as error:
-            return error
+    def _find_refs(self) -> list[str]:
+        return [self.source.resolve(reference) for reference in self._refs]
 
-    def _open_refs(self, found: list[str] | RashomonError) -> None:
-        if isinstance(found, RashomonError):
-            self.failure = found
-            self.exit(found.exit_code)
-        elif len(found) == 1:
+    def end_with(self, failure: RashomonError) -> None:
+        """Leave the terminal to the error: what was asked for on the command line cannot be opened."""
+        self.failure = failure
+        self.exit(failure.exit_code)
+
+    def _open_refs(self, found: list[str]) -> None:
+        if len(found) == 1:
             self.open_trace(found[0])
         else:
             self.open_diff(found[0], found[1])

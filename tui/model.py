@@ -48,7 +48,11 @@ class Rows(Protocol):
 
 
 class TraceItem(NamedTuple):
-    """A trace in the list: light facts, no steps. Times as in `Trace`; counts are 0 where unknown."""
+    """A trace in the list: light facts, no steps. Times as in `Trace`; counts are 0 where unknown.
+
+    `missed` counts peers reached outside of any recorded call, `losses` the reasons why `lost` steps
+    were not recorded; `swaps` are a replay's changes in few words.
+    """
 
     id: str
     name: str
@@ -67,8 +71,9 @@ class TraceItem(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
     divergences: int = 0
-    missed: tuple[str, ...] = ()
-    losses: tuple[str, ...] = ()
+    missed: int = 0
+    losses: int = 0
+    lost: int = 0
 
 
 def shortest(ids: Iterable[str], least: int = 8) -> dict[str, str]:
@@ -108,8 +113,9 @@ def item_of(tape: Tape) -> TraceItem:
         sum(one.input_tokens or 0 for one in said),
         sum(one.output_tokens or 0 for one in said),
         len(trace.divergences),
-        trace.coverage.missed,
-        tuple(loss.reason for loss in trace.losses),
+        len(trace.coverage.missed),
+        len(trace.losses),
+        sum(loss.steps for loss in trace.losses),
     )
 
 
@@ -279,5 +285,14 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
         style = "action" if item.divergences else "ok"
         lines.append((Span(f"replay of {rows.short(item.parent)}: "), Span(how, style)))
     if item.missed or item.losses:
-        lines.append((Span("! incomplete: ", "bad"), Span(", ".join((*item.missed, *item.losses)))))
+        lines.append((Span("! incomplete: ", "bad"), Span(_incomplete(item))))
     return lines
+
+
+def _incomplete(item: TraceItem) -> str:
+    told = []
+    if item.missed:
+        told.append(f"{plural(item.missed, 'peer')} reached outside of any recorded call")
+    if item.losses:
+        told.append(f"{plural(item.lost, 'step')} lost")
+    return f"{', '.join(told)}; rashomon show {item.id[:8]} names them"

@@ -6,12 +6,13 @@ lines are kept until the style, the width or the content changes.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.cache import LRUCache
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 
 from rashomon.tui.spans import Line, cleaned
@@ -26,6 +27,13 @@ STYLES = (
 CURSORS = ("cursor", "cursor-idle")
 
 
+class _PlainScrollBar(ScrollBarRender):
+    """A scroll bar of colours alone, for terminals without block characters."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
+
+
 class Painted(ScrollView, can_focus=True):
     """A scrolling widget made of lines. A subclass says which line stands where, in `line_at`."""
 
@@ -36,6 +44,11 @@ class Painted(ScrollView, can_focus=True):
         self._strips: LRUCache[tuple[int, str, int], Strip] = LRUCache(2048)
         self._styles: dict[str, Style] = {}
         super().__init__(id=css_id)
+
+    def on_mount(self) -> None:
+        """Keep to ASCII where the application does."""
+        if self.app.has_class("-ascii"):
+            self.vertical_scrollbar.renderer = _PlainScrollBar  # type: ignore[misc]
 
     def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
         """The line at a row of the window: a number that names it, its spans (None: blank), its cursor.
@@ -104,8 +117,3 @@ class Painted(ScrollView, can_focus=True):
     def scroll_lines(self, y: int) -> None:
         """Bring a row of the content to the top of the window, at once."""
         self.scroll_to(y=y, animate=False, force=True)
-
-
-def component_css() -> dict[str, Any]:
-    """The component classes that a style sheet must know, for a test that holds both together."""
-    return {f"line--{name}": None for name in (*STYLES, *CURSORS)}

@@ -55,6 +55,7 @@ def trace_item(row: TraceRow) -> TraceItem:
         row.divergences,
         row.coverage_missed,
         row.losses,
+        row.lost,
     )
 
 

@@ -25,7 +25,7 @@ class TextPane(Painted):
     def show(self, lines: Sequence[Line]) -> None:
         """Show lines, from the first."""
         self._lines = [cleaned(line) for line in lines]
-        self._wrapped_at = -1
+        self._shown, self._wrapped_at = [], -1  # a hidden pane has no width to wrap at yet
         self._wrap()
         self.scroll_lines(0)
         self.refresh()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import vcr
+import vcr  # type: ignore[import-untyped]
 
 import rashomon
 from rashomon import session, tapes

@@ -23,14 +23,12 @@ def made(what: tuple[str, int, int, int]) -> Step:
 
 
 some_steps = st.lists(
-    st.tuples(
-        st.sampled_from(["llm", "one", "two"]), st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)
-    ).map(made),
+    st.tuples(st.sampled_from(["llm", "one", "two"]), st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)).map(
+        made
+    ),
     max_size=12,
 )
-matches = st.none() | st.builds(
-    Match, st.sampled_from(Grade), st.none() | st.integers(0, 14).map(lambda n: f"0.{n}")
-)
+matches = st.none() | st.builds(Match, st.sampled_from(Grade), st.none() | st.integers(0, 14).map(lambda n: f"0.{n}"))
 
 
 @settings(max_examples=150)
@@ -61,9 +59,9 @@ def test_a_run_is_the_same_as_itself(steps: list[Step]) -> None:
     """Equal runs have no divergence, whatever is repeated in them."""
     alignment = align(tape(steps), tape(steps, "right"))
     assert alignment.first is None
-    assert [(pair.left and pair.left.id) == (pair.right and pair.right.id) for pair in alignment.pairs] == [
-        True
-    ] * len(steps)
+    assert [(pair.left and pair.left.id) == (pair.right and pair.right.id) for pair in alignment.pairs] == [True] * len(
+        steps
+    )
 
 
 @given(some_steps, st.data())

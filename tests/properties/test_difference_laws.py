@@ -14,16 +14,10 @@ from hypothesis import strategies as st
 from rashomon.replay.differences import Difference, differences, word_diff
 from rashomon.replay.sequences import common, pair_in_order
 
-keys = st.sampled_from(
-    ["a", "b", "id", "role", "name", "type", "tool_call_id", "function", "content", "x y", '"']
-)
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-3, 3)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text("ab {[", max_size=6)
-)
+keys = st.sampled_from(["a", "b", "id", "role", "name", "type", "tool_call_id", "function", "content", "x y", '"'])
+floats = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text("ab {[", max_size=6)
+scalars = st.none() | st.booleans() | st.integers(-3, 3) | floats | texts
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=4),

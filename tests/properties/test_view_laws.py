@@ -35,14 +35,7 @@ _KINDS = [
     "response.function_call_arguments.delta", "response.reasoning_summary_text.delta", "chat.completion.chunk",
 ]  # fmt: skip
 
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers(-2, 3)
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from(_KINDS)
-)
+leaves = st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | st.text(max_size=5) | st.sampled_from(_KINDS)
 json_values = st.recursive(
     leaves,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4),
@@ -61,9 +54,7 @@ bodies = (
     st.binary(max_size=80)
     | json_values.map(lambda value: json.dumps(value).encode())
     | st.lists(events | choice_events, max_size=6).map(as_stream)
-    | st.builds(
-        lambda start, body: start + body, st.sampled_from([b"\x1f\x8b", b"data: ", b"{", b"["]), st.binary()
-    )
+    | st.builds(lambda start, body: start + body, st.sampled_from([b"\x1f\x8b", b"data: ", b"{", b"["]), st.binary())
 )
 headers = st.builds(
     lambda kind, encoding: [["Content-Type", kind], ["content-encoding", encoding]],
@@ -82,9 +73,7 @@ responses = st.builds(
 )
 requests = st.builds(
     Request,
-    st.builds(
-        lambda url, found: {"method": "POST", "url": url, "headers": found}, st.text(max_size=20), headers
-    )
+    st.builds(lambda url, found: {"method": "POST", "url": url, "headers": found}, st.text(max_size=20), headers)
     | st.sampled_from([{"ref": "m:f", "flavour": "function"}, {"ref": "m:f", "flavour": "generator"}, {}]),
     bodies,
 )
@@ -134,7 +123,13 @@ def test_a_line_is_never_longer_than_asked(value: Any, width: int) -> None:
     assert is_safe(line)
 
 
-@given(st.lists(st.tuples(st.text("abé\u2028 ", min_size=1), st.text("xyz:", max_size=5)), max_size=6), st.sampled_from(["\n", "\r\n", "\r"]))  # fmt: skip
+sent_events = st.lists(
+    st.tuples(st.text("abé\u2028 ", min_size=1), st.text("xyz:", max_size=5)),
+    max_size=6,
+)
+
+
+@given(sent_events, st.sampled_from(["\n", "\r\n", "\r"]))
 def test_events_are_read_back_as_they_were_sent(sent: list[tuple[str, str]], newline: str) -> None:
     """Names and data of events survive the wire, with every line ending."""
     body = "".join(f"event: {name}{newline}data: {data}{newline}{newline}" for data, name in sent)

@@ -142,10 +142,10 @@ async def test_d_compares_with_the_marked_trace() -> None:
 async def test_d_without_anything_to_compare_says_what_is_missing() -> None:
     """A recording has no parent: the message names the key that marks."""
     app = app_of(*family())
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await press(pilot, "d")
         assert isinstance(app.screen, TracesScreen)
-        assert "Mark another one with m" in screen_text(app)
+        assert "nothing to compare this trace with" in screen_text(app)
 
 
 async def test_q_goes_back_and_quits_from_the_first_list() -> None:
@@ -195,7 +195,7 @@ async def test_u_unfolds_and_folds_again() -> None:
 async def test_y_copies_the_step_as_json() -> None:
     """The clipboard holds the whole step, raw, and the window says how much that is."""
     app = app_of(recording(), refs=("7f3c",))
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await press(pilot, "j", "y")
         copied = json.loads(app.clipboard)
         assert copied["step"] == 1

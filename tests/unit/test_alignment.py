@@ -121,9 +121,7 @@ def test_a_new_tool_call_follows_from_the_answer_that_asked_for_it() -> None:
     right = order_run("lost", "", stub=True)
     refund = said(None, (CALL_2, "refund", {"order_id": "A-1042", "reason": "lost in transit"}))
     before = json.loads(right[2].request.body)["messages"]
-    third = asked(
-        *before, refund["choices"][0]["message"], result(CALL_2, {"refunded": True, "code": "RX-77"})
-    )
+    third = asked(*before, refund["choices"][0]["message"], result(CALL_2, {"refunded": True, "code": "RX-77"}))
     right[2] = served(llm(refund, asked(*before)), None, Grade.LIVE)
     right.append(served(tool({"order_id": "A-1042", "reason": "lost in transit"}, {"refunded": True, "code": "RX-77"},
                              name="refund"), None, Grade.LIVE))  # fmt: skip
@@ -228,9 +226,7 @@ def test_the_document_of_an_alignment_says_where_every_pair_differs() -> None:
     assert (document["same"], document["first"]) == (False, 1)
     same, changed, after = document["pairs"]
     assert same["differences"] == []
-    assert changed["differences"] == [
-        {"path": "response.status", "op": "changed", "left": "shipped", "right": "lost"}
-    ]
+    assert changed["differences"] == [{"path": "response.status", "op": "changed", "left": "shipped", "right": "lost"}]
     assert changed["right"]["grade"] == "stubbed"
     assert changed["yours"]
     assert after["cause"] == 1

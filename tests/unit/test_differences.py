@@ -7,10 +7,12 @@ import random
 
 import pytest
 
-from rashomon.model import Kind
+from rashomon.model import Json, Kind
 from rashomon.replay.differences import Difference, differences, step_differences, word_diff
 from rashomon.replay.sequences import common, pair_in_order
 from tests.steps import asked, http, llm, result, said, tool, user
+
+VOCABULARY = ("the", "of", "a", "to", "and", "in", "order", "refund", "ticket", "agent", "tool")
 
 
 def test_equal_values_have_no_differences() -> None:
@@ -19,7 +21,7 @@ def test_equal_values_have_no_differences() -> None:
 
 
 @pytest.mark.parametrize(("left", "right"), [(1, 1.0), (1, True), (0, False), ("1", 1), (None, 0), ([], {})])
-def test_values_of_different_types_differ(left: object, right: object) -> None:
+def test_values_of_different_types_differ(left: Json, right: Json) -> None:
     """One is not one point zero and not true: a program may care."""
     assert differences({"n": left}, {"n": right}) == [Difference("n", "changed", left, right)]
     assert len(differences([left], [right])) == 1
@@ -77,11 +79,11 @@ def test_an_embedding_is_one_value() -> None:
 
 def test_deep_values_are_compared_without_failing() -> None:
     """Nesting beyond reason still ends in one difference."""
-    left: object = 1
-    right: object = 2
+    left: Json = 1
+    right: Json = 2
     for _ in range(400):
         left, right = [left], [right]
-    assert len(differences(left, right)) == 1  # type: ignore[arg-type]
+    assert len(differences(left, right)) == 1
 
 
 # ----------------------------------------------------------------------------------------------- steps
@@ -100,16 +102,10 @@ def test_step_differences_point_into_request_and_response() -> None:
 def test_what_names_an_answer_is_no_difference() -> None:
     """Ids and times of two runs differ and say nothing; which call a result belongs to does."""
     call_a, call_b = "call_aaaaaaaa", "call_bbbbbbbb"
-    left = llm(
-        said(None, (call_a, "f", {}), number=1), asked(user("hi"), result(call_a, "1"), result(call_b, "2"))
-    )
-    right = llm(
-        said(None, (call_b, "f", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_a, "2"))
-    )
+    left = llm(said(None, (call_a, "f", {}), number=1), asked(user("hi"), result(call_a, "1"), result(call_b, "2")))
+    right = llm(said(None, (call_b, "f", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_a, "2")))
     assert step_differences(left, right) == []
-    crossed = llm(
-        said(None, (call_b, "g", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_b, "2"))
-    )
+    crossed = llm(said(None, (call_b, "g", {}), number=2), asked(user("hi"), result(call_b, "1"), result(call_b, "2")))
     found = step_differences(left, crossed)
     assert Difference("response.choices[0].message.tool_calls[0].function.name", "changed", "f", "g") in found
     assert any(item.path.startswith("request.messages[2]") for item in found)
@@ -182,10 +178,7 @@ def test_large_texts_are_compared_whole(share: float) -> None:
     seed = 20260101
     print("seed", seed)
     chance = random.Random(seed)
-    words = [
-        chance.choice(["the", "of", "a", "to", "and", "in", "order", "refund", "ticket", "agent", "tool"])
-        for _ in range(28_000)
-    ]
+    words = [chance.choice(VOCABULARY) for _ in range(28_000)]
     other = [word if chance.random() > share else f"new{n % 999}" for n, word in enumerate(words)]
     a, b = " ".join(words), " ".join(other)
     segments = word_diff(a, b)

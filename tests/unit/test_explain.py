@@ -45,9 +45,7 @@ def test_a_long_text_is_shown_where_it_changes() -> None:
     """The words around the first change are quoted, not the beginning of the prompt."""
     prompt = "You are a careful assistant. " * 40
     recorded = numbered(llm(said("x"), asked(user(prompt + "Answer in French. " + "Be brief. " * 30))))
-    near = nearest(
-        call(llm(said(), asked(user(prompt + "Answer in German. " + "Be brief. " * 30)))), recorded
-    )[0]
+    near = nearest(call(llm(said(), asked(user(prompt + "Answer in German. " + "Be brief. " * 30)))), recorded)[0]
     (reason,) = near.reasons
     assert reason.startswith("request.messages[0].content differs: ")
     assert "French" in reason
@@ -88,9 +86,7 @@ def test_a_call_of_an_unknown_tool_says_that_nothing_has_its_name() -> None:
 def test_a_renamed_tool_is_recognised() -> None:
     """The same arguments under another name are pointed out."""
     recorded = numbered(tool({"order_id": "A", "verbose": True, "lang": "en"}, 1))
-    miss = explain_miss(
-        call(tool({"order_id": "A", "verbose": True, "lang": "en"}, name="get_orders")), recorded, []
-    )
+    miss = explain_miss(call(tool({"order_id": "A", "verbose": True, "lang": "en"}, name="get_orders")), recorded, [])
     assert miss.recorded == "0.0"
     assert miss.detail == ("step 0.0 is the most alike: $name: get_order → get_orders",)
 
@@ -117,9 +113,7 @@ def test_a_miss_of_a_model_names_it_by_its_messages() -> None:
 def test_an_http_miss_names_method_and_address() -> None:
     """Another query is another call, and the address shows it."""
     recorded = numbered(http(Kind.HTTP, b"", b"{}", url="https://shop.example/orders?page=1"))
-    miss = explain_miss(
-        call(http(Kind.HTTP, b"", b"", url="https://shop.example/orders?page=2")), recorded, []
-    )
+    miss = explain_miss(call(http(Kind.HTTP, b"", b"", url="https://shop.example/orders?page=2")), recorded, [])
     assert miss.summary.startswith("POST https://shop.example/orders?page=2 is not in the recording")
     assert miss.paths == ("request.url",)
 
@@ -131,8 +125,7 @@ def test_thousands_of_candidates_are_searched_for_the_nearest() -> None:
     chance = random.Random(seed)
     words = [f"word{n}" for n in range(500)]
     steps = [
-        llm(said("x"), asked(*(user(" ".join(chance.choices(words, k=8))) for _ in range(3))))
-        for _ in range(10_000)
+        llm(said("x"), asked(*(user(" ".join(chance.choices(words, k=8))) for _ in range(3)))) for _ in range(10_000)
     ]
     steps = numbered(*steps)
     body = steps[7_777].request.body
@@ -140,9 +133,7 @@ def test_thousands_of_candidates_are_searched_for_the_nearest() -> None:
     changed = Request(steps[0].request.head, body[:last] + b"term" + body[last + 4 :])
     found = nearest(Call(Kind.LLM, "chat", changed), steps)
     assert found[0].step.id == "0.7777"
-    assert content_digest(Call(Kind.LLM, "chat", changed)) not in {
-        content_digest(call(near.step)) for near in found
-    }
+    assert content_digest(Call(Kind.LLM, "chat", changed)) not in {content_digest(call(near.step)) for near in found}
 
 
 def test_hostile_requests_are_explained_on_one_line() -> None:

@@ -221,14 +221,17 @@ def test_an_anthropic_stream_becomes_a_message_with_thinking_and_tool_use() -> N
     """Thinking keeps its signature, tool input is parsed, usage is what the end of the stream says."""
     body = sse(
         {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "claude",
-         "content": [], "stop_reason": None, "usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 1}}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}},
+         "content": [], "stop_reason": None,
+         "usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0,
+         "content_block": {"type": "thinking", "thinking": "", "signature": ""}},
         {"type": "ping"},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "m."}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig=="}},
         {"type": "content_block_stop", "index": 0},
-        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}},
+        {"type": "content_block_start", "index": 1,
+         "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}},
         {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": ""}},
         {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"x": '}},
         {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "1}"}},
@@ -252,7 +255,8 @@ def test_a_responses_stream_is_its_completed_response_and_a_cut_one_what_had_com
     """The final event is the answer; without it, items and texts are put together from what came."""
     item = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
     done = {"id": "r", "object": "response", "status": "completed", "model": "gpt-4o", "output": [
-        {**item, "content": [{"type": "output_text", "text": "Hello you"}]}], "usage": {"input_tokens": 3, "output_tokens": 2}}  # fmt: skip
+        {**item, "content": [{"type": "output_text", "text": "Hello you"}]}],
+        "usage": {"input_tokens": 3, "output_tokens": 2}}  # fmt: skip
     events = [
         {
             "type": "response.created",
@@ -309,9 +313,7 @@ def test_a_long_text_is_cut_in_the_middle_and_a_long_value_at_its_end() -> None:
 
 def test_embeddings_say_how_many_and_how_long() -> None:
     """Vectors are counted, in either wire form."""
-    assert (
-        read_answer({"data": [{"embedding": [0.1] * 8}, {"embedding": [0.2] * 8}]}).note == "2 vectors of 8"
-    )
+    assert read_answer({"data": [{"embedding": [0.1] * 8}, {"embedding": [0.2] * 8}]}).note == "2 vectors of 8"
     assert read_answer({"data": [{"embedding": "AAAAAAAAAAAAAAAAAAAAAA=="}]}).note == "1 vector of 4"
 
 
@@ -321,9 +323,7 @@ def test_embeddings_say_how_many_and_how_long() -> None:
 def load_loaders() -> Any:
     folder = real_data()
     if folder is None:
-        pytest.skip(
-            "no recorded provider traffic: loaders.py is not in $RASHOMON_REAL_DATA or ../shared/data"
-        )
+        pytest.skip("no recorded provider traffic: loaders.py is not in $RASHOMON_REAL_DATA or ../shared/data")
     file = folder / "loaders.py"
     spec = importlib.util.spec_from_file_location("real_data_loaders", file)
     assert spec
@@ -347,9 +347,7 @@ def test_all_recorded_openai_and_anthropic_traffic_is_decoded() -> None:
             if item.provider not in ("openai", "azure-openai", "anthropic"):
                 continue
             headers = [[name, value] for name, found in item.resp_headers.items() for value in found]
-            step = http(
-                Kind.LLM, item.req_body, item.resp_body, status=item.status, headers=headers, url=item.url
-            )
+            step = http(Kind.LLM, item.req_body, item.resp_body, status=item.status, headers=headers, url=item.url)
             view, said = views.response_view(step), views.summary(step)
             assert said.title.isprintable()
             assert len(said.title) <= 160

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
+from rashomon.errors import RashomonError
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import TraceItem, TraceRows, item_lines
@@ -64,9 +65,11 @@ class TracesScreen(Page):
             self.query_one("#preview", TextPane).show(())
 
     def failed(self, group: str, error: Exception) -> None:
-        """A home that cannot be read: said in place of the list."""
+        """A home that cannot be read: said in place of the list. A wrong reference ends the application."""
         if group == "traces":
             self.lines.say(error_lines(error, self.rashomon.glyphs.error))
+        elif group == "refs" and isinstance(error, RashomonError):
+            self.rashomon.end_with(error)
         else:
             super().failed(group, error)
 

@@ -275,13 +275,17 @@ def test_pools_of_other_libraries(stage: Any) -> None:
     assert seen["flavour"] == "own=1"
 
 
-def test_without_vcrpy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without vcrpy the libraries are left alone, and it is said once what to install."""
-    monkeypatch.setattr(vcr_shim, "_said", set())
+def test_without_vcrpy(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recording does not need vcrpy; a replay without it says what to install and serves nothing."""
+    for name in [name for name in sys.modules if name == "vcr" or name.startswith("vcr.")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "vcr", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    before = HTTPConnectionPool.urlopen
-    vcr_shim.patch_urllib3(sys.modules["urllib3.connectionpool"])
-    vcr_shim.patch_aiohttp(sys.modules["urllib3.connectionpool"])
-    assert HTTPConnectionPool.urlopen is before
-    assert capsys.readouterr().err.count("vcrpy is not installed") == 1
+
+    def program() -> bytes:
+        with urllib3.PoolManager() as pool:
+            return pool.request("GET", stage.url + "/text").data
+
+    with rashomon.trace("without"):
+        assert program()
+    with pytest.raises(Missed, match=r"pip install 'rashomon\[http\]'"), rashomon.replay(stage.tape()):
+        program()

@@ -1,0 +1,153 @@
+"""`rashomon replay`: the recorded program again, its exit codes and its report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rashomon.testing import ProviderServer
+from tests.support import AGENTS, ROOT, environment, rashomon, tapes_of
+
+STUB = 'get_refund_policy={"version": 2, "region": "EU", "window_days": 14}'
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    """A provider for a child process."""
+    with ProviderServer(seed=4) as running:
+        yield running
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, server: ProviderServer) -> Path:
+    """A home with one recording of the demo's agent; the provider is switched off."""
+    agent = tmp_path / "agent.py"
+    shutil.copyfile(ROOT / "rashomon" / "demo" / "refund_agent.py", agent)
+    home = tmp_path / "home"
+    done = rashomon("record", "--name", "refund", "--", sys.executable, agent, home=home, env=server.environ())
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "stdout").write_text(done.stdout)
+    server.stop()
+    return home
+
+
+def replayed(home: Path, *args: str, code: int, **options: Any) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
+    """Replay the first recording of a home; the report, and what was done."""
+    report = home.parent / "report.json"
+    done = rashomon("replay", "refund", "--report", report, *args, home=home, **options)
+    assert done.returncode == code, done.stderr
+    return json.loads(report.read_text()), done
+
+
+def test_it_holds(recorded: Path) -> None:
+    """Without the provider and without a key: the same output, byte for byte, exit 0, a new trace with its parent."""
+    report, done = replayed(recorded, code=0)
+    assert done.stdout == (recorded.parent / "stdout").read_text()
+    assert (report["format"], report["held"], report["grades"]) == ("rashomon.replay/1", True, {"exact": 6})
+    first, second = tapes_of(recorded)
+    assert second.trace.parent == first.trace.id
+    assert [step.response.body for step in second.steps] == [step.response.body for step in first.steps]
+
+
+def test_every_replay_is_the_same(recorded: Path) -> None:
+    """Three replays in a row, and one of a replay, all hold."""
+    for _ in range(3):
+        replayed(recorded, "--quiet", code=0)
+    last = tapes_of(recorded)[-1].trace.id
+    assert rashomon("replay", last, "--quiet", home=recorded).returncode == 0
+
+
+def test_a_stub_without_live(recorded: Path) -> None:
+    """A stub changes what the model is asked; without --live the replay stops there and says why."""
+    report, done = replayed(recorded, "--stub", STUB, code=1)
+    assert report["divergences"][0]["kind"] == "missed"
+    assert "window_days" in done.stderr
+    assert "the replay diverged" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stub_with_live(recorded: Path) -> None:
+    """With --live llm the changed call goes out; what it answers is in the new trace, which replays offline."""
+    with ProviderServer(seed=4) as server:
+        report, done = replayed(recorded, "--stub", STUB, "--live", "llm", code=1, env=server.environ())
+    assert report["grades"] == {"exact": 2, "stubbed": 1, "live": 1}
+    assert "no refund" in done.stdout or "14 days" in done.stdout
+    assert rashomon("replay", report["trace"], "--stub", STUB, home=recorded).returncode == 0
+
+
+def test_a_stub_function(recorded: Path) -> None:
+    """A stub may be a function in a file, named from where the user is."""
+    (recorded.parent / "mine.py").write_text("def same(region='EU'):\n    return {'version': 1, 'region': region, "
+                                             "'window_days': 30, 'requires_photo': False}\n")  # fmt: skip
+    report, _ = replayed(recorded, "--stub", "get_refund_policy=mine.py:same", code=0, cwd=recorded.parent)
+    assert report["grades"] == {"exact": 5, "stubbed": 1}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["nothing-like-it"], 2, "nothing-like-it"),
+        (["refund", "--stub", "get_refund_polcy=1"], 2, "has no tool 'get_refund_polcy'. Its tools: get_order"),
+        (["refund", "--stub", "get_order={"], 2, "is neither JSON"),
+        (["refund", "--stub", "nonsense"], 2, "has no tool name"),
+        (["refund", "--stub", "get_order=gone.py:f"], 2, "gone.py does not exist"),
+        (["refund", "--", "no-such-program"], 3, "'no-such-program' does not exist"),
+        (["refund", "--", sys.executable, "-I", "-c", "1"], 3, "the replay did not start in it"),
+    ],
+)
+def test_bad_input(args: list[str], code: int, message: str, recorded: Path) -> None:
+    """What cannot be done gets one sentence, what to do, and its exit code."""
+    done = rashomon("replay", *args, home=recorded)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_that_is_gone(recorded: Path) -> None:
+    """The recorded script was deleted: exit 3, and how to go on."""
+    (recorded.parent / "agent.py").rename(recorded.parent / "moved.py")
+    done = rashomon("replay", "refund", home=recorded)
+    assert done.returncode == 3
+    assert "agent.py" in done.stderr
+    assert "after --" in done.stderr
+    moved = [sys.executable, str(recorded.parent / "moved.py")]
+    assert rashomon("replay", "refund", "--", *moved, home=recorded).returncode == 0
+
+
+def test_another_question_is_a_divergence(recorded: Path) -> None:
+    """The program with other arguments asks something else: no answer of the tape is served for it."""
+    command = [sys.executable, str(recorded.parent / "agent.py"), "Where is my parcel?"]
+    report, done = replayed(recorded, "--", *command, code=1)
+    assert report["grades"] == {"missed": 1}
+    assert done.stdout == ""
+
+
+def test_an_exit_code_that_changed(tmp_path: Path) -> None:
+    """A program that ends otherwise than it did has diverged."""
+    program = tmp_path / "p.py"
+    program.write_text("import os, sys; sys.exit(int(os.environ['CODE']))\n")
+    home = tmp_path / "home"
+    rashomon("record", "--name", "refund", "--", sys.executable, program, home=home, env={"CODE": "0"})
+    report, _ = replayed(home, code=1, env={"CODE": "4"})
+    assert report["divergences"][0]["summary"] == "The program ended with exit code 4; recorded was 0."
+
+
+def test_an_entry_point(tmp_path: Path) -> None:
+    """A recorded function is called again with its arguments, in a fresh process; its tools do not run."""
+    home = tmp_path / "home"
+    agent = str(AGENTS / "entry_agent.py")
+    done = subprocess.run([sys.executable, agent, "ada"], env=environment(home), capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("{'customer': 'ada', 'total': 600}\n", 0), done.stderr
+    again = rashomon("replay", "handle", home=home)
+    assert again.returncode == 0, again.stderr
+    assert "price was asked" not in again.stderr
+    changed = rashomon("replay", "handle", "--stub", "price=7", home=home)
+    assert changed.returncode == 1
+    assert '"total": 28' in changed.stderr
