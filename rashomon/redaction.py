@@ -88,6 +88,7 @@ class Redactor:
         self._trigger = re.compile(b"|".join([_TRIGGER, *own, *(pattern.encode() for pattern in patterns)])).search
         self._open_bytes = _OPEN_BYTES.union(b'"\\', *values)
         self._urls: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     def suspicious(self, data: bytes) -> bool:
         """False when nothing in `data` can be a secret. Cheap; True proves nothing."""
@@ -158,6 +159,15 @@ class Redactor:
         data = text.encode("utf-8", "surrogatepass")
         replaced = self.content(data)
         return text if replaced is data else replaced.decode("utf-8", "surrogatepass")
+
+    def name(self, name: str) -> str:
+        """The name of a step: `text`, remembered, for there are few."""
+        known = self._names.get(name)
+        if known is None:
+            known = self.text(name)
+            if len(self._names) < 1000:
+                self._names[name] = known
+        return known
 
     def url(self, url: str) -> str:
         """A URL without its credentials: user information and telling query parameters."""

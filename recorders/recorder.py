@@ -17,13 +17,15 @@ from rashomon.recorders.complaints import complain
 from rashomon.recorders.writer import Writer
 from rashomon.redaction import Redactor, StreamRedactor
 
+_CONTENT_TYPE = (b"content-type", b"Content-Type", "content-type", "Content-Type")
+_EVENT_STREAM = (b"text/event-stream", "text/event-stream")
 _LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
 
 
 class StepWitness:
     """Writes the answer to one call, as the program receives it."""
 
-    __slots__ = ("_done", "_stream", "_writer", "encoded", "leaf", "number")
+    __slots__ = ("_done", "_held", "_stream", "_writer", "encoded", "leaf", "number")
 
     def __init__(self, process: ProcessRecorder, number: int, kind: Kind) -> None:
         self._writer = process.writer
@@ -31,12 +33,13 @@ class StepWitness:
         self.encoded = kind not in _LLM_KINDS
         self.leaf = not self.encoded
         self._stream: StreamRedactor | None = None
+        self._held = b""
         self._done = False
 
     def began(self, head: Head) -> None:
         writer = self._writer
         if not self.encoded:
-            writer.head(self.number, head)
+            self._held = writer.head(self.number, head, not _is_stream(head))
         elif head:
             writer.checked([Code.HEAD, self.number, writer.now_us(), head])
 
@@ -49,9 +52,13 @@ class StepWitness:
         if stream is None:
             stream = self._stream = StreamRedactor(writer.redactor)
         safe = stream.feed(data)
-        for number, earlier in safe[:-1]:
-            writer.clean([Code.PIECE, self.number, writer.now_us(), earlier, number])
-        writer.piece(self.number, safe[-1][1])
+        if len(safe) > 1:
+            for number, earlier in safe[:-1]:
+                writer.clean([Code.PIECE, self.number, writer.now_us(), earlier, number])
+        held = self._held
+        if held:
+            self._held = b""
+        writer.piece(self.number, safe[-1][1], held)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
@@ -62,14 +69,24 @@ class StepWitness:
         for number, rest in self._stream.finish() if self._stream is not None else ():
             writer.clean([Code.PIECE, self.number, now, rest, number])
         if error is None:
-            writer.clean([Code.END, self.number, now, end.value, None])
+            writer.clean([Code.END, self.number, now, end, None], self._held)
         else:
+            if self._held:
+                writer.clean([Code.PIECE, self.number, now, b""], self._held)
             writer.checked([Code.END, self.number, now, end.value, list(values.encode_failure(error))])
         writer.step_ended()
 
     def __del__(self) -> None:
         if not self._done and not sys.is_finalizing():
             self.ended(End.LEAKED)
+
+
+def _is_stream(head: Head) -> bool:
+    """True for an answer whose head the program may see long before its first piece."""
+    for name, value in head["headers"]:
+        if name in _CONTENT_TYPE:
+            return value[:17] in _EVENT_STREAM
+    return False
 
 
 class DeafWitness:
@@ -165,12 +182,12 @@ class TraceRecorder:
         within = None if enclosing is None else enclosing.number
         kind, name, request = call
         witness = StepWitness(process, number, kind)
-        elements = [
+        elements: list[Any] = [
             Code.CALL,
             number,
             self.number,
-            kind.value,
-            writer.redactor.text(name),
+            kind,
+            writer.redactor.name(name),
             lane,
             writer.now_us(),
             within,

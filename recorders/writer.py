@@ -69,10 +69,10 @@ class Writer:
         except Exception as error:  # a bug of ours must not become the program's
             self.lose(f"{type(error).__name__}: {error}", step)
 
-    def clean(self, elements: list[Any]) -> None:
-        """Append a frame that holds nothing unredacted."""
+    def clean(self, elements: list[Any], before: bytes = b"") -> None:
+        """Append a frame that holds nothing unredacted, behind a frame that was held."""
         try:
-            self._append(self._pack(elements), False)
+            self._append(self._pack(elements), False, before)
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
 
@@ -88,20 +88,24 @@ class Writer:
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", True)
 
-    def head(self, number: int, head: dict[str, Any]) -> None:
-        """Append a HEAD frame."""
+    def head(self, number: int, head: dict[str, Any], hold: bool) -> bytes:
+        """Append a HEAD frame, or return it, to be written with what follows at once."""
         try:
             with self._lock:
-                self._append(self._pack([Code.HEAD, number, self.now_us(), self._head(head)]), False)
+                payload = self._pack([Code.HEAD, number, self.now_us(), self._head(head)])
+                if hold:
+                    return format.frame(payload)
+                self._append(payload, False)
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
+        return b""
 
-    def piece(self, number: int, data: bytes) -> None:
-        """Append a PIECE frame: the one frame that a stream writes hundreds of."""
+    def piece(self, number: int, data: bytes, before: bytes = b"") -> None:
+        """Append a PIECE frame, behind a frame that was held: the one frame a stream writes hundreds of."""
         try:
             now = (time.perf_counter_ns() - self._base_ns) // 1000
             head = _PIECE.pack(0x94, 4, 0xCE, number, 0xCF, now, 0xC6, len(data))
-            frame = _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
+            frame = before + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
             with self._lock:
                 written = os.write(self._fd, frame)
                 if written != len(frame):
@@ -120,8 +124,8 @@ class Writer:
                 self._packer.reset()  # what a failed pack left in its buffer
                 raise
 
-    def _append(self, payload: bytes, step: bool) -> None:
-        data = format.frame(payload)
+    def _append(self, payload: bytes, step: bool, before: bytes = b"") -> None:
+        data = before + format.frame(payload)
         with self._lock:
             try:
                 written = os.write(self._fd, data)
@@ -221,7 +225,9 @@ class Writer:
             if known is not None:
                 out.append(known)
                 continue
-            name, value = (item.decode("latin-1") if isinstance(item, bytes) else item for item in key)
+            name, value = key
+            if isinstance(name, bytes):
+                name, value = name.decode("latin-1"), value.decode("latin-1")
             number = None
             if len(interned) < _MAX_INTERNED:
                 number = interned[key] = len(interned)

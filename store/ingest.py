@@ -133,7 +133,8 @@ class _Ingestion:
             name
             for name, stat in self.found.items()
             if name not in self.unreadable
-            and not (name in entries and (entries[name].is_of(stat) or self.done.get(name) == entries[name]))
+            and name not in self.done
+            and not (name in entries and entries[name].is_of(stat))
         )
 
     def tell(self, todo: int) -> None:

@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
     def is_of(self, stat: Stat) -> bool:
         """True when the file is still the one that was read."""
-        return (self.size, self.mtime_ns, self.reader) == (*stat, READER)
+        return self.mtime_ns != 0 and (self.size, self.mtime_ns, self.reader) == (*stat, READER)
 
     def row(self) -> tuple[object, ...]:
         """The entry as the database takes it."""

@@ -6,6 +6,7 @@ lines are kept until the style, the width or the content changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -32,6 +33,12 @@ class _PlainScrollBar(ScrollBarRender):
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
     HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
+
+
+def strip_of(line: Line, width: int, under: Style, look: Callable[[str], Style]) -> Strip:
+    """A line painted: whatever its texts hold, exactly `width` cells. `look` gives a style by its name."""
+    segments = [Segment(text, look(style)) for text, style in cleaned(line) if text]
+    return Strip(segments).adjust_cell_length(width, under)
 
 
 class Painted(ScrollView, can_focus=True):
@@ -82,12 +89,12 @@ class Painted(ScrollView, can_focus=True):
 
     def _paint(self, line: Line, width: int, cursor: str, base: Style) -> Strip:
         under = base + self._style(cursor) if cursor else base
-        segments = [
-            Segment(text, base + self._style(style, behind=False) + self._over(cursor) if style else under)
-            for text, style in cleaned(line)
-            if text
-        ]
-        return Strip(segments).adjust_cell_length(width, under)
+
+        def look(name: str) -> Style:
+            # the cursor gives its background to a coloured span, not its colour
+            return base + self._style(name, behind=False) + self._over(cursor) if name else under
+
+        return strip_of(line, width, under, look)
 
     def _over(self, cursor: str) -> Style:
         """What the cursor adds to a coloured span: its background, not its colour."""
