@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 LONG = 64
@@ -89,7 +89,7 @@ def _members(text: str) -> Iterator[tuple[str, int, int]]:
         at = _comma(text, at, "}")
 
 
-def _elements(text: str, at: int, key: str) -> Iterator[tuple[str, int, int]]:
+def _elements(text: str, at: int, key: str) -> Generator[tuple[str, int, int], None, int]:
     number, at = 0, _skip(text, at + 1)
     while text[at] != "]":
         start = at

@@ -22,8 +22,9 @@ WAIT_S = 10.0
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.005, 0.2
 _STALE_S = 3600.0
-_READ = {"enable_external_access": "false", "lock_configuration": "true"}
-_WRITE = {"storage_compatibility_version": "v1.3.0"}
+_Config = dict[str, str | bool | int | float | list[str]]
+_READ: _Config = {"enable_external_access": "false", "lock_configuration": "true"}
+_WRITE: _Config = {"storage_compatibility_version": "v1.3.0"}
 """What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text."""
 
 _KEEP = "Move it away or choose another folder with --home; Rashomon does not touch it."

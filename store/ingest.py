@@ -330,7 +330,8 @@ def _apply(writer: duckdb.DuckDBPyConnection, batch: _Batch) -> None:
     _append(writer, "parts", batch.rows.part_rows({row[0] for row in present}))
     if old:
         writer.execute(
-            "DELETE FROM parts WHERE digest IN (SELECT unnest(?)) AND digest NOT IN (SELECT part FROM step_parts)", [old]
+            "DELETE FROM parts WHERE digest IN (SELECT unnest(?)) AND digest NOT IN (SELECT part FROM step_parts)",
+            [old],
         )
     names = [entry.name for entry in batch.entries]
     writer.execute("DELETE FROM journals WHERE name IN (SELECT unnest(?))", [names])

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -101,10 +101,10 @@ def read_known(connection: duckdb.DuckDBPyConnection) -> Known:
     return Known(generation(connection), entries, {trace: (mark, steps) for trace, mark, steps in traces})
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> Entry:
     *start, damage, closed, traces = row
-    found = tuple(Damage(one["offset"], one["size"], one["reason"]) for one in damage)  # type: ignore[attr-defined]
-    return Entry(*start, found, closed, tuple(traces))  # type: ignore[arg-type,call-overload,no-any-return]
+    found = tuple(Damage(one["offset"], one["size"], one["reason"]) for one in damage)
+    return Entry._make([*start, found, closed, tuple(traces)])
 
 
 def generation(connection: duckdb.DuckDBPyConnection) -> str:

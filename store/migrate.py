@@ -39,7 +39,7 @@ def schema_of(connection: duckdb.DuckDBPyConnection) -> int | None:
     if not tables:
         return 0
     try:
-        found = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('application', 'schema')").fetchall())
+        found = dict(connection.execute("SELECT key, value FROM meta").fetchall())
         return int(found["schema"]) if found["application"] == APPLICATION else None
     except (duckdb.CatalogException, duckdb.BinderException, KeyError, ValueError):
         return None

@@ -19,7 +19,7 @@ from rashomon.store import nesting, references, rows
 from rashomon.store.ingest import IngestReport, Progress, ingest_new
 from rashomon.store.rows import StepRow, TraceRow
 
-_TABLES = "`rashomon sql \"select * from trace_list\"` is a start; `describe steps` lists columns."
+_TABLES = '`rashomon sql "select * from trace_list"` is a start; `describe steps` lists columns.'
 _FAMILY = """
     WITH RECURSIVE family(id) AS (
         SELECT id FROM traces WHERE id = ?
@@ -211,9 +211,7 @@ class TraceStore:
             yield
 
     def _light(self, trace_id: str) -> list[StepRow]:
-        found = self._select(
-            f"SELECT {rows.STEP_ROW_COLUMNS} FROM steps WHERE trace = ? ORDER BY position", [trace_id]
-        )
+        found = self._select(f"SELECT {rows.STEP_ROW_COLUMNS} FROM steps WHERE trace = ? ORDER BY position", [trace_id])
         return [rows.step_row_from(row) for row in found]
 
     def _steps(self, trace_id: str, position: int | None = None) -> list[Step]:

@@ -76,7 +76,7 @@ class StepRow(NamedTuple):
     """
 
     id: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     trace: str
     position: int
     kind: Kind

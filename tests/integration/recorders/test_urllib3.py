@@ -280,6 +280,7 @@ def test_without_vcrpy(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name == "vcr" or name.startswith("vcr.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "vcr", None)
+    vcr_urllib3._socket_class.cache_clear()
 
     def program() -> bytes:
         with urllib3.PoolManager() as pool:
