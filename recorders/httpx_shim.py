@@ -127,13 +127,15 @@ class _SyncTee:
     """Reports what passes: from the wire, or from the tape."""
 
     def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
-        self._witness, self._inner, self._recorded = witness, inner, recorded
+        self._witness, self._inner = witness, inner
+        # one iterator for good: who reads on by iterating anew gets what is left, as from a connection
+        self._recorded = None if recorded is None else _recorded(recorded)
 
     def __iter__(self) -> Iterator[bytes]:
         witness = self._witness
         report = witness.piece
         try:
-            for chunk in _recorded(self._recorded) if self._recorded else self._inner:
+            for chunk in self._inner if self._recorded is None else self._recorded:
                 report(chunk)
                 yield chunk
         except GeneratorExit:
@@ -156,14 +158,16 @@ class _AsyncTee:
     """The same, for an async client."""
 
     def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
-        self._witness, self._inner, self._recorded = witness, inner, recorded
+        self._witness, self._inner = witness, inner
+        # one iterator for good: who reads on by iterating anew gets what is left, as from a connection
+        self._recorded = None if recorded is None else _recorded(recorded)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         witness = self._witness
         report = witness.piece
         try:
             if self._recorded is not None:
-                for chunk in _recorded(self._recorded):
+                for chunk in self._recorded:
                     report(chunk)
                     yield chunk
             else:

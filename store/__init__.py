@@ -1,6 +1,6 @@
 """The trace store: one DuckDB file, filled from journals. The only room that knows DuckDB."""
 
-from rashomon.store.ingest import IngestReport, ingest, ingest_new
+from rashomon.store.ingestion import IngestReport, ingest, ingest_new
 from rashomon.store.reading import JournalRow, Result, TraceStore, open_home
 from rashomon.store.rows import StepRow, TraceRow
 

@@ -72,10 +72,11 @@ class Shown:
     def json(self, column: str, value: Any) -> str:
         """A JSON value as text."""
         try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            if _encodable(text) and json.loads(text) == value:
-                return text
-        except (TypeError, ValueError, RecursionError):  # bytes, NaN, keys that are no text, too deep
+            if _is_json(value):
+                text = _encode(value)
+                if _encodable(text):
+                    return text
+        except (ValueError, RecursionError):  # NaN, too deep, a circle
             pass
         self.kept[column] = value
         return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
@@ -96,6 +97,30 @@ def restore(row: dict[str, Any], *json_columns: str) -> dict[str, Any]:
     if exact is not None:
         row.update(msgpack.unpackb(exact, strict_map_key=False, unicode_errors="surrogatepass"))
     return row
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+
+
+def _is_json(value: Any) -> bool:
+    """True when JSON gives back this very value. Exact types: an enum's member would come back as a text."""
+    if type(value) in _SCALARS:
+        return True
+    rest = [value]
+    for item in rest:
+        if type(item) is list:
+            inner = item
+        elif type(item) is dict and all(type(key) is str for key in item):
+            inner = item.values()
+        else:
+            return False
+        for one in inner:
+            if type(one) not in _SCALARS:
+                rest.append(one)
+    return True
 
 
 def _encodable(text: str) -> bool:

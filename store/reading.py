@@ -16,7 +16,7 @@ from rashomon.journal import Damage
 from rashomon.model import Step, Tape, Trace
 from rashomon.store import connection as connections
 from rashomon.store import nesting, references, rows
-from rashomon.store.ingest import IngestReport, Progress, ingest_new
+from rashomon.store.ingestion import IngestReport, Progress, ingest_new
 from rashomon.store.rows import StepRow, TraceRow
 
 _TABLES = '`rashomon sql "select * from trace_list"` is a start; `describe steps` lists columns.'

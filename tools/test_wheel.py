@@ -81,9 +81,7 @@ def main() -> None:
                 shutil.copytree(ROOT / name, outside / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / name, outside / name)
-        where = (
-            "import rashomon, sys; sys.exit(0 if 'site-packages' in rashomon.__file__ else rashomon.__file__)"
-        )
+        where = "import rashomon, sys; sys.exit(0 if 'site-packages' in rashomon.__file__ else rashomon.__file__)"
         run(python, "-c", where, cwd=outside)
         ignored = [f"--ignore={name}" for name in NEEDS_CHECKOUT]
         print("Testing the wheel, installed, without the checkout:", flush=True)

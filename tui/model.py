@@ -79,6 +79,8 @@ class TraceItem(NamedTuple):
 def shortest(ids: Iterable[str], least: int = 8) -> dict[str, str]:
     """Each id cut to the shortest beginning that no other one has, and not below `least` characters."""
     ordered = sorted(set(ids))
+    if len({one[:least] for one in ordered}) == len(ordered):  # the usual case
+        return {one: one[:least] for one in ordered}
     length = dict.fromkeys(ordered, least)
     for before, after in pairwise(ordered):
         same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
@@ -135,13 +137,17 @@ def _families(items: Sequence[TraceItem]) -> list[_Placed]:
             roots.append(item)
         else:
             below.setdefault(above, []).append(item)
-    families = [_family(root, below) for root in roots]
-    families.sort(key=lambda family: max(placed.item.started_ns for placed in family), reverse=True)
+    families = [_family(root, below) if root.id in below else [_Placed(root, 0)] for root in roots]
+    families.sort(key=_newest, reverse=True)
     listed = [placed for family in families for placed in family]
     if len(listed) < len(items):  # parents in a circle: shown flat, never lost
         seen = {placed.item.id for placed in listed}
         listed += [_Placed(item, 0) for item in items if item.id not in seen]
     return listed
+
+
+def _newest(family: list[_Placed]) -> int:
+    return max([placed.item.started_ns for placed in family]) if len(family) > 1 else family[0].item.started_ns
 
 
 def _family(root: TraceItem, below: dict[str, list[TraceItem]]) -> list[_Placed]:

@@ -77,14 +77,13 @@ class Painted(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """A row of the window, exactly as wide as the widget."""
         width = max(0, self.size.width)
-        base = self.rich_style
         number, line, cursor = self.line_at(y, width)
         if line is None:
-            return Strip.blank(width, base)
+            return Strip.blank(width, self._base)
         key = (number, cursor, width)
         strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[key] = self._paint(line, width, cursor, base)
+            strip = self._strips[key] = self._paint(line, width, cursor, self._base)
         return strip
 
     def _paint(self, line: Line, width: int, cursor: str, base: Style) -> Strip:
@@ -95,6 +94,14 @@ class Painted(ScrollView, can_focus=True):
             return base + self._style(name, behind=False) + self._over(cursor) if name else under
 
         return strip_of(line, width, under, look)
+
+    @property
+    def _base(self) -> Style:
+        """The widget's own style; kept, since Textual works it out anew each time."""
+        found = self._styles.get("")
+        if found is None:
+            found = self._styles[""] = self.rich_style
+        return found
 
     def _over(self, cursor: str) -> Style:
         """What the cursor adds to a coloured span: its background, not its colour."""

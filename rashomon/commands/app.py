@@ -96,6 +96,4 @@ def _explain(error: typer.TyperException, arguments: list[str]) -> int:
         return 0 if not arguments else 2
     path = context.command_path if context is not None else "rashomon"
     problem = error.format_message().rstrip(".") or "The arguments cannot be used"
-    raise UsageError(f"{problem}.", f"See {path} --help.") from (
-        error if os.environ.get("RASHOMON_DEBUG") else None
-    )
+    raise UsageError(f"{problem}.", f"See {path} --help.") from (error if os.environ.get("RASHOMON_DEBUG") else None)

@@ -14,9 +14,7 @@ EXAMPLE = "Example: rashomon diff @prev @last"
 def diff(
     left: Annotated[str, options.Reference],
     right: Annotated[str, options.Reference],
-    whole: Annotated[
-        bool, typer.Option("--all", help="Show every step: do not fold runs that are the same.")
-    ] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Show every step: do not fold runs that are the same.")] = False,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:

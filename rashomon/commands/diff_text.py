@@ -228,9 +228,7 @@ def _print_pair(pair: Pair, alignment: Alignment) -> None:
     table.add_column(no_wrap=True, width=1)
     table.add_column(ratio=1)
     sign = "=" if pair.mark is Mark.SAME else _SIGNS[pair.mark]
-    table.add_row(
-        numbers(pair), _cell(pair.left, style), terminal.styled(sign, style), _cell(pair.right, style)
-    )
+    table.add_row(numbers(pair), _cell(pair.left, style), terminal.styled(sign, style), _cell(pair.right, style))
     out.print(table)
     if pair.mark is Mark.SAME:
         return

@@ -45,8 +45,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
         "cwd": trace.cwd,
         "versions": dict(trace.versions),
         "processes": [
-            process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)}
-            for process in trace.processes
+            process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)} for process in trace.processes
         ],
         "coverage": {
             "complete": trace.coverage.complete and not trace.losses,
@@ -55,8 +54,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
         },
         "losses": [loss._asdict() for loss in trace.losses],
         "divergences": [
-            one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)}
-            for one in trace.divergences
+            one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)} for one in trace.divergences
         ],
         "result": None if trace.result is None else values.to_json(trace.result),
     }
@@ -88,9 +86,7 @@ def step_facts(step: Step) -> dict[str, Json]:
         "output_tokens": said.output_tokens,
         "finish": said.finish,
         "failure": {"type": failure.type, "message": failure.message} if failure else None,
-        "match": {"grade": match.grade.value, "recorded": match.recorded, "detail": match.detail}
-        if match
-        else None,
+        "match": {"grade": match.grade.value, "recorded": match.recorded, "detail": match.detail} if match else None,
         "marks": list(step.marks),
     }
 
@@ -142,8 +138,7 @@ def pair_facts(pair: Pair) -> dict[str, Json]:
         "yours": pair.yours,
         "cause": pair.cause,
         "differences": [
-            {"path": change.path, "op": change.op, "left": change.left, "right": change.right}
-            for change in changes
+            {"path": change.path, "op": change.op, "left": change.left, "right": change.right} for change in changes
         ],
     }
 

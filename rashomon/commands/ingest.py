@@ -2,88 +2,119 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from rashomon import canonical, home, journal
 from rashomon.commands import options
 from rashomon.errors import DamagedData, UsageError
+from rashomon.journal import Damage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rashomon.store import IngestReport
+    from rashomon.store import IngestReport, JournalRow
 
 EXAMPLE = "Example: rashomon ingest colleague/journals/*.rsj"
+
+
+class Report(NamedTuple):
+    """What was taken in now, and what is wrong with the journals of the home, whenever they were read.
+
+    `damage` and `unread` are (file name, what is wrong); an unread file is not a journal, or too new.
+    """
+
+    done: IngestReport
+    damage: tuple[tuple[str, Damage], ...]
+    unread: tuple[tuple[str, str], ...]
 
 
 def ingest(
     journals: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="JOURNAL", help="Files from elsewhere; none for what is new in the home."),
+        typer.Argument(metavar="JOURNAL", help="Files from elsewhere, copied into the home; none: what is new."),
     ] = None,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
     """Take journals into the store.
 
-    The reading commands do this by themselves. Exit code 4 when something is damaged; the rest is kept.
+    The reading commands do this by themselves. Exit code 4 when a journal is damaged; what can be read of
+    it is in the store all the same.
     """
     from rashomon.commands import terminal
 
+    folder = options.chosen_home(home)
     for path in journals or ():
-        if not path.is_file():
-            raise UsageError(f"There is no file {path}.", "Name journals: files that end in .rsj.")
-    with options.reading(home) as store, _progress() as progress:
-        report = store.ingest(journals or None, progress=progress)
+        adopt(path, folder)
+    report = take_in(folder)
     if as_json:
         terminal.print_json(document(report))
     else:
         terminal.print_text("\n".join(lines(report)))
-    if report.damage:
+    if report.damage or report.unread:
         raise typer.Exit(DamagedData.exit_code)
 
 
-def document(report: IngestReport) -> dict[str, Any]:
+def adopt(path: Path, folder: Path) -> Path:
+    """Copy a journal into a home, once; returns where it is. Raises `ForeignFile` if it is none."""
+    try:
+        journal.read(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Name journals: files that end in .rsj."
+        ) from error
+    home.prepare(str(folder))
+    place = Path(home.journals(folder), path.stem + journal.SUFFIX)
+    if place.exists() and place.read_bytes() != content:
+        place = place.with_name(f"{path.stem}-{canonical.digest(content)[3:11]}{journal.SUFFIX}")
+    if not place.exists():
+        copy = place.with_name(f"{place.name}.{os.getpid()}")
+        shutil.copyfile(path, copy)
+        os.replace(copy, place)  # whole or not at all: another command may be ingesting
+    return place
+
+
+def take_in(folder: Path) -> Report:
+    """Ingest what is new in a home, and look at what is known of all its journals."""
+    from rashomon.commands.progress import Bar
+
+    with Bar("ingesting") as bar, options.reading(folder, bar) as store:
+        known: list[JournalRow] = store.journals()
+        done = store.ingested
+    damage = tuple((row.name, one) for row in known for one in row.damage)
+    unread = {row.name: row.reason or row.state for row in known if row.state in ("foreign", "newer")}
+    return Report(done, damage, tuple(sorted((unread | dict(done.skipped)).items())))
+
+
+def document(report: Report) -> dict[str, Any]:
     """`rashomon.ingest/1`."""
+    done = report.done
     return {
         "format": "rashomon.ingest/1",
-        "journals": report.journals,
-        "traces": report.traces,
-        "steps": report.steps,
-        "damage": [damage._asdict() for damage in report.damage],
+        "journals": done.journals,
+        "new": list(done.new),
+        "updated": list(done.updated),
+        "steps": done.steps,
+        "damage": [{"journal": name, **damage._asdict()} for name, damage in report.damage],
+        "unread": [{"journal": name, "reason": reason} for name, reason in report.unread],
+        "kept": [{"trace": trace, "reason": reason} for trace, reason in done.kept],
     }
 
 
-def lines(report: IngestReport) -> list[str]:
-    """The report as text: counts first, then each damaged stretch."""
+def lines(report: Report) -> list[str]:
+    """The report as text: counts first, then whatever is wrong."""
     from rashomon.commands.terminal import plural
 
-    read, grown = plural(report.journals, "journal"), plural(report.traces, "trace")
-    found = [f"{read} read: {grown} new or grown, {plural(report.steps, 'step')}."]
-    for damage in report.damage:
+    done = report.done
+    read, new = plural(done.journals, "journal"), plural(len(done.new), "new trace")
+    found = [f"{read} read: {new}, {len(done.updated)} updated, {plural(done.steps, 'step')}."]
+    found.extend(f"Kept as it was: trace {trace}: {reason}." for trace, reason in done.kept)
+    for name, damage in report.damage:
         where = f" at byte {damage.offset:,}, {plural(damage.size, 'byte')}" if damage.size else ""
-        found.append(f"DAMAGED: {damage.path}{where}: {damage.reason}")
+        found.append(f"DAMAGED: {name}{where}: {damage.reason}")
+    found.extend(f"NOT READ: {name}: {reason}" for name, reason in report.unread)
     return found
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr while a terminal is looking; nothing else is ever written there."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("ingesting", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield advance

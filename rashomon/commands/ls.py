@@ -24,9 +24,7 @@ _OUTCOME_STYLES = {"ok": "green", "error": "red", "killed": "red", "open": "yell
 def ls(
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where", metavar="SQL", help="Only traces for which this SQL over the table traces holds."
-        ),
+        typer.Option("--where", metavar="SQL", help="Only traces for which this SQL over trace_list holds."),
     ] = None,
     since: Annotated[
         str | None,
@@ -42,7 +40,7 @@ def ls(
 
     since_ns = None if since is None else time.time_ns() - age_ns(since)
     with options.reading(home) as store:
-        rows = store.list_traces(where=where, since_ns=since_ns, name=name, limit=limit)
+        rows = store.traces(where=where, since_ns=since_ns, name=name, limit=limit)
     if as_json:
         terminal.print_json({"format": "rashomon.traces/1", "traces": [facts(row) for row in rows]})
     elif terminal.in_terminal():

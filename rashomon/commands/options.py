@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rashomon.commands.progress import Bar
 from rashomon.errors import RashomonError
 from rashomon.home import find_home
 
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
 Home = Annotated[
     Path | None,
-    typer.Option(
-        "--home", metavar="FOLDER", help="Where recordings live (default: $RASHOMON_HOME, else .rashomon)."
-    ),
+    typer.Option("--home", metavar="FOLDER", help="Where recordings live (default: $RASHOMON_HOME, else .rashomon)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -27,25 +26,27 @@ def chosen_home(home: Path | None) -> Path:
     return find_home() if home is None else home.absolute()
 
 
-def reading(home: Path | None) -> TraceStore:
-    """The store of a home, with everything recorded so far in it. Close it, or use it in a `with`."""
+def reading(home: Path | None, bar: Bar | None = None) -> TraceStore:
+    """The store of a home, with everything recorded so far in it; for use in a `with`."""
     try:
         from rashomon.store import open_home
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
         raise RashomonError(
-            "Reading recordings needs duckdb, which is not installed.",
-            "Install it: pip install 'rashomon[all]'",
+            "Reading recordings needs duckdb, which is not installed.", "Install it: pip install 'rashomon[all]'"
         ) from error
-    return open_home(chosen_home(home))
+    if bar is not None:
+        return open_home(chosen_home(home), bar.tell)
+    with Bar("ingesting") as own:
+        return open_home(chosen_home(home), own.tell)
 
 
 def complete_trace(incomplete: str) -> list[str]:
     """References to traces, for the shell: what the store knows, newest first."""
     try:
         with reading(None) as store:
-            rows = store.list_traces(limit=50)
+            rows = store.traces(limit=50)
     except Exception:  # a shell's completion has nowhere to say what is wrong
         return []
     known = [

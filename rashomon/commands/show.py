@@ -10,7 +10,6 @@ import typer
 
 from rashomon.commands import options
 from rashomon.errors import UsageError
-from rashomon.model import Step, Tape
 
 EXAMPLE = "Example: rashomon show @last 3 --json"
 
@@ -27,9 +26,7 @@ def show(
     step: Annotated[
         str | None, typer.Argument(metavar="STEP", help="The number of a step in the list, or its id.")
     ] = None,
-    raw: Annotated[
-        Raw | None, typer.Option("--raw", help="Write the exact bytes of a step's body to stdout.")
-    ] = None,
+    raw: Annotated[Raw | None, typer.Option("--raw", help="Write the exact bytes of a step's body to stdout.")] = None,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
@@ -42,33 +39,21 @@ def show(
     if raw is not None and step is None:
         raise UsageError("--raw needs a step.", "Name one: rashomon show TRACE STEP --raw response.")
     with options.reading(home) as store:
-        tape = store.tape(store.resolve(trace))
+        found = store.resolve(trace)
+        if step is None:
+            tape = store.tape(found)
+        else:
+            facts, chosen = store.trace(found), store.step(found, step)
     if step is None:
         if as_json:
             terminal.print_json(documents.trace_document(tape))
         else:
             trace_text.print_trace(tape)
-        return
-    chosen = find_step(tape, step)
-    if raw is not None:
+    elif raw is not None:
         body = chosen.request.body if raw is Raw.REQUEST else chosen.response.body
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
     elif as_json:
-        terminal.print_json(documents.step_document(tape.trace, chosen))
+        terminal.print_json(documents.step_document(facts, chosen))
     else:
-        step_text.print_step(tape.trace, chosen)
-
-
-def find_step(tape: Tape, reference: str) -> Step:
-    """A step by its number (`3`) or its id (`0.3`). Raises `UsageError` when there is none."""
-    if reference.isdigit() and int(reference) < len(tape.steps):
-        return tape.steps[int(reference)]
-    for step in tape.steps:
-        if step.id == reference:
-            return step
-    there = f"0 to {len(tape.steps) - 1}" if tape.steps else "none"
-    raise UsageError(
-        f"The trace {tape.trace.id} has no step {reference!r}.",
-        f"Its steps: {there}. See: rashomon show {tape.trace.id}",
-    )
+        step_text.print_step(facts, chosen)

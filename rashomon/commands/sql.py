@@ -12,7 +12,7 @@ import typer
 from rashomon.commands import options
 
 if TYPE_CHECKING:
-    from rashomon.store import SqlResult
+    from rashomon.store import Result
 
 EXAMPLE = 'Example: rashomon sql "select name, steps, outcome from trace_list" --format csv'
 
@@ -41,7 +41,7 @@ def sql(
 
     text = sys.stdin.read() if query == "-" else query
     with options.reading(home) as store:
-        result = store.sql(text)
+        result = store.query(text)
     if as_json or shape is Format.JSON:
         terminal.print_json(document(result))
     elif shape is Format.CSV:
@@ -53,7 +53,7 @@ def sql(
         terminal.print_text(terminal.columns(rows, result.columns, right=numeric(result)))
 
 
-def document(result: SqlResult) -> dict[str, Any]:
+def document(result: Result) -> dict[str, Any]:
     """`rashomon.sql/1`."""
     columns = [{"name": name, "type": kind} for name, kind in zip(result.columns, result.types, strict=True)]
     return {
@@ -90,7 +90,7 @@ def cell(value: Any) -> str:
     return str(simple)
 
 
-def numeric(result: SqlResult) -> list[int]:
+def numeric(result: Result) -> list[int]:
     """The columns that hold numbers."""
     return [at for at, kind in enumerate(result.types) if kind.split("(")[0] in _NUMERIC]
 
@@ -99,14 +99,14 @@ _SIGNED = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
 _NUMERIC = _SIGNED | {f"U{name}" for name in _SIGNED} | {"FLOAT", "DOUBLE", "DECIMAL"}
 
 
-def _print_csv(result: SqlResult) -> None:
+def _print_csv(result: Result) -> None:
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")  # type: ignore[union-attr]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(result.columns)
     writer.writerows([[cell(value) for value in row] for row in result.rows])
 
 
-def _print_rich(result: SqlResult) -> None:
+def _print_rich(result: Result) -> None:
     from rich.table import Table
 
     from rashomon.commands import terminal

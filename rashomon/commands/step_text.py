@@ -41,9 +41,7 @@ def facts(trace: Trace, step: Step) -> str:
         lines.append(f"within    {step.within}")
     if step.lane:
         lines.append(f"lane      {'.'.join(map(str, step.lane))}")
-    lines.append(
-        f"started   +{terminal.duration(step.started_us)}, took {terminal.duration(response.duration_us)}"
-    )
+    lines.append(f"started   +{terminal.duration(step.started_us)}, took {terminal.duration(response.duration_us)}")
     lines.append(f"end       {response.end.value}")
     if said.model:
         lines.append(f"model     {said.model}")
@@ -71,9 +69,7 @@ def pieces(step: Step) -> str:
 
 def _head(head: Head) -> str:
     lines = []
-    first = " ".join(
-        str(head[key]) for key in ("http_version", "method", "url", "status", "reason") if head.get(key)
-    )
+    first = " ".join(str(head[key]) for key in ("http_version", "method", "url", "status", "reason") if head.get(key))
     if first:
         lines.append(first)
     lines.extend(f"{name}: {value}" for name, value in head.get("headers", ()))

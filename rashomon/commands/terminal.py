@@ -89,9 +89,7 @@ def columns(rows: Iterable[Sequence[str]], heads: Sequence[str], right: Sequence
     widths = [max(len(row[at]) for row in table) for at in range(len(heads))]
     lines = []
     for row in table:
-        cells = [
-            cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)
-        ]
+        cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

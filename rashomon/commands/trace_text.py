@@ -93,8 +93,7 @@ def header(tape: Tape) -> list[tuple[str, str]]:
     lines.append(
         (
             "started",
-            terminal.local_time(trace.started_ns)
-            + (f", took {terminal.duration(took)}" if took is not None else ""),
+            terminal.local_time(trace.started_ns) + (f", took {terminal.duration(took)}" if took is not None else ""),
         )
     )
     lines.append(("outcome", _outcome(trace)))
@@ -185,9 +184,7 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
         cells: list[str | Text] = [row.number, title, row.status, row.tokens, row.duration]
         table.add_row(*cells, *[row.lane] * lanes, *[grade] * grades)
         if row.trouble:
-            table.add_row(
-                "", terminal.styled("  " * row.depth + "  ✗ " + row.trouble.replace("\n", " "), "red")
-            )
+            table.add_row("", terminal.styled("  " * row.depth + "  ✗ " + row.trouble.replace("\n", " "), "red"))
     out.print()
     out.print(table)
 

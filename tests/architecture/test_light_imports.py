@@ -15,9 +15,7 @@ HEAVY = CLIENTS | {"asyncio", "duckdb", "pydantic", "rich", "textual", "typer"}
 def loaded_by(code: str, folder: Path) -> list[str]:
     """The names of the modules that a fresh interpreter loads for `code`, beyond those it starts with."""
     script = f"import sys; before = set(sys.modules)\n{code}\nprint(' '.join(set(sys.modules) - before))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

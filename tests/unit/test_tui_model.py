@@ -145,9 +145,9 @@ def test_the_terminal_chooses_the_signs(environ: dict[str, str], glyphs: Glyphs)
 # --------------------------------------------------------------------------------------------- traces
 
 
-def item(ident: str, started: int, **more: object) -> TraceItem:
+def item(ident: str, started: int, parent: str | None = None) -> TraceItem:
     """A trace in the list."""
-    return TraceItem(ident, f"name {ident}", started)._replace(**more)
+    return TraceItem(ident, f"name {ident}", started, parent=parent)
 
 
 def test_families_stand_together_newest_first() -> None:

@@ -64,9 +64,7 @@ def llm_step(index: int, messages: list[dict[str, Any]], answer: str, **more: An
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "model": "gpt-4o",
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
-        ],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234},
     }
     answered = {"status": 200, "reason": "OK", "headers": [["content-type", "application/json"]]}
@@ -76,9 +74,7 @@ def llm_step(index: int, messages: list[dict[str, Any]], answer: str, **more: An
     return Step(f"0.{index}", index, Kind.LLM, "openai.chat", (), index * 10_000, request, response, **more)
 
 
-def refund(
-    trace_id: str, status: str = "shipped", decision: str = "I refunded order A-1042.", **more: Any
-) -> Tape:
+def refund(trace_id: str, status: str = "shipped", decision: str = "I refunded order A-1042.", **more: Any) -> Tape:
     """A support agent's run: it looks up an order and decides on a refund."""
     asked = {
         "role": "user",
@@ -109,18 +105,14 @@ BAD = "000300000000000000000000cc"
 def trouble() -> Tape:
     """A run with everything that a reader must not miss: a failure, a cut stream, hostile text."""
     failed = Response(None, (), End.ERROR, Failure("openai:RateLimitError", "slow down\nplease"), 5000)
-    request = Request(
-        {"method": "POST", "url": "http://127.0.0.1:9/v1/chat/completions", "headers": []}, b"{}"
-    )
+    request = Request({"method": "POST", "url": "http://127.0.0.1:9/v1/chat/completions", "headers": []}, b"{}")
     cut = tool_step(1, "watch", {"what": CONTROL + "[bold]markup[/bold]"}, "half")
     steps = (
         Step("0.0", 0, Kind.LLM, "openai.chat", (0,), 0, request, failed),
         cut._replace(response=cut.response._replace(end=End.OPEN, duration_us=0), marks=("no-lane",)),
     )
     match = Match(Grade.MISSED, "0.4", "no recorded call has this content")
-    divergence = Divergence(
-        "missed", "The call has no answer on the tape.", "0.0", "0.4", ("request.messages[0]",)
-    )
+    divergence = Divergence("missed", "The call has no answer on the tape.", "0.0", "0.4", ("request.messages[0]",))
     trace = Trace(
         BAD, "broken", STARTED + 3_000_000_000, None, "killed", error="Killed", parent=OLD,
         swaps=({"stub": "get_order={}"},), divergences=(divergence,),
@@ -131,9 +123,7 @@ def trouble() -> Tape:
 
 def write_journal(path: Path, tape: Tape) -> None:
     """Write a trace as the process that recorded it would have, its connections and losses too."""
-    tapes.write_tape(
-        path, tape._replace(trace=tape.trace._replace(coverage=Coverage(), losses=(), divergences=()))
-    )
+    tapes.write_tape(path, tape._replace(trace=tape.trace._replace(coverage=Coverage(), losses=(), divergences=())))
     coverage = tape.trace.coverage
     frames: list[list[Any]] = [[Code.CONNECT, 0, 10, peer, None] for peer in coverage.missed]
     frames += [[Code.CONNECT, 0, 10, "a:1", 0]] * (coverage.connections - len(coverage.missed))
@@ -169,9 +159,7 @@ def rashomon(tape_home: Path, tmp_path: Path) -> Callable[..., Ran]:
             **(env or {}),
         }
         command = [sys.executable, "-m", "rashomon.cli", *arguments]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, input=stdin, check=False
-        )
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, input=stdin, check=False)
         out = done.stdout.decode("utf-8", "replace")
         return Ran(done.returncode, out, done.stderr.decode("utf-8", "replace"), done.stdout)
 

@@ -75,11 +75,7 @@ def test_every_json_document_is_described() -> None:
     import rashomon.commands
 
     folder = Path(rashomon.commands.__file__).parent
-    printed = {
-        name
-        for path in folder.glob("*.py")
-        for name in re.findall(r'"(rashomon\.\w+/\d+)"', path.read_text())
-    }
+    printed = {name for path in folder.glob("*.py") for name in re.findall(r'"(rashomon\.\w+/\d+)"', path.read_text())}
     assert printed <= described
 
 

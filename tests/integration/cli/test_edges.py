@@ -121,3 +121,22 @@ def test_bug_of_ours_is_one_line(tmp_path: Path) -> None:
     assert "RASHOMON_DEBUG=1" in quiet.stderr
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+def test_ingest_refuses_what_is_no_journal(rashomon: Run, tape_home: Path, tmp_path: Path) -> None:
+    """A named file that is no journal: exit code 4, and nothing of it gets into the home."""
+    file = tmp_path / "notes.rsj"
+    file.write_text("shopping: milk, bread and a good deal more than sixty-four bytes of other things")
+    ran = rashomon("ingest", str(file))
+    assert ran.code == 4
+    assert "notes.rsj is not a Rashomon journal" in ran.err
+    assert not (tape_home / "journals" / "notes.rsj").exists()
+
+
+def test_damage_is_told_each_time(rashomon: Run, tape_home: Path) -> None:
+    """A foreign file in the home's journals is named by `ingest`, however often it is asked."""
+    (tape_home / "journals" / "odd.rsj").write_bytes(b"not a journal at all" * 10)
+    for _ in range(2):
+        ran = rashomon("ingest", "--json")
+        assert ran.code == 4
+        assert [one["journal"] for one in ran.json()["unread"]] == ["odd.rsj"]

@@ -197,8 +197,8 @@ def test_ingest_reports(rashomon: Run) -> None:
     first = rashomon("ingest", "--json").json()
     second = rashomon("ingest", "--json").json()
     assert first["format"] == "rashomon.ingest/1"
-    assert (first["journals"], first["traces"], first["steps"]) == (3, 3, 14)
-    assert (second["traces"], second["steps"]) == (0, 0)
+    assert (first["journals"], sorted(first["new"]), first["steps"]) == (3, [OLD, NEW, BAD], 14)
+    assert (second["journals"], second["new"], second["updated"], second["steps"]) == (0, [], [], 0)
 
 
 def test_ingest_takes_a_file_from_elsewhere(rashomon: Run, tape_home: Path, tmp_path: Path) -> None:

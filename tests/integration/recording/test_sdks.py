@@ -92,10 +92,13 @@ def record_and_replay(server: ProviderServer, tape: Callable[[], Tape], run: Cal
     with rashomon.trace("sdk"):
         recorded = run()
     server.stop()
-    with rashomon.replay(tape()) as replaying:
+    original = tape()
+    with rashomon.replay(original) as replaying:
         replayed = run()
     replaying.check()
     assert replayed == recorded
+    again = [(step.request.body, step.response.body, len(step.response.pieces)) for step in tape().steps]
+    assert again == [(step.request.body, step.response.body, len(step.response.pieces)) for step in original.steps]
     return recorded
 
 

@@ -1,0 +1,139 @@
+"""Whatever a journal says comes out of the store equal, to the byte."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from rashomon import tapes
+from rashomon.model import End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
+from rashomon.store import TraceStore, bodies, ingest
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=12)
+"""Any text, lone surrogates and control characters too."""
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | TEXTS
+JSONS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4))
+VALUES = st.recursive(
+    SCALARS | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.integers(0, 9), inner, max_size=3),
+    max_leaves=6,
+)
+HEADERS = st.lists(st.tuples(TEXTS, TEXTS).map(list), max_size=4)
+
+
+@st.composite
+def json_bodies(draw: st.DrawFn) -> bytes:
+    """JSON objects in any spacing, whole or cut."""
+    value = draw(st.dictionaries(st.sampled_from(["messages", "tools", "system", "n"]) | TEXTS, JSONS, max_size=4))
+    indent, ascii_only = draw(st.none() | st.integers(0, 2)), draw(st.booleans())
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only) + draw(st.sampled_from(["", " ", "\n", "x"]))
+    body = text.encode("utf-8", "surrogatepass")
+    return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 3)) == 0 else body
+
+
+BODIES = st.binary(max_size=200) | json_bodies()
+
+
+@st.composite
+def responses(draw: st.DrawFn) -> Response:
+    """Answers in any number of pieces, with any end."""
+    end = draw(st.sampled_from(End))
+    offsets = sorted(draw(st.lists(st.integers(0, 10**7), max_size=5)))
+    pieces = tuple(Piece(offset, draw(BODIES)) for offset in offsets)
+    failure = Failure(draw(TEXTS), draw(TEXTS), draw(st.binary(max_size=9))) if draw(st.booleans()) else None
+    head = draw(st.none() | st.fixed_dictionaries({"status": st.integers(100, 599), "headers": HEADERS}))
+    duration = draw(st.integers(0, 10**9)) if end != End.OPEN else 0
+    return Response(head, pieces, end, failure if end != End.OPEN else None, duration)
+
+
+@st.composite
+def steps(draw: st.DrawFn, number: int) -> Step:
+    """A step of any kind."""
+    head: dict[str, Any] = draw(st.dictionaries(TEXTS.filter(lambda key: key != "headers"), VALUES, max_size=3))
+    if draw(st.booleans()):
+        head |= {"method": "POST", "url": draw(TEXTS), "headers": draw(HEADERS)}
+    match = Match(draw(st.sampled_from(Grade)), draw(st.none() | TEXTS), draw(TEXTS)) if draw(st.booleans()) else None
+    within = draw(st.none() | st.integers(0, number - 1).map(lambda at: f"0.{at}")) if number else None
+    lane = tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
+    marks = tuple(draw(st.lists(TEXTS, max_size=2)))
+    request, kind = Request(head, draw(BODIES)), draw(st.sampled_from(Kind))
+    started = draw(st.integers(0, 10**6))
+    return Step(f"0.{number}", number, kind, draw(TEXTS), lane, started, request, draw(responses()), match, within,
+                marks)  # fmt: skip
+
+
+@st.composite
+def whole_tapes(draw: st.DrawFn) -> Tape:
+    """A trace with any tags, swaps, entry point and steps."""
+    named = st.dictionaries(TEXTS, TEXTS, max_size=2)
+    trace = Trace(
+        "t1",
+        draw(TEXTS),
+        draw(st.integers(1, 2**62)),
+        outcome=draw(st.sampled_from(["ok", "error"])),
+        exit_code=draw(st.none() | st.integers(-15, 255)),
+        error=draw(st.none() | TEXTS),
+        tags=draw(named),
+        parent=draw(st.none() | TEXTS),
+        swaps=tuple(draw(st.lists(st.dictionaries(TEXTS, VALUES, max_size=2), max_size=2))),
+        command=draw(st.none() | st.lists(TEXTS, min_size=1, max_size=3).map(tuple)),
+        entrypoint=draw(st.none() | st.fixed_dictionaries({"ref": TEXTS, "args": st.binary(max_size=9)})),
+        cwd=draw(st.none() | TEXTS),
+        environ=draw(named),
+        versions={"python": "3.11.9"} | draw(named),
+        result=draw(st.none() | st.binary(max_size=9)),
+    )
+    trace = trace._replace(ended_ns=trace.started_ns + draw(st.integers(0, 10**9)) * 1000)
+    return Tape(trace, tuple(draw(steps(number)) for number in range(draw(st.integers(0, 4)))))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tape=whole_tapes())
+def test_store_gives_back_the_tape_of_the_journal(tape: Tape) -> None:
+    """A tape read from the store equals the one put together from its journal, exactly."""
+    with tempfile.TemporaryDirectory() as folder:
+        journals = Path(folder) / "journals"
+        journals.mkdir()
+        tapes.write_tape(journals / "0.rsj", tape)
+        (expected,) = tapes.assemble([tapes.read_part(journals / "0.rsj")])
+        store = Path(folder) / "store.duckdb"
+        report = ingest(journals, store)
+        assert report.damaged == ()
+        assert report.new == ("t1",)
+        with TraceStore(store) as traces:
+            assert traces.tape("t1") == expected
+            assert traces.trace("t1") == expected.trace
+            assert [(row.id, row.kind, row.lane, row.within, row.pieces) for row in traces.step_rows("t1")] == [
+                (step.id, step.kind, step.lane, step.within, len(step.response.pieces)) for step in expected.steps
+            ]
+            for step in expected.steps:
+                assert traces.step("t1", step.id) == step
+            traces.query("select tags->>'x', swaps, environ, versions, entrypoint from traces")
+            traces.query("select request_head->>'url', response_head->>'status' from steps")
+
+
+@settings(max_examples=500, deadline=None)
+@given(body=BODIES)
+@example(b'{"messages": [ {"role":"user"} , {"role":"assistant"}, 3 ] , "model":"' + b"x" * 70 + b'"}')
+@example(b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}")
+@example(b'{"messages":[' + b"{}," * 40)
+def test_split_body_joins_to_the_same_bytes(body: bytes) -> None:
+    """A body taken apart and put together again is the same bytes, whatever it is."""
+    split = bodies.split(body)
+    assert bodies.join(split.frame, split.holes, [content for _, content in split.parts]) == body
+
+
+def test_split_names_messages_and_long_values() -> None:
+    """Messages and tools become parts of their own, named by where they were."""
+    system = "You are kind. " * 20
+    body = json.dumps({"model": "m", "system": system, "messages": [{"role": "user", "content": "é"}, {"x": 1}],
+                       "stop": ["a"]}, ensure_ascii=False).encode()  # fmt: skip
+    split = bodies.split(body)
+    assert [path for path, _ in split.parts] == ["system", "messages[0]", "messages[1]"]
+    assert json.loads(split.parts[1][1]) == {"role": "user", "content": "é"}
