@@ -305,21 +305,31 @@ def _rebuild_text(name: str, text: str) -> Any:
 
 
 def _rebuild_object(code: int, name: str, content: Any) -> Any:
-    cls = _find(name)
+    """An instance of a class that a tape names. Only state is set: nothing that a tape names is called."""
+    cls: Any = _find(name)
+    if not isinstance(cls, type):
+        raise NotRebuildable(f"{name} is not a class")
     if code == _ENUM:
-        return cls(content)
+        from enum import Enum
+
+        if issubclass(cls, Enum):
+            return cls(content)
+        raise NotRebuildable(f"{name} is no longer an Enum")
     if code == _NAMED:
-        return cls(**content)
-    if code != _OBJECT or not isinstance(cls, type):
+        if issubclass(cls, tuple) and set(getattr(cls, "_fields", ())) == set(content):
+            return tuple.__new__(cls, [content[field] for field in cls._fields])  # type: ignore[attr-defined]
+        raise NotRebuildable(f"{name} is no longer the same named tuple")
+    if code != _OBJECT:
         raise NotRebuildable(f"extension code {code} is not known to this version")
-    value = cls.__new__(cls)
     if "$pydantic" in content:
         if not _is_pydantic(cls):
             raise NotRebuildable(f"{name} is no longer a pydantic model")
-        value.__setstate__(content["$pydantic"])  # type: ignore[attr-defined]
-        return value
+        model: Any = cls.__new__(cls)
+        model.__setstate__(content["$pydantic"])
+        return model
     if not hasattr(cls, "__dataclass_fields__") and not hasattr(cls, "__attrs_attrs__"):
         raise NotRebuildable(f"{name} is no longer a dataclass")
+    value: Any = object.__new__(cls)
     for key, item in content.items():
         object.__setattr__(value, key, item)
     return value

@@ -78,7 +78,7 @@ class StoreSource:
         from rashomon.store import open_home
 
         with open_home(self._home) as store:
-            return [trace_item(row) for row in store.list_traces()]
+            return [trace_item(row) for row in store.traces()]
 
     def tape(self, trace_id: str) -> Tape:
         """A trace with its steps."""

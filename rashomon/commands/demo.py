@@ -110,10 +110,10 @@ def _newest(home: str) -> str:
 
 
 def _diff(home: str, original: str, changed: str) -> None:
-    from rashomon.cli import main as command_line
+    from rashomon.commands.app import run
 
     sys.stdout.flush()
-    command_line(["diff", original, changed, "--home", home])
+    run(["diff", original, changed, "--home", home])
     print()
 
 

@@ -60,6 +60,14 @@ def age_ns(text: str) -> int:
 HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "NOTES")
 
 
+_FLEXIBLE = ("NAME", "NOTES")
+_LEAST = 12
+"""These columns give way when the terminal is narrow, but not below so many characters."""
+
+_FIRST_TO_GO = ("TOKENS", "TOOL", "LLM", "TOOK", "STEPS", "STARTED")
+_RIGHT = ("TOOK", "STEPS", "LLM", "TOOL", "TOKENS")
+
+
 def notes(row: TraceRow) -> list[str]:
     """What sets a trace apart, loud things first."""
     found = []
@@ -104,6 +112,17 @@ def shortest(ids: list[str], least: int = 8) -> dict[str, str]:
     return {one: one[: length[one]] for one in ordered}
 
 
+def fitting(widths: list[int], room: int) -> list[int]:
+    """The columns that have room, by their place in `HEADS`: dropped one by one, never squeezed."""
+    kept = list(range(len(HEADS)))
+    for head in (*_FIRST_TO_GO, ""):
+        least = [min(widths[at], _LEAST) if HEADS[at] in _FLEXIBLE else widths[at] for at in kept]
+        if sum(least) + 2 * len(kept) <= room or not head:
+            break
+        kept.remove(HEADS.index(head))
+    return kept
+
+
 def _print_rich(rows: list[TraceRow]) -> None:
     from rich.table import Table
 
@@ -113,17 +132,27 @@ def _print_rich(rows: list[TraceRow]) -> None:
     if not rows:
         out.print(terminal.styled("No traces. Record one: rashomon record -- python agent.py", "dim"))
         return
-    short = shortest([row.id for row in rows])
+    short = shortest([one for row in rows for one in (row.id, row.parent) if one])
+    shown = [cells(row._replace(parent=short.get(row.parent or ""))) for row in rows]
+    widths = [max([len(head), *(len(line[at]) for line in shown)]) for at, head in enumerate(HEADS)]
+    widths[0] = max(len(HEADS[0]), *map(len, short.values()))
+    kept = fitting(widths, out.width)
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    for at, head in enumerate(HEADS):
-        right = at in (3, 5, 6, 7, 8)
-        table.add_column(head.lower(), no_wrap=True, justify="right" if right else "left",
-                         overflow="ellipsis", style="dim" if at in (2, 3) else None)  # fmt: skip
-    for row in rows:
-        texts = [terminal.styled(cell) for cell in cells(row)]
+    for at in kept:
+        head = HEADS[at]
+        table.add_column(
+            head.lower(),
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if head in _RIGHT else "left",
+            min_width=min(widths[at], _LEAST) if head in _FLEXIBLE else widths[at],
+            style="dim" if head in ("STARTED", "TOOK") else None,
+        )
+    for row, line in zip(rows, shown, strict=True):
+        texts = [terminal.styled(cell) for cell in line]
         texts[0] = terminal.styled(short[row.id], "bold")
         texts[4].stylize(_OUTCOME_STYLES.get(row.outcome, ""))
         if row.coverage_missed or row.losses:
-            texts[9].stylize("bold red", 0, texts[9].plain.find(" ") if " " in texts[9].plain else None)
-        table.add_row(*texts)
+            texts[9].stylize("bold red", 0, (texts[9].plain + " ").index(" "))
+        table.add_row(*(texts[at] for at in kept))
     out.print(table)

@@ -52,8 +52,8 @@ def complete_trace(incomplete: str) -> list[str]:
     known = [
         "@last",
         "@prev",
-        *dict.fromkeys(row.trace.name for row in rows),
-        *(row.trace.id for row in rows),
+        *dict.fromkeys(row.name for row in rows),
+        *(row.id for row in rows),
     ]
     return [reference for reference in known if reference.startswith(incomplete)]
 

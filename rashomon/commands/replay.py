@@ -14,7 +14,7 @@ from rashomon import tapes, values
 from rashomon.commands.record import split_command
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
-from rashomon.launch import Ended, Launch, child_environ, replay_environ, run
+from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
 from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
 from rashomon.session import Order, new_trace_id
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ended)]
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
-    launch.finish(ended, "killed" if ended.status < 0 else "ok" if not divergences else "error")
+    launch.finish(ended, outcome_of(ended))
     _report(options, report(tape, replayed, ended, divergences))
     return 1 if divergences else 0
 

@@ -127,7 +127,7 @@ def divergences(trace: Trace) -> list[str]:
     lines = []
     for one in trace.divergences:
         lines.append(f"DIVERGED: {one.summary}")
-        lines.extend(f"  {line}" for line in (*one.paths, *one.detail))
+        lines.extend(f"  {line}" for line in one.detail or one.paths)
     return lines
 
 

@@ -154,5 +154,4 @@ def test_switched_off(tmp_path: Path) -> None:
 
 def test_the_patched_names_exist() -> None:
     """The two tests above that break the recorder on purpose break methods that are there."""
-    assert redaction.Redactor.content
-    assert redaction.Redactor.settled
+    assert {"content", "settled"} <= set(vars(redaction.Redactor))

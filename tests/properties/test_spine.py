@@ -9,6 +9,8 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
+import msgpack
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,7 +113,10 @@ def test_redaction_leaves_clean_bodies_alone(value: Any) -> None:
     assert REDACTOR.content(body) is body or b"sk-" in body
 
 
-@given(st.lists(st.sampled_from([SECRET, "tok", '"en\\PLANTED', "text ", "-", '"password": "', '"', "\n", "k-", "é"])), st.data())
+words_of_streams = [SECRET, "tok", '"en\\PLANTED', "text ", "-", '"password": "', '"', "\n", "k-", "é"]
+
+
+@given(st.lists(st.sampled_from(words_of_streams)), st.data())
 def test_streams_redact_as_a_whole_does(words: list[str], data: st.DataObject) -> None:
     """Cut anywhere, a stream loses the same secrets as in one piece, and keeps the number of its pieces."""
     whole = "".join(words).encode()
@@ -133,8 +138,9 @@ def test_streams_redact_as_a_whole_does(words: list[str], data: st.DataObject) -
 def test_the_order_of_keys_does_not_count(value: Any) -> None:
     """Two bodies that are the same JSON are the same call; one that differs in a value is not."""
     first = {"model": "m", "messages": [value], "n": 1}
+    head = {"method": "POST", "url": "http://a/v1/chat"}
     calls = [
-        Call(Kind.LLM, "chat", Request({"method": "POST", "url": "http://a/v1/chat"}, json.dumps(body, indent=indent).encode()))
+        Call(Kind.LLM, "chat", Request(head, json.dumps(body, indent=indent).encode()))
         for body, indent in ((first, None), (dict(reversed(first.items())), 2), ({**first, "n": 1.0}, None))
     ]
     assert content_digest(calls[0]) == content_digest(calls[1]) != content_digest(calls[2])
@@ -145,3 +151,11 @@ def test_the_examples_are_what_they_say() -> None:
     """Types that a strategy above might not reach."""
     for value in (Decimal("1.20"), uuid.UUID(int=7), 2**200, "\ud800", {(1, 2): {3}}):
         assert values.decode(values.encode(value)) == value
+
+
+def test_a_tape_cannot_call_what_it_names() -> None:
+    """A value that names a function, or a class of another sort, is refused and nothing is called."""
+    for code, name, content in ((7, "os:getpid", 1), (9, "subprocess:Popen", {"args": "true"}), (8, "os:getcwd", {})):
+        data = msgpack.packb(msgpack.ExtType(code, msgpack.packb([name, content])))
+        with pytest.raises(values.NotRebuildable):
+            values.decode(data)

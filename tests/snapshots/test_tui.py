@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rashomon.errors import DamagedData, TraceNotFound
 from rashomon.model import Tape
+from rashomon.tapes import write_tape
 from rashomon.tui.app import RashomonApp
 from rashomon.tui.glyphs import ASCII, UNICODE, Glyphs
 from rashomon.tui.lines import LineList
@@ -18,6 +20,7 @@ from rashomon.tui.screens.diff import DiffScreen
 from rashomon.tui.screens.help import HelpScreen
 from rashomon.tui.screens.trace import TraceScreen
 from rashomon.tui.screens.traces import TracesScreen
+from rashomon.tui.source import StoreSource
 from rashomon.tui.text import TextPane
 from tests.snapshots.sample_traces import FakeSource, family, hostile, recording, stubbed_replay
 from tests.snapshots.screen_text import assert_screen, press, screen_text, settled
@@ -273,6 +276,20 @@ async def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
         await press(pilot, "G", "F")
         assert app.no_color
         assert " ≠ " in screen_text(app)
+
+
+async def test_a_home_on_disk_is_taken_in_and_shown(tmp_path: Path) -> None:
+    """Journals that nobody has ingested yet are in the list, and two of them open aligned."""
+    (tmp_path / "journals").mkdir()
+    for one in family():
+        write_tape(tmp_path / "journals" / f"{one.trace.id}.rsj", one)
+    app = RashomonApp(StoreSource(tmp_path), ("7f3c", "815e"), UNICODE, rest_s=0)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "F")
+        assert "⊕" in screen_text(app)
+        await press(pilot, "q", "j", "j")
+        assert "stub refund_policy" in app.screen.query_one(LineList).get_line_text(2)
+        assert "3 traces" in screen_text(app)
 
 
 async def test_an_unknown_reference_ends_with_the_error() -> None:

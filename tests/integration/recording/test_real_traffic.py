@@ -50,7 +50,7 @@ def _interactions() -> list[list[Any]]:
 
 
 def _target(one: Any) -> str:
-    split = urlsplit(one.url)
+    split = urlsplit(str(one.url))
     return split.path + (f"?{split.query}" if split.query else "")
 
 

@@ -38,7 +38,10 @@ def recorded(tmp_path: Path, server: ProviderServer) -> Path:
     return home
 
 
-def replayed(home: Path, *args: str, code: int, **options: Any) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
+Done = subprocess.CompletedProcess[str]
+
+
+def replayed(home: Path, *args: str, code: int, **options: Any) -> tuple[dict[str, Any], Done]:
     """Replay the first recording of a home; the report, and what was done."""
     report = home.parent / "report.json"
     done = rashomon("replay", "refund", "--report", report, *args, home=home, **options)
