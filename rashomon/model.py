@@ -115,7 +115,7 @@ class Step(NamedTuple):
     """
 
     id: str
-    index: int
+    index: int  # type: ignore[assignment]  # a field, and not tuple.index
     kind: Kind
     name: str
     lane: Lane

@@ -84,7 +84,8 @@ def to_json(data: bytes) -> Json:
     Never raises and never imports a class; bytes that are no encoded value become `{"$damaged": hex}`.
     """
     try:
-        return _plain(_unpack(data, _view))
+        view: Json = _plain(_unpack(data, _view))
+        return view
     except Exception as error:  # foreign bytes: show them rather than fail a whole listing
         return {"$damaged": data[:64].hex(), "error": type(error).__name__}
 
@@ -306,9 +307,10 @@ def _rebuild_text(name: str, text: str) -> Any:
 
 def _rebuild_object(code: int, name: str, content: Any) -> Any:
     """An instance of a class that a tape names. Only state is set: nothing that a tape names is called."""
-    cls: Any = _find(name)
-    if not isinstance(cls, type):
+    found = _find(name)
+    if not isinstance(found, type):
         raise NotRebuildable(f"{name} is not a class")
+    cls: Any = found
     if code == _ENUM:
         from enum import Enum
 
@@ -317,7 +319,7 @@ def _rebuild_object(code: int, name: str, content: Any) -> Any:
         raise NotRebuildable(f"{name} is no longer an Enum")
     if code == _NAMED:
         if issubclass(cls, tuple) and set(getattr(cls, "_fields", ())) == set(content):
-            return tuple.__new__(cls, [content[field] for field in cls._fields])  # type: ignore[attr-defined]
+            return tuple.__new__(cls, [content[field] for field in cls._fields])
         raise NotRebuildable(f"{name} is no longer the same named tuple")
     if code != _OBJECT:
         raise NotRebuildable(f"extension code {code} is not known to this version")

@@ -25,7 +25,11 @@ def run(home: Path, refs: Sequence[str] = ()) -> int:
     if len(refs) > 2:
         raise UsageError(f"{len(refs)} traces cannot be opened together.", "Name one, or two to compare.")
     app = RashomonApp(StoreSource(home), refs)
-    app.run()
+    gc.freeze()  # what the libraries made stays as long as the application: do not look at it again
+    try:
+        app.run()
+    finally:
+        gc.unfreeze()  # else native modules report leaks when the interpreter ends
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0
@@ -73,7 +77,6 @@ class RashomonApp(App[int]):
         _ = self.push_screen(first)
         if self._refs:
             self.call_after_refresh(self._resolve_refs, first)
-        gc.freeze()  # what the libraries made will not go away: do not look at it again
 
     def _resolve_refs(self, page: Page) -> None:
         page.in_background("refs", self._find_refs, self._open_refs)

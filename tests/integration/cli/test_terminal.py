@@ -31,7 +31,7 @@ def terminal(tape_home: Path, tmp_path: Path) -> Screen:
         environ = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR", "CI")}
         environ |= {"RASHOMON_HOME": str(tape_home), "TERM": "xterm-256color", "TZ": "UTC", **env}
         command = [sys.executable, "-m", "rashomon.cli", *arguments]
-        child = subprocess.Popen(command, cwd=tmp_path, env=environ, stdin=screen, stdout=screen, stderr=screen)
+        child = subprocess.Popen(command, cwd=tmp_path, env=environ, stdin=screen, stdout=screen)
         os.close(screen)
         drawn = b""
         while chunk := _read(controller):
