@@ -112,7 +112,7 @@ def _is_json(value: Any) -> bool:
     rest = [value]
     for item in rest:
         if type(item) is list:
-            inner = item
+            inner: Iterable[Any] = item
         elif type(item) is dict and all(type(key) is str for key in item):
             inner = item.values()
         else:

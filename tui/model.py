@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from rashomon import views
@@ -47,6 +46,10 @@ class Rows(Protocol):
         ...
 
 
+SHORT_ID = 12
+"""So much of an id is shown: it begins with the time in milliseconds, in twelve hexadecimal digits."""
+
+
 class TraceItem(NamedTuple):
     """A trace in the list: light facts, no steps. Times as in `Trace`; counts are 0 where unknown.
 
@@ -76,16 +79,14 @@ class TraceItem(NamedTuple):
     lost: int = 0
 
 
-def shortest(ids: Iterable[str], least: int = 8) -> dict[str, str]:
-    """Each id cut to the shortest beginning that no other one has, and not below `least` characters."""
-    ordered = sorted(set(ids))
-    if len({one[:least] for one in ordered}) == len(ordered):  # the usual case
-        return {one: one[:least] for one in ordered}
-    length = dict.fromkeys(ordered, least)
-    for before, after in pairwise(ordered):
-        same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
-        length[before], length[after] = max(length[before], same + 1), max(length[after], same + 1)
-    return {one: one[: length[one]] for one in ordered}
+def shortest(ids: Iterable[str], least: int = SHORT_ID) -> int:
+    """How many characters of an id tell all of these apart; not below `least`."""
+    known = set(ids)
+    longest = max(map(len, known), default=least)
+    for length in range(least, longest, 2):
+        if len({one[:length] for one in known}) == len(known):
+            return length
+    return max(least, longest)
 
 
 def duration_us(trace: Trace) -> int | None:
@@ -166,7 +167,7 @@ class TraceRows:
 
     COLUMNS = (
         Column("mark", "", 1),
-        Column("id", "trace", 8),
+        Column("id", "trace", SHORT_ID),
         Column("name", "name", 0),
         Column("outcome", "outcome", 9, keep=8),
         Column("steps", "steps", 5, keep=7, right=True),
@@ -180,9 +181,10 @@ class TraceRows:
     def __init__(self, items: Sequence[TraceItem], glyphs: Glyphs, marked: str | None = None) -> None:
         self._placed = _families(items)
         self._glyphs = glyphs
-        self._short = shortest(item.id for item in items)
-        widest = max(map(len, self._short.values()), default=8)
-        self._columns = [column._replace(width=widest) if column.name == "id" else column for column in self.COLUMNS]
+        self._shown = shortest(item.id for item in items)
+        self._columns = [
+            column._replace(width=self._shown) if column.name == "id" else column for column in self.COLUMNS
+        ]
         self.marked = marked
         self.stops: Sequence[int] = [
             number for number, placed in enumerate(self._placed) if placed.item.divergences or is_bad(placed.item)
@@ -200,7 +202,7 @@ class TraceRows:
 
     def short(self, trace_id: str) -> str:
         """The shortest unique beginning of an id."""
-        return self._short.get(trace_id, trace_id[:8])
+        return trace_id[: self._shown]
 
     def head(self, width: int) -> Line:
         """The names of the columns."""
@@ -301,4 +303,4 @@ def _incomplete(item: TraceItem) -> str:
         told.append(f"{plural(item.missed, 'peer')} reached outside of any recorded call")
     if item.losses:
         told.append(f"{plural(item.lost, 'step')} lost")
-    return f"{', '.join(told)}; rashomon show {item.id[:8]} names them"
+    return f"{', '.join(told)}; rashomon show {item.id[:SHORT_ID]} names them"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import shutil
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rashomon.commands import record, replay
+from rashomon.commands.arguments import Parser
 from rashomon.errors import CannotRun
 from rashomon.home import prepare
 
@@ -18,19 +18,16 @@ FOLDER = "rashomon-demo"
 AGENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "demo", "refund_agent.py")
 """The agent's source: an ordinary program, part of the package's data."""
 STUB = 'get_refund_policy={"version": 2, "region": "EU", "window_days": 14, "requires_photo": true}'
-_EXAMPLES = """example:
-  rashomon demo
-"""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
-        "rashomon demo",
-        description="Record a support agent whose refund goes wrong, replay it exactly, then replay it with one tool "
-        "stubbed and see where the two part. Runs against a provider server of its own.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = Parser(
+        "demo",
+        "Record a support agent whose refund goes wrong, replay it exactly, then replay it with one tool stubbed and "
+        "see where the two part. Runs against a provider server of its own; needs no key and no network.",
+        "[OPTIONS]",
+        "rashomon demo --no-tui",
     )
     made.add_argument("--folder", default=FOLDER, help=f"where to put agent and recordings (default: ./{FOLDER})")
     made.add_argument("--no-tui", action="store_true", help="do not open the terminal application at the end")

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from rashomon.commands.arguments import Parser
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, end_like, outcome_of, run
@@ -15,20 +16,14 @@ from rashomon.model import Kind, Tape
 from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import Order, new_trace_id
 
-_EXAMPLES = """examples:
-  rashomon record -- python agent.py --customer 7
-  rashomon record --name refund --tag build=412 -- uv run agent.py
-"""
 
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
-        "rashomon record",
-        description="Run a command under the recorder. Its stdin, stdout, signals and exit code stay its own.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="rashomon record [OPTIONS] -- COMMAND [ARGS...]",
+    made = Parser(
+        "record",
+        "Run a command under the recorder. Its stdin, stdout, signals and exit code stay its own.",
+        "[OPTIONS] -- COMMAND [ARGS...]",
+        "rashomon record --name refund --tag build=412 -- python agent.py --customer 7",
     )
     made.add_argument("--name", help="name of the trace (default: the program's)")
     made.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="tag the trace; repeatable")

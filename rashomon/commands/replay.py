@@ -11,6 +11,7 @@ import tempfile
 from typing import Any
 
 from rashomon import tapes, values
+from rashomon.commands.arguments import Parser
 from rashomon.commands.record import split_command
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
@@ -19,22 +20,15 @@ from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
 from rashomon.session import Order, new_trace_id
 
-_EXAMPLES = """examples:
-  rashomon replay @last
-  rashomon replay 01a1fc --stub 'get_order={"status": "lost"}' --live llm
-  rashomon replay @last -- python agent.py --verbose
-exit codes: 0 the replay held, 1 it diverged, 2 bad usage, 3 the program could not be run, 4 damaged data
-"""
 
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
-        "rashomon replay",
-        description="Run a recorded program again. Every call is answered from the tape; nothing leaves the process.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="rashomon replay TRACE [OPTIONS] [-- COMMAND [ARGS...]]",
+    made = Parser(
+        "replay",
+        "Run a recorded program again. Every call is answered from the tape; nothing leaves the process. "
+        "Exit codes: 0 the replay held, 1 it diverged, 2 bad usage, 3 the program could not be run, 4 damaged data.",
+        "TRACE [OPTIONS] [-- COMMAND [ARGS...]]",
+        'rashomon replay @last --stub \'get_order={"status": "lost"}\' --live llm',
     )
     made.add_argument("trace", metavar="TRACE", help="an id, a unique prefix, a name, @last, @prev, or a tape file")
     made.add_argument("--stub", action="append", default=[], metavar="TOOL=JSON|FILE.py:function",

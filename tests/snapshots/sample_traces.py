@@ -102,7 +102,7 @@ def refund_steps(version: str, *, refused: bool) -> tuple[Step, ...]:
 def trace(name: str, number: int, **more: Any) -> Trace:
     """A trace that began so many minutes after the first one."""
     started = STARTED_NS + number * MINUTE_NS
-    ident = f"{0x7F3C1A2B + number * 0x1111111:08x}{number:024x}"
+    ident = f"{0x7F3C1A2B + number * 0x1111111:08x}{number:018x}"
     facts: dict[str, Any] = {"ended_ns": started + 7_651_000_000, "outcome": "ok", "exit_code": 0, **more}
     return Trace(ident, name, started, **facts)
 

@@ -131,7 +131,7 @@ async def test_d_in_a_replay_aligns_it_with_its_parent() -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await press(pilot, "d")
         assert isinstance(app.screen, DiffScreen)
-        assert "7f3c1a2b ⇄ 815e3c4d" in screen_text(app)
+        assert "7f3c1a2b0000 ⇄ 815e3c4d0000" in screen_text(app)
 
 
 async def test_d_compares_with_the_marked_trace() -> None:
@@ -139,7 +139,7 @@ async def test_d_compares_with_the_marked_trace() -> None:
     app = app_of(*family())
     async with app.run_test(size=(100, 30)) as pilot:
         await press(pilot, "j", "m", "j", "d")
-        assert "804d2b3c ⇄ 815e3c4d" in screen_text(app)
+        assert "804d2b3c0000 ⇄ 815e3c4d0000" in screen_text(app)
 
 
 async def test_d_without_anything_to_compare_says_what_is_missing() -> None:
@@ -288,7 +288,7 @@ async def test_a_home_on_disk_is_taken_in_and_shown(tmp_path: Path) -> None:
         await press(pilot, "F")
         assert "⊕" in screen_text(app)
         await press(pilot, "q", "j", "j")
-        assert "stub refund_policy" in app.screen.query_one(LineList).get_line_text(2)
+        assert "└ refund-agent  stub" in app.screen.query_one(LineList).get_line_text(2)
         assert "3 traces" in screen_text(app)
 
 

@@ -171,16 +171,14 @@ def test_no_trace_is_ever_lost(pairs: list[tuple[int, int | None]]) -> None:
 def test_rows_of_traces_fit_for_any_name(name: str, width: int) -> None:
     """A foreign name is fitted like any other; only the columns that always stay can be too wide."""
     rows = TraceRows([TraceItem("0123456789", name, 1, error=name, tags=((name, name),))], UNICODE)
-    assert cell_len(text_of(rows.line(0, width))) <= max(width, 12)
+    assert cell_len(text_of(rows.line(0, width))) <= max(width, 16)
 
 
-def test_ids_are_cut_where_they_differ() -> None:
+def test_ids_are_shown_as_far_as_they_differ() -> None:
     """The short id is unique in the list."""
-    assert shortest(["aaaaaaaaaa1", "aaaaaaaaaa2", "b" * 12]) == {
-        "aaaaaaaaaa1": "aaaaaaaaaa1",
-        "aaaaaaaaaa2": "aaaaaaaaaa2",
-        "b" * 12: "b" * 8,
-    }
+    assert shortest([f"{'a' * 13}1xxxxxxxx", f"{'a' * 13}2xxxxxxxx", "b" * 26]) == 14
+    assert shortest(["a" * 26, "b" * 26]) == shortest([]) == 12
+    assert shortest(["a" * 26, "a" * 26 + "b"]) == 27
 
 
 # ---------------------------------------------------------------------------------------------- steps

@@ -14,6 +14,7 @@ from rashomon.tui.actions import Place, bindings
 from rashomon.tui.aligned import AlignedRows
 from rashomon.tui.document import pair_lines
 from rashomon.tui.lines import LineList
+from rashomon.tui.model import SHORT_ID
 from rashomon.tui.screens.page import Page, error_lines
 from rashomon.tui.spans import Line, Span, plural
 from rashomon.tui.text import TextPane
@@ -79,7 +80,7 @@ class DiffScreen(Page):
             same = sum(pair.mark.value == "same" for pair in alignment.pairs)
             groups = plural(rows.groups, "group")
             told = f"{groups} of differences {glyphs.bar} {same} of {len(alignment.pairs)} identical"
-        self.trail("traces", f"{name} {left.id[:8]} {between} {right.id[:8]}", f"{glyphs.bar} {told}")
+        self.trail("traces", f"{name} {left.id[:SHORT_ID]} {between} {right.id[:SHORT_ID]}", f"{glyphs.bar} {told}")
 
     def failed(self, group: str, error: Exception) -> None:
         """Said in place of what failed."""

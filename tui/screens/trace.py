@@ -14,7 +14,7 @@ from rashomon.tui.actions import Place, bindings
 from rashomon.tui.document import facts_line, match_lines, request_lines, response_lines
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.lines import LineList
-from rashomon.tui.model import duration_us
+from rashomon.tui.model import SHORT_ID, duration_us
 from rashomon.tui.screens.page import Page, error_lines
 from rashomon.tui.spans import Line, Span, duration_of, plural
 from rashomon.tui.steps import StepRows, step_json
@@ -54,7 +54,7 @@ class TraceScreen(Page):
         self.query_one("#facts").can_focus = False
         self.lines.focus()
         self.lines.say([(), (Span("Loading steps …", "dim"),)])
-        self.trail("traces", self._trace_id[:12], "")
+        self.trail("traces", self._trace_id[:SHORT_ID], "")
         self.in_background("tape", lambda: self.rashomon.source.tape(self._trace_id), self._loaded)
 
     @property
@@ -81,10 +81,10 @@ class TraceScreen(Page):
         if trace.parent:
             count = len(trace.divergences)
             how = plural(count, "divergence") if count else "held"
-            told.append(f"replay of {trace.parent[:8]}: {how}")
+            told.append(f"replay of {trace.parent[:SHORT_ID]}: {how}")
         if trace.coverage.missed or trace.losses:
             told.append("! incomplete")
-        self.trail("traces", f"{trace.name} {trace.id[:8]}", f"{bar} " + f" {bar} ".join(filter(None, told)))
+        self.trail("traces", f"{trace.name} {trace.id[:SHORT_ID]}", f"{bar} " + f" {bar} ".join(filter(None, told)))
 
     def failed(self, group: str, error: Exception) -> None:
         """A trace that cannot be read: said in place of its steps. A step: in place of its content."""
@@ -169,5 +169,5 @@ def _no_steps(tape: Tape) -> list[Line]:
     lines: list[Line] = [(), (Span("No calls were recorded in this trace.", "strong"),), ()]
     if missed:
         lines.append((Span("The program reached unrecorded: ", "warn"), Span(", ".join(missed))))
-    lines.append((Span("why      ", "dim"), Span(f"rashomon show {tape.trace.id[:8]}", "key")))
+    lines.append((Span("why      ", "dim"), Span(f"rashomon show {tape.trace.id[:SHORT_ID]}", "key")))
     return lines

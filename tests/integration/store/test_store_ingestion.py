@@ -102,7 +102,7 @@ def test_a_home_without_recordings_gets_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_order_and_any_moment_give_the_same_store(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
