@@ -188,12 +188,18 @@ class Redactor:
     def _named(self, name: str, secret: str) -> str:
         return self.placeholder(name, secret.encode("utf-8", "surrogatepass")).decode()
 
-    def header(self, name: str, value: str) -> str:
-        """The value of a header, or a placeholder when the name says that it is secret."""
+    def is_secret(self, name: str) -> bool:
+        """Whether the name of a header says that its value is a secret."""
         secret = self._header_names.get(name)
         if secret is None:
             secret = bool(_HEADER_NAME.search(name)) and "ratelimit" not in name.lower()
-            self._header_names[name] = secret
+            if len(self._header_names) < 1000:
+                self._header_names[name] = secret
+        return secret
+
+    def header(self, name: str, value: str) -> str:
+        """The value of a header, or a placeholder when the name says that it is secret."""
+        secret = self.is_secret(name)
         if value.startswith("<secret:"):  # a replay writes what the tape holds
             return value
         if not secret:

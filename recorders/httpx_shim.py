@@ -15,7 +15,7 @@ from typing import Any
 from rashomon import values
 from rashomon.boundary import Witness, cross, cross_async, end_of, guard_here
 from rashomon.errors import Missed
-from rashomon.model import Call, End, Head, Request, Response
+from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders.endpoints import classify
 
 _UNFINISHED = {
@@ -38,12 +38,19 @@ class _Shim:
 
     def __init__(self, module: ModuleType) -> None:
         self.response: Any = module.Response
+        self.known: dict[tuple[str, bytes], tuple[Kind, str]] = {}
         self.sync_stream, self.async_stream = _stream_classes(module)
 
     def call(self, request: Any, body: bytes) -> Call:
         url = request.url
         method = request.method
-        kind, name = classify(method, url.raw_path.decode("ascii", "replace"))
+        key = (method, url.raw_path)
+        known = self.known.get(key)
+        if known is None:
+            known = classify(method, url.raw_path.decode("ascii", "replace"))
+            if len(self.known) < 1000:
+                self.known[key] = known
+        kind, name = known
         return Call(kind, name, Request({"method": method, "url": str(url), "headers": request.headers.raw}, body))
 
     def begin(self, answer: Any, witness: Witness) -> None:

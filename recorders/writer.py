@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections import deque
 from threading import RLock
 from typing import Any
 from zlib import crc32
@@ -28,6 +29,10 @@ _BASE_BYTES = 64 << 20
 _NEAR = 512
 """How far into the unchanged parts of a body a changed stretch is searched for secrets that begin or end there."""
 _MAX_INTERNED = 8192
+_MAX_VALUES = 32
+"""So many values of one header are remembered; it is one that varies."""
+_LOOK_NS = 20_000_000
+"""How often the journal looks whether it has been deleted."""
 
 
 class Writer:
@@ -45,8 +50,10 @@ class Writer:
         self._lock = RLock()  # re-entrant: a signal handler may record a call while we write one
         self._packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogatepass")
         self._interned: dict[tuple[Any, Any], int] = {}
+        self._header_values: dict[Any, int] = {}
+        self._looked_ns = 0
         self._bases: dict[int, bytes] = {}
-        self._base_bytes = 0
+        self._numbered: deque[int] = deque(maxlen=BASE_WINDOW)
         self._by_key: dict[Any, int] = {}
         self._process = process
         self._base_ns = time.perf_counter_ns()
@@ -168,10 +175,13 @@ class Writer:
             )
 
     def step_ended(self) -> None:
-        """A step is whole: make it durable as configured, and see that the file still has a name."""
+        """A step is whole: make it durable as configured, and see now and then that the file has a name."""
         try:
-            if os.fstat(self._fd).st_nlink == 0:
-                self._rescue()
+            now = time.perf_counter_ns()
+            if now - self._looked_ns > _LOOK_NS:
+                self._looked_ns = now
+                if os.fstat(self._fd).st_nlink == 0:
+                    self._rescue()
             if self._fsync == "step":
                 os.fsync(self._fd)
         except OSError as error:
@@ -211,28 +221,45 @@ class Writer:
             pass  # already closed by the program itself
 
     def _head(self, head: dict[str, Any]) -> dict[str, Any]:
+        """A head as it is written: headers that the journal has defined are their numbers."""
         headers = head.get("headers")
-        redactor = self.redactor
         if "url" in head:
-            head = {**head, "url": redactor.url(head["url"])}
+            head = {**head, "url": self.redactor.url(head["url"])}
         if headers is None:
             return head
         interned = self._interned
         out: list[Any] = []
+        new: list[int] = []
         for pair in headers:
-            key = (pair[0], pair[1])
+            key = pair if type(pair) is tuple else (pair[0], pair[1])
             known = interned.get(key)
-            if known is not None:
+            if known is None:
+                new.append(len(out))
+                out.append(key)
+            else:
                 out.append(known)
-                continue
-            name, value = key
-            if isinstance(name, bytes):
-                name, value = name.decode("latin-1"), value.decode("latin-1")
-            number = None
-            if len(interned) < _MAX_INTERNED:
-                number = interned[key] = len(interned)
-            out.append([number, name, redactor.header(name, value)])
+        if new:
+            self._define(out, new)
         return {**head, "headers": out}
+
+    def _define(self, out: list[Any], new: list[int]) -> None:
+        """Put definitions in the places of headers that the journal has not seen yet."""
+        redactor, interned, seen = self.redactor, self._interned, self._header_values
+        raw = type(out[new[0]][0]) is bytes
+        clean = raw and not redactor.suspicious(b"\n".join([out[place][1] for place in new]))
+        for place in new:
+            key = out[place]
+            name, value = key
+            count = seen.get(name, 0)
+            number = None
+            if count < _MAX_VALUES and len(interned) < _MAX_INTERNED:  # request ids and dates never come again
+                seen[name] = count + 1
+                number = interned[key] = len(interned)
+            if raw:
+                name, value = name.decode("latin-1"), value.decode("latin-1")
+            if not clean or redactor.is_secret(name):
+                value = redactor.header(name, value)
+            out[place] = (number, name, value)
 
     def _body(self, number: int, lane: Any, body: bytes, encoded: bool) -> Any:
         """The body to write: whole, or as a delta against a recent one, secrets replaced either way."""
@@ -274,16 +301,20 @@ class Writer:
         return best
 
     def _remember(self, number: int, keys: tuple[Any, ...] | None, body: bytes) -> bytes:
-        """Keep a body as a base for later ones, as the reader will: the last `BASE_WINDOW` of them."""
+        """Keep a body as a base for later ones, as long as the reader does; only the last of each conversation."""
         if len(body) < DELTA_MIN:
             return body
+        self._numbered.append(number)
+        if keys is None:
+            return body
+        for key in keys:
+            self._by_key[key] = number
         bases = self._bases
         bases[number] = body
-        self._base_bytes += len(body)
-        while len(bases) > BASE_WINDOW or (self._base_bytes > _BASE_BYTES and len(bases) > 1):
-            self._base_bytes -= len(bases.pop(next(iter(bases))))
-        for key in keys or ():
-            self._by_key[key] = number
-        if len(self._by_key) > 4 * BASE_WINDOW:
-            self._by_key = {key: value for key, value in self._by_key.items() if value in bases}
+        oldest = self._numbered[0]
+        wanted = set(self._by_key.values())
+        for known in [known for known in bases if known not in wanted or known < oldest]:
+            del bases[known]
+        if len(self._by_key) > 4 * BASE_WINDOW or sum(map(len, bases.values())) > _BASE_BYTES:
+            self._by_key = {key: known for key, known in self._by_key.items() if known == number}
         return body
