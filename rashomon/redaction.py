@@ -49,7 +49,7 @@ _SHAPES: tuple[tuple[bytes, str, bytes], ...] = (
 # does `re` skip ahead to the few places where one can begin; and with letters that are rare in text.
 _TRIGGER = (
     rb'k-[A-Za-z0-9_\-]{16}|key\\*"\s*:|Key\\*"\s*:|KIA[0-9A-Z]|SIA[0-9A-Z]|Iza[0-9A-Za-z_\-]|J[A-Za-z0-9_\-]{8}'
-    rb'|xox[abeprs]-|bearer |Bearer |wd\\*"\s*:|word\\*"\s*:|_token\\*"\s*:|_secret\\*"\s*:|_[A-Za-z0-9]{30}|-----BEGIN'
+    rb'|xox[abeprs]-|bearer |Bearer |wd\\*"\s*:|word\\*"\s*:|_token\\*"\s*:|_secret\\*"\s*:|gh[pos]_|github_pat_|-----BEGIN'
 )
 _MIN_SECRET = 8
 MARGIN = 4096
@@ -66,7 +66,7 @@ class Redactor:
     ) -> None:
         self._key = key
         self._placeholders: dict[tuple[str, bytes], bytes] = {}
-        self._header_names: dict[str, bool] = {}
+        self._header_names: dict[str | bytes, bool] = {}
         names = [*_FIELDS, *fields]
         joined = "|".join(re.escape(name) for name in names).encode()
         key = rb'"(?:' + joined + rb')\\*"\s*:\s*'
@@ -188,11 +188,12 @@ class Redactor:
     def _named(self, name: str, secret: str) -> str:
         return self.placeholder(name, secret.encode("utf-8", "surrogatepass")).decode()
 
-    def is_secret(self, name: str) -> bool:
+    def is_secret(self, name: str | bytes) -> bool:
         """Whether the name of a header says that its value is a secret."""
         secret = self._header_names.get(name)
         if secret is None:
-            secret = bool(_HEADER_NAME.search(name)) and "ratelimit" not in name.lower()
+            text = name.decode("latin-1") if isinstance(name, bytes) else name
+            secret = bool(_HEADER_NAME.search(text)) and "ratelimit" not in text.lower()
             if len(self._header_names) < 1000:
                 self._header_names[name] = secret
         return secret

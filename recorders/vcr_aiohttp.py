@@ -136,9 +136,7 @@ def _fill_head(answer: Any, head: dict[str, Any]) -> None:
     raw = tuple((str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
                 for name, value in head["headers"])  # fmt: skip
     known = _header_names()
-    pairs = [
-        (known.get(name.lower()) or name.decode(*_CHARSET), value.decode(*_CHARSET)) for name, value in raw
-    ]
+    pairs = [(known.get(name.lower()) or name.decode(*_CHARSET), value.decode(*_CHARSET)) for name, value in raw]
     answer.version = HttpVersion(int(major), int(minor or 0))
     answer.status, answer.reason = head["status"], head.get("reason", "")
     answer._headers, answer._raw_headers = CIMultiDictProxy(CIMultiDict(pairs)), raw

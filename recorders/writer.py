@@ -246,10 +246,13 @@ class Writer:
         """Put definitions in the places of headers that the journal has not seen yet."""
         redactor, interned, seen = self.redactor, self._interned, self._header_values
         raw = type(out[new[0]][0]) is bytes
-        clean = raw and not redactor.suspicious(b"\n".join([out[place][1] for place in new]))
+        secret = redactor.is_secret
+        plain = [out[place][1] for place in new if raw and not secret(out[place][0])]
+        clean = raw and not redactor.suspicious(b"\n".join(plain))
         for place in new:
             key = out[place]
             name, value = key
+            hidden = secret(name)
             count = seen.get(name, 0)
             number = None
             if count < _MAX_VALUES and len(interned) < _MAX_INTERNED:  # request ids and dates never come again
@@ -257,7 +260,7 @@ class Writer:
                 number = interned[key] = len(interned)
             if raw:
                 name, value = name.decode("latin-1"), value.decode("latin-1")
-            if not clean or redactor.is_secret(name):
+            if hidden or not clean:
                 value = redactor.header(name, value)
             out[place] = (number, name, value)
 

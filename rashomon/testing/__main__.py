@@ -30,23 +30,15 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--model", choices=sorted(MODELS), default="assistant", help="who answers")
     options.add_argument("--seed", type=int, help="make ids and sampled answers the same in every run")
     options.add_argument("--delay", type=float, default=0.0, metavar="S", help="seconds before an answer")
-    options.add_argument(
-        "--chunk-delay", type=float, default=0.0, metavar="S", help="seconds between its pieces"
-    )
+    options.add_argument("--chunk-delay", type=float, default=0.0, metavar="S", help="seconds between its pieces")
     options.add_argument("--jitter", type=float, default=0.0, metavar="S", help="add up to S seconds to both")
-    options.add_argument(
-        "--chunk-size", type=int, metavar="N", help="pieces of N bytes; default one an event"
-    )
+    options.add_argument("--chunk-size", type=int, metavar="N", help="pieces of N bytes; default one an event")
     options.add_argument("--compress", action="store_true", help="answer in gzip to clients that accept it")
     options.add_argument(
         "--cassette", metavar="PATH", help="serve this file, or folder, of recordings and nothing else"
     )
-    options.add_argument(
-        "--fault", action="append", default=[], metavar="SPEC", help="spoil an answer, in order"
-    )
-    options.add_argument(
-        "--keep", type=int, default=100, metavar="N", help="requests to remember (default 100)"
-    )
+    options.add_argument("--fault", action="append", default=[], metavar="SPEC", help="spoil an answer, in order")
+    options.add_argument("--keep", type=int, default=100, metavar="N", help="requests to remember (default 100)")
     options.add_argument("--until-eof", action="store_true", help="stop when standard input closes")
     return options
 

@@ -94,9 +94,7 @@ def _messages(entries: list[Any]) -> tuple[Message, ...]:
             called = {call.id or "": call for call in calls}
             messages.append(Message("assistant", texts, calls))
             continue
-        results = tuple(
-            _result(block, called, position) for block in blocks if block.get("type") == "tool_result"
-        )
+        results = tuple(_result(block, called, position) for block in blocks if block.get("type") == "tool_result")
         missing = set(called) - {result.call_id for result in results}
         if missing:
             raise ApiError(
@@ -137,9 +135,7 @@ def render(answering: Answering) -> dict[str, Any]:
     name = ids.base62("msg_01", 22)
     content: list[dict[str, Any]] = []
     if reply.reasoning:
-        content.append(
-            {"type": "thinking", "thinking": reply.reasoning, "signature": signature(reply.reasoning)}
-        )
+        content.append({"type": "thinking", "thinking": reply.reasoning, "signature": signature(reply.reasoning)})
     if reply.text:
         content.append({"type": "text", "text": reply.text})
     for call in reply.tool_calls:

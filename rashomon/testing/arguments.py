@@ -31,11 +31,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 def words(text: str) -> set[str]:
     """The meaningful words of a text in lower case, without a plural's s."""
     found = re.findall(r"[a-z]{2,}", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).replace("_", " ").lower())
-    return {
-        word[:-1] if len(word) > 3 and word.endswith("s") else word
-        for word in found
-        if word not in STOP_WORDS
-    }
+    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found if word not in STOP_WORDS}
 
 
 def order_id_in(text: str) -> str | None:

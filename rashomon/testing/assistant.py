@@ -22,9 +22,7 @@ MOST_CALLS = 4  # tool calls in one turn
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 NUMBER_WORDS = {word: value for value, word in enumerate(_NUMBERS.split())}
 _SUM = re.compile(r"(-?[\d.]+|[a-z]+)\s*(\+|-|\*|/|x|plus|minus|times|divided by)\s*(-?[\d.]+|[a-z]+)")
-_VERBATIM = re.compile(
-    r"\b(?:reply|respond|answer|say)(?: with)? (?:exactly|just|only):?\s*(.+)", re.I | re.S
-)
+_VERBATIM = re.compile(r"\b(?:reply|respond|answer|say)(?: with)? (?:exactly|just|only):?\s*(.+)", re.I | re.S)
 _LENGTH = re.compile(r"\b(\d{1,6}) (?:words|tokens|chunks)\b", re.IGNORECASE)
 _FILLER_TEXT = "the order was sent in good time and the price is as shown on your bill"
 _FILLER = _FILLER_TEXT.split()
@@ -160,11 +158,7 @@ def _arithmetic(text: str) -> str | None:
     if right:
         operations |= {"/": left / right, "divided by": left / right}
     value = operations.get(match.group(2))
-    return (
-        f"{left:g} {match.group(2)} {right:g} = {value:.12g}"
-        if value is not None
-        else "One cannot divide by zero."
-    )
+    return f"{left:g} {match.group(2)} {right:g} = {value:.12g}" if value is not None else "One cannot divide by zero."
 
 
 def _reasoning(request: ModelRequest) -> str:

@@ -103,9 +103,7 @@ def replayed(recorded: Recorded, chunking: Chunking = by_event) -> Response:
     headers = tuple((name, value) for name, value in recorded.headers if name.lower() not in HOP_BY_HOP)
     encoded = any(name.lower() == "content-encoding" for name, _ in headers)
     streamed = "event-stream" in recorded.content_type
-    was_chunked = any(
-        name.lower() == "transfer-encoding" and "chunked" in value for name, value in recorded.headers
-    )
+    was_chunked = any(name.lower() == "transfer-encoding" and "chunked" in value for name, value in recorded.headers)
     units = split_events(recorded.body) if streamed and not encoded else [recorded.body]
     return Response(
         recorded.status,
@@ -117,11 +115,7 @@ def replayed(recorded: Recorded, chunking: Chunking = by_event) -> Response:
 
 def missed(request: Received, cassette: Cassette) -> Response:
     """The answer to a request that was not recorded: a 404 that names the recordings of the same target."""
-    near = sum(
-        1
-        for entry in cassette.interactions
-        if (entry.method, entry.target) == (request.method, request.target)
-    )
+    near = sum(1 for entry in cassette.interactions if (entry.method, entry.target) == (request.method, request.target))
     message = (
         f"No recorded answer is left for {request.method} {request.target} with this body; "
         f"{near} of {len(cassette.interactions)} recordings have this method and target. "
@@ -159,9 +153,7 @@ def load(path: Path | str) -> Cassette:
             try:
                 recorded.append(_interaction(json.loads(line)))
             except (ValueError, KeyError, TypeError) as exc:
-                raise ValueError(
-                    f"{file}:{number} is no recorded interaction. Write it with cassettes.save."
-                ) from exc
+                raise ValueError(f"{file}:{number} is no recorded interaction. Write it with cassettes.save.") from exc
     return Cassette(recorded)
 
 

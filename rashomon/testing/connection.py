@@ -90,9 +90,7 @@ class Connection:
         except asyncio.CancelledError:
             self._writer.transport.abort()  # the server stops: what the client has not read yet is dropped
             raise
-        except (
-            Exception
-        ) as exc:  # raised by the pieces or headers of a scripted answer: the connection is cut
+        except Exception as exc:  # raised by the pieces or headers of a scripted answer: the connection is cut
             self._failures.append(exc)
         finally:
             self._writer.close()
@@ -120,9 +118,7 @@ class Connection:
 
     async def _send(self, request: Received, response: Response, chunks: list[bytes]) -> str:
         delay, gate = response.delay, response.gate
-        if (delay and await self._leaves_within(delay)) or (
-            gate and not gate.after and await self._held(gate)
-        ):
+        if (delay and await self._leaves_within(delay)) or (gate and not gate.after and await self._held(gate)):
             return "client left"
         if not response.status:
             return "cut"

@@ -119,9 +119,7 @@ class Dispatcher:
         if found is not None:
             return route_response(await settled(found[0](found[1])))
         if not request.path.startswith("/v1/"):
-            return json_response(
-                404, {"error": {"message": f"Nothing is served at {request.method} {request.path}."}}
-            )
+            return json_response(404, {"error": {"message": f"Nothing is served at {request.method} {request.path}."}})
         check_key(request, provider)
         if request.method == "POST":
             return await self._post(request, provider, ids, self.model)
@@ -129,9 +127,7 @@ class Dispatcher:
 
     async def _unscripted(self, request: Received, provider: Provider, ids: Ids) -> Response:
         """The answer that a fault returned by the model is to spoil."""
-        answer = await self._post(
-            request, provider, ids, lambda _: Reply(text="This answer is spoilt by a fault.")
-        )
+        answer = await self._post(request, provider, ids, lambda _: Reply(text="This answer is spoilt by a fault."))
         assert isinstance(answer, Response)
         return answer
 
@@ -182,11 +178,7 @@ class Dispatcher:
         entries = [_model_entry(model, provider) for model in MODELS if not name or model == name]
         if name:
             return json_response(200, entries[0], headers)
-        extra = (
-            {"has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
-            if provider == "anthropic"
-            else {}
-        )
+        extra = {"has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]} if provider == "anthropic" else {}
         return json_response(200, ({} if extra else {"object": "list"}) | {"data": entries} | extra, headers)
 
 

@@ -42,9 +42,7 @@ def render(raw: Any) -> dict[str, Any]:
     texts = _inputs(raw.get("input"))
     dimensions = number(raw, "dimensions", int) or DIMENSIONS.get(raw["model"], 1536)
     if not 1 <= dimensions <= 3072:
-        raise ApiError(
-            400, f"Invalid value for 'dimensions' = {dimensions}. Must be at most 3072.", param="dimensions"
-        )
+        raise ApiError(400, f"Invalid value for 'dimensions' = {dimensions}. Must be at most 3072.", param="dimensions")
     as_base64 = raw.get("encoding_format") == "base64"
     entries = []
     for index, text in enumerate(texts):

@@ -25,9 +25,7 @@ def refusing(fault: Fault, provider: Provider, ids: Ids, now: float) -> Response
     if fault.kind == "disconnect":
         return Response(0)
     if fault.kind == "status":
-        return error_response(
-            provider, ApiError(fault.code, fault.message or ""), ids, now, fault.retry_after
-        )
+        return error_response(provider, ApiError(fault.code, fault.message or ""), ids, now, fault.retry_after)
     return None
 
 
@@ -40,9 +38,7 @@ def spoil_units(fault: Fault, response: Response, provider: Provider, ids: Ids) 
     if fault.kind == "error_event" and is_stream(response):
         error = ApiError(529 if provider == "anthropic" else 500, fault.message or "")
         last = error_event(provider, error, ids.base62("req_", 24))
-        return replace(
-            response, pieces=itertools.chain(itertools.islice(response.pieces, fault.after), [last])
-        )
+        return replace(response, pieces=itertools.chain(itertools.islice(response.pieces, fault.after), [last]))
     return response
 
 

@@ -52,14 +52,10 @@ class Fault:
         if self.kind == "status" and not 400 <= self.code <= 599:
             raise ValueError(f"{self.code} is not an error status. Use one from 400 to 599.")
         if self.after < 0 or self.times < 1:
-            raise ValueError(
-                f"after={self.after}, times={self.times} make no sense. Use after >= 0, times >= 1."
-            )
+            raise ValueError(f"after={self.after}, times={self.times} make no sense. Use after >= 0, times >= 1.")
 
     @staticmethod
-    def status(
-        code: int, *, retry_after: float | None = None, message: str | None = None, times: int = 1
-    ) -> Fault:
+    def status(code: int, *, retry_after: float | None = None, message: str | None = None, times: int = 1) -> Fault:
         """An answer with an error status in the provider's own shape."""
         return Fault("status", code, retry_after, message, times=times)
 
@@ -116,21 +112,15 @@ class Fault:
         }
         unknown = sorted(set(options) - set(reading))
         if unknown:
-            raise ValueError(
-                f"{spec!r} has the unknown option {unknown[0]!r}. Use one of {', '.join(reading)}."
-            )
+            raise ValueError(f"{spec!r} has the unknown option {unknown[0]!r}. Use one of {', '.join(reading)}.")
         try:
             values = {name: reading[name](value) for name, value in options.items()}
         except ValueError as exc:
-            raise ValueError(
-                f"{spec!r} has a value that is no number. Write it like 429:retry_after=2."
-            ) from exc
+            raise ValueError(f"{spec!r} has a value that is no number. Write it like 429:retry_after=2.") from exc
         if kind.isdigit():
             return Fault("status", int(kind), **values)
         if kind not in KINDS or kind == "status":
-            raise ValueError(
-                f"There is no fault called {kind!r}. Use a status like 429, or one of {', '.join(KINDS)}."
-            )
+            raise ValueError(f"There is no fault called {kind!r}. Use a status like 429, or one of {', '.join(KINDS)}.")
         return Fault(kind, **values)  # type: ignore[arg-type]  # checked against KINDS above
 
 

@@ -134,9 +134,7 @@ def _tools(entries: Any) -> tuple[Tool, ...]:
                 param=f"tools[{position}].function",
                 code="missing_required_parameter",
             )
-        tools.append(
-            Tool(function["name"], function.get("description") or "", function.get("parameters") or {})
-        )
+        tools.append(Tool(function["name"], function.get("description") or "", function.get("parameters") or {}))
     return tuple(tools)
 
 
@@ -187,9 +185,7 @@ def render(answering: Answering) -> dict[str, Any]:
         if reply.tool_calls:
             message["tool_calls"] = _calls_json(reply, answering)
         message |= {"refusal": None, "annotations": []}
-        choices.append(
-            {"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[reply.finish]}
-        )
+        choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[reply.finish]})
     return {
         "id": answering.ids.base62("chatcmpl-", 29),
         "object": "chat.completion",
@@ -204,9 +200,7 @@ def render(answering: Answering) -> dict[str, Any]:
 
 def fingerprint(model: str) -> str:
     """The `system_fingerprint`: the same for the same model, like a deployment's."""
-    return "fp_" + "".join(
-        HEX[(ord(char) * (place + 7)) % 16] for place, char in enumerate((model * 10)[:10])
-    )
+    return "fp_" + "".join(HEX[(ord(char) * (place + 7)) % 16] for place, char in enumerate((model * 10)[:10]))
 
 
 def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
@@ -214,10 +208,7 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
     options = answering.request.raw.get("stream_options") or {}
     with_usage = options.get("include_usage") is True
     pads = options.get("include_obfuscation") is not False
-    frame = {
-        name: whole[name]
-        for name in ("id", "object", "created", "model", "service_tier", "system_fingerprint")
-    }
+    frame = {name: whole[name] for name in ("id", "object", "created", "model", "service_tier", "system_fingerprint")}
     frame["object"] = "chat.completion.chunk"
 
     def chunk(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> bytes:
@@ -232,9 +223,7 @@ def stream(answering: Answering, whole: dict[str, Any]) -> Iterator[bytes]:
         index = choice["index"]
         for delta in _deltas(choice["message"]):
             yield chunk([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}])
-        yield chunk(
-            [{"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}]
-        )
+        yield chunk([{"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}])
     if with_usage:
         yield chunk([], whole["usage"])
     yield sse("[DONE]")

@@ -67,13 +67,9 @@ def _items(value: Any) -> list[Any]:
 def parse(raw: dict[str, Any], headers: tuple[tuple[str, str], ...]) -> ModelRequest:
     """The request in neutral words. Raises ApiError for what OpenAI refuses with a 400."""
     if not isinstance(raw.get("model"), str):
-        raise ApiError(
-            400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
-        )
+        raise ApiError(400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
     if not isinstance(raw.get("input"), (str, list)) or not raw["input"]:
-        raise ApiError(
-            400, "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
-        )
+        raise ApiError(400, "Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
     system, messages = _messages(_items(raw["input"]))
     choice = raw.get("tool_choice")
     wanted = (raw.get("text") or {}).get("format") or {}
@@ -112,9 +108,7 @@ def _messages(items: list[Any]) -> tuple[str, tuple[Message, ...]]:
         elif kind == "message" and item.get("role") in ("user", "assistant"):
             messages.append(Message(item["role"], text_of_parts(item.get("content"))))
         elif kind == "function_call":
-            call = ToolCall(
-                item["name"], parsed_arguments(item["arguments"]), item["call_id"], item["arguments"]
-            )
+            call = ToolCall(item["name"], parsed_arguments(item["arguments"]), item["call_id"], item["arguments"])
             called[item["call_id"]] = call
             messages.append(Message("assistant", tool_calls=(call,)))
         elif kind == "function_call_output":

@@ -123,9 +123,7 @@ class Gate:
     def wait_until_reached(self, timeout: float = 10.0) -> None:
         """Block until an answer stands at the gate. Raises TimeoutError after `timeout` seconds."""
         if not self._reached.wait(timeout):
-            raise TimeoutError(
-                f"No answer reached the gate within {timeout} s. Send the request that it holds."
-            )
+            raise TimeoutError(f"No answer reached the gate within {timeout} s. Send the request that it holds.")
 
     @property
     def reached(self) -> bool:

@@ -87,16 +87,12 @@ def _by_kind(order: Any, policy: Any, currency: str) -> Decision | None:
 
 def _window(order: Any, policy: Any, today: date | None) -> tuple[bool, str]:
     """Whether the window is over, and the sentence about it."""
-    limit = _number(
-        first_fact(policy, "window_days", "return_window_days", "refund_window_days", "days", "window")
-    )
+    limit = _number(first_fact(policy, "window_days", "return_window_days", "refund_window_days", "days", "window"))
     status = str(first_fact(order, "status", "state") or "").lower()
     if limit is None or status in UNSENT or status == "lost":
         return False, f"the order is {status}" if status else "the policy names no window"
     age = _number(first_fact(order, "days_since_delivery", "age_days"))
-    delivered = date_in(
-        str(first_fact(order, "delivered", "delivered_at", "delivered_on", "delivery_date") or "")
-    )
+    delivered = date_in(str(first_fact(order, "delivered", "delivered_at", "delivered_on", "delivery_date") or ""))
     if age is None and delivered is not None and today is not None:
         age = (today - delivered).days
     if age is None:

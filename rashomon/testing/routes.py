@@ -30,9 +30,7 @@ class Routes:
         if not pattern.startswith("/"):
             raise ValueError(f"The route {pattern!r} is no path. Start it with a slash.")
         parts = _FIELD.split(pattern)
-        regex = "".join(
-            f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
-        )
+        regex = "".join(f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
         self._routes.append((method.upper(), re.compile(regex), function))
 
     def find(self, request: Received) -> tuple[Route, Received] | None:

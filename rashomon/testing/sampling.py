@@ -52,6 +52,4 @@ class Sampler:
         if request.temperature == 0 or request.seed is not None:
             return replace(request, sampling_seed=_number(b"fixed", content))
         times = self._times_asked(content)
-        return replace(
-            request, sampling_seed=_number(b"drawn", content, str(self.seed).encode(), str(times).encode())
-        )
+        return replace(request, sampling_seed=_number(b"drawn", content, str(self.seed).encode(), str(times).encode()))

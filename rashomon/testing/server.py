@@ -139,9 +139,7 @@ class ProviderServer:
         listener = socket.create_server((HOST, self._port), backlog=512)
         self._port = listener.getsockname()[1]
         ready = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(listener, ready), name="provider-server", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(listener, ready), name="provider-server", daemon=True)
         self._thread.start()
         ready.wait()
         return self

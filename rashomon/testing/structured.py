@@ -15,9 +15,7 @@ MAX_DEPTH = 12  # a recursive schema has to end somewhere
 class Filler:
     """Fills schemas: a field takes a fact of its name, else a value of its type out of the text."""
 
-    def __init__(
-        self, root: Mapping[str, Any], text: str, known: Any, answer: str, rng: random.Random
-    ) -> None:
+    def __init__(self, root: Mapping[str, Any], text: str, known: Any, answer: str, rng: random.Random) -> None:
         self._root = root
         self._text = text
         self._known = known
@@ -43,11 +41,7 @@ class Filler:
         if kind in ("integer", "number"):
             return self._number(kind, schema, known)
         if kind == "boolean":
-            return (
-                known
-                if isinstance(known, bool)
-                else not re.search(r"\b(not|no|never|refus)", self._answer.lower())
-            )
+            return known if isinstance(known, bool) else not re.search(r"\b(not|no|never|refus)", self._answer.lower())
         if kind == "null":
             return None
         return self._string(schema, name, known)
@@ -70,9 +64,7 @@ class Filler:
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties: Mapping[str, Any] = schema.get("properties") or {}
         required = schema.get("required", list(properties)) if depth >= MAX_DEPTH else list(properties)
-        return {
-            name: self.value(properties[name], name, depth + 1) for name in properties if name in required
-        }
+        return {name: self.value(properties[name], name, depth + 1) for name in properties if name in required}
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         least = int(schema.get("minItems", 0))
@@ -87,9 +79,7 @@ class Filler:
         if known in options:
             return known
         lowered = (self._text + " " + self._answer).lower()
-        return next(
-            (option for option in options if str(option).lower() in lowered), None
-        ) or self._rng.choice(options)
+        return next((option for option in options if str(option).lower() in lowered), None) or self._rng.choice(options)
 
     def _number(self, kind: str, schema: Mapping[str, Any], known: Any) -> float:
         value: Any = known if isinstance(known, (int, float)) and not isinstance(known, bool) else None

@@ -51,9 +51,7 @@ class Case:
         known["country"] = known["region"]
         email = first_fact(self.order, "email", "customer_email") or _email_in(self.asked)
         known |= dict.fromkeys(("to", "email", "recipient", "address", "customer_email"), email)
-        known |= {
-            name: first_fact(self.order, name) for name in ("customer_id", "customer", "currency", "item")
-        }
+        known |= {name: first_fact(self.order, name) for name in ("customer_id", "customer", "currency", "item")}
         known["policy_version"] = first_fact(self.policy, "version", "policy_version")
         if self.decision is not None:
             reason = "; ".join(self.decision.reasons)
@@ -77,9 +75,7 @@ def support_turn(request: ModelRequest) -> Reply | None:
         return None
     order_id = order_id_in(asked)
     if order_id is None:
-        return Reply(
-            text="I can help with that. Which order is it about? Please give me the order id, like A-1042."
-        )
+        return Reply(text="I can help with that. Which order is it about? Please give me the order id, like A-1042.")
     results = _Results(request, order_id)
     order, policy = results.latest("order"), results.latest("policy")
     case = Case(order_id, asked, order and order.json(), policy and policy.json())
@@ -88,17 +84,13 @@ def support_turn(request: ModelRequest) -> Reply | None:
         return _calling(request, lookups)
     failure = results.failure_of(order) or results.failure_of(policy)
     if failure:
-        return Reply(
-            text=f"I could not look up order {order_id}: {failure}. Please check the id and tell me again."
-        )
+        return Reply(text=f"I could not look up order {order_id}: {failure}. Please check the id and tell me again.")
     region = first_fact(case.order, "region", "country")
     if policy is not None and region and policy.arguments.get("region", region) != region:
         again = fill(kit["policy"], case.known() | {"region": region, "country": region}, asked)
         if again and again not in [result.arguments for result in results.of("policy")]:
             return _calling(request, [ToolCall(kit["policy"].name, again)])
-    case = Case(
-        order_id, asked, case.order, case.policy, decide(case.order, case.policy, asked, _today(request))
-    )
+    case = Case(order_id, asked, case.order, case.policy, decide(case.order, case.policy, asked, _today(request)))
     action = _action(kit, case, results)
     return _calling(request, [action]) if action else Reply(text=_final_answer(request, case, results))
 
@@ -111,9 +103,7 @@ def _today(request: ModelRequest) -> date | None:
 def _lookups(
     kit: Mapping[str, Tool], case: Case, order: ToolResult | None, policy: ToolResult | None
 ) -> list[ToolCall]:
-    missing = [
-        kind for kind, result in (("order", order), ("policy", policy)) if kind in kit and result is None
-    ]
+    missing = [kind for kind, result in (("order", order), ("policy", policy)) if kind in kit and result is None]
     calls = []
     for kind in missing:
         arguments = fill(kit[kind], case.known(), case.asked)
@@ -129,11 +119,7 @@ def _action(kit: Mapping[str, Tool], case: Case, results: _Results) -> ToolCall 
     action = case.decision.action
     if action == "refund" and results.failure_of(refund):
         action = "escalate"
-    if (
-        action in ("refund", "escalate")
-        and action in kit
-        and (refund if action == "refund" else escalation) is None
-    ):
+    if action in ("refund", "escalate") and action in kit and (refund if action == "refund" else escalation) is None:
         arguments = fill(kit[action], case.known(), case.asked)
         if arguments is not None:
             return ToolCall(kit[action].name, arguments)
@@ -207,9 +193,7 @@ def _final_answer(request: ModelRequest, case: Case, results: _Results) -> str:
         sentences.append(f"The payment did not go through: {failure}.")
     elif refund is not None:
         number = first_fact(refund.json(), "refund_id", "confirmation", "reference", "id") or refund.content
-        sentences.append(
-            rng.choice(("The money is on its way", "It has been paid")) + f", reference {number}."
-        )
+        sentences.append(rng.choice(("The money is on its way", "It has been paid")) + f", reference {number}.")
     if escalation is not None:
         number = first_fact(escalation.json(), "ticket_id", "ticket", "reference", "id") or escalation.content
         sentences.append(f"A colleague has the case as {number}.")

@@ -50,9 +50,7 @@ class Answering:
 class ApiError(Exception):
     """A request that the provider would refuse: status, message, fields of the error object."""
 
-    def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -88,9 +86,7 @@ def token_count(text: str) -> int:
 
 def reply_tokens(reply: Reply) -> int:
     """Output tokens of a reply, reasoning included."""
-    calls = sum(
-        token_count(call.name) + token_count(call.encoded_arguments()) + 5 for call in reply.tool_calls
-    )
+    calls = sum(token_count(call.name) + token_count(call.encoded_arguments()) + 5 for call in reply.tool_calls)
     return token_count(reply.text) + token_count(reply.reasoning) + calls + 1
 
 
@@ -124,9 +120,7 @@ def text_of_parts(content: Any) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise ApiError(
-            400, "Invalid type for 'content': expected a string or an array of parts.", param="messages"
-        )
+        raise ApiError(400, "Invalid type for 'content': expected a string or an array of parts.", param="messages")
     texts = []
     for part in content:
         if not isinstance(part, dict):
@@ -156,9 +150,7 @@ def number(raw: dict[str, Any], name: str, kind: type[int] | type[float] = float
     value = raw.get(name)
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return kind(value) if value is not None else None
-    raise ApiError(
-        400, f"Invalid type for '{name}': expected a number, but got {type(value).__name__}.", param=name
-    )
+    raise ApiError(400, f"Invalid type for '{name}': expected a number, but got {type(value).__name__}.", param=name)
 
 
 def cut_short(reply: Reply, request: ModelRequest) -> Reply:

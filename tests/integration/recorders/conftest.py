@@ -57,9 +57,7 @@ ROUTES: dict[tuple[str, str], Callable[[Received], Any]] = {
     ("HEAD", "/echo"): lambda request: Response(200, (TEXT,)),
     ("GET", "/zipped"): _zipped,
     ("GET", "/events"): _events,
-    ("GET", "/stall"): lambda request: Response(
-        200, (TEXT,), (b"so far.\n",), framing="chunked", ending="stall"
-    ),
+    ("GET", "/stall"): lambda request: Response(200, (TEXT,), (b"so far.\n",), framing="chunked", ending="stall"),
     ("GET", "/cut"): _cut_length,
     ("GET", "/cut-chunked"): _cut_chunked,
     ("GET", "/nothing"): lambda request: Response(204),

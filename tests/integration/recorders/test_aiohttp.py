@@ -30,9 +30,7 @@ def running(program: Program, **options: Any) -> Callable[[str], Any]:
 
 async def shown(response: aiohttp.ClientResponse) -> list[Any]:
     """All of a response that a program can see, and that is the same each time."""
-    headers = [
-        (key, value) for key, value in response.headers.items() if key.lower() not in ("date", "set-cookie")
-    ]
+    headers = [(key, value) for key, value in response.headers.items() if key.lower() not in ("date", "set-cookie")]
     raw = [pair for pair in response.raw_headers if pair[0].lower() not in (b"date", b"set-cookie")]
     return [type(response).__name__, response.status, response.reason, headers, raw,
             await response.read(), response.version, await response.text(), str(response.url), response.ok,
@@ -50,9 +48,7 @@ async def failing(call: Callable[[], Awaitable[Any]]) -> list[str]:
     return ["no failure"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"]
-)
+@pytest.mark.parametrize("path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"])
 def test_get(stage: Any, path: str) -> None:
     """Everything that a response shows is that of the recording."""
 

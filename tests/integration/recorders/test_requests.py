@@ -23,11 +23,7 @@ from rashomon.testing import ProviderServer
 
 def shown(response: requests.Response) -> list[Any]:
     """All of a response that a program can see, and that is the same each time."""
-    headers = [
-        (name, value)
-        for name, value in response.headers.items()
-        if name.lower() not in ("date", "set-cookie")
-    ]
+    headers = [(name, value) for name, value in response.headers.items() if name.lower() not in ("date", "set-cookie")]
     raw = response.raw
     return [response.status_code, response.reason, headers, response.content, response.encoding, response.url,
             raw.version, [old.status_code for old in response.history],
@@ -45,9 +41,7 @@ def failing(call: Callable[[], Any]) -> list[str]:
     return ["no failure"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"]
-)
+@pytest.mark.parametrize("path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"])
 def test_get(stage: Any, path: str) -> None:
     """Status, reason, headers, body, encoding, cookies and history of a GET are those of the recording."""
     stage.both(lambda url: shown(requests.get(url + path)))
@@ -315,9 +309,7 @@ def test_model_calls_are_llm_steps(home: Path, server: ProviderServer) -> None:
 
     def program() -> list[bytes]:
         headers = {"Authorization": "Bearer sk-test-0123456789abcdef"}
-        with requests.post(
-            server.openai_url + "/chat/completions", json=asked, headers=headers, stream=True
-        ) as answer:
+        with requests.post(server.openai_url + "/chat/completions", json=asked, headers=headers, stream=True) as answer:
             return list(answer.iter_lines())
 
     with rashomon.trace():

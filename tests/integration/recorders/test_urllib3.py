@@ -25,9 +25,7 @@ from rashomon.recorders import vcr_shim, vcr_urllib3
 
 def shown(answer: Any) -> list[Any]:
     """All of an answer that a program can see, and that is the same each time."""
-    headers = [
-        (name, value) for name, value in answer.headers.items() if name.lower() not in ("date", "set-cookie")
-    ]
+    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in ("date", "set-cookie")]
     return [type(answer).__name__, answer.status, answer.reason, headers, answer.data, answer.version,
             answer.geturl(), answer.version_string, answer.isclosed(), answer.tell(),
             answer.getheader("x-twice")]  # fmt: skip
@@ -46,9 +44,7 @@ def failing(call: Any) -> list[str]:
     return ["no failure"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"]
-)
+@pytest.mark.parametrize("path", ["/echo", "/zipped", "/events", "/nothing", "/redirect", "/missing", "/text"])
 def test_request(stage: Any, path: str) -> None:
     """Everything that a preloaded answer shows is that of the recording."""
     pool = urllib3.PoolManager()
@@ -136,9 +132,7 @@ def test_short_body_unenforced(stage: Any) -> None:
     """A body that is shorter than announced, where the program does not mind, is complete."""
 
     def program(url: str) -> Any:
-        answer = urllib3.PoolManager().request(
-            "GET", url + "/cut", preload_content=False, enforce_content_length=False
-        )
+        answer = urllib3.PoolManager().request("GET", url + "/cut", preload_content=False, enforce_content_length=False)
         return list(answer.stream(4))
 
     assert stage.both(program).steps[0].response.end is End.COMPLETE
@@ -162,9 +156,7 @@ def test_blocking_pool_gets_its_connections_back(stage: Any) -> None:
         def program(url: str) -> Any:
             seen: list[Any] = []
             for path in ("/echo", "/events", "/hangup", "/echo"):
-                seen.append(
-                    failing(lambda path=path: pool.request("GET", path, retries=False, pool_timeout=1))
-                )
+                seen.append(failing(lambda path=path: pool.request("GET", path, retries=False, pool_timeout=1)))
                 if path == "/events":
                     answer = pool.request("GET", path, preload_content=False, pool_timeout=1)
                     seen.append(list(answer.stream(None)))
@@ -189,9 +181,7 @@ def test_unwatched_is_untouched(stage: Any) -> None:
         "    urllib3.PoolManager().request('GET', sys.argv[1]).json()\n"
         "print(trace.id is not None, any(name in sys.modules for name in ('vcr', 'aiohttp', 'httpx')))\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, stage.url + "/echo"], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code, stage.url + "/echo"], capture_output=True, text=True, check=True)
     assert run.stdout == "True False\n"
 
 

@@ -33,9 +33,7 @@ def client() -> Iterator[Anthropic]:
 
 def test_a_message_carries_text_usage_and_request_id(client: Anthropic) -> None:
     """A plain message has text, stop reason, usage, and the id of its header."""
-    message = client.messages.create(
-        model="claude-sonnet-5", max_tokens=100, messages=ASKED, system="Be kind."
-    )
+    message = client.messages.create(model="claude-sonnet-5", max_tokens=100, messages=ASKED, system="Be kind.")
     assert message.content[0].type == "text"
     assert message.content[0].text == ASKED[0]["content"]
     assert message.stop_reason == "end_turn"
@@ -106,9 +104,7 @@ def test_thinking_text_and_two_tool_calls_in_one_turn() -> None:
             {},
         ]
         assert message.stop_reason == "tool_use"
-    assert [block.to_dict() for block in plain.content[:2]] == [
-        block.to_dict() for block in streamed.content[:2]
-    ]
+    assert [block.to_dict() for block in plain.content[:2]] == [block.to_dict() for block in streamed.content[:2]]
 
 
 def test_the_bundled_assistant_calls_a_tool_and_tells_its_result() -> None:
@@ -168,9 +164,7 @@ def test_the_async_client_streams_concurrently() -> None:
 
     async def ask(client: AsyncAnthropic, number: int) -> str:
         messages: Any = [{"role": "user", "content": f"number {number}"}]
-        async with client.messages.stream(
-            model="claude-sonnet-5", max_tokens=100, messages=messages
-        ) as stream:
+        async with client.messages.stream(model="claude-sonnet-5", max_tokens=100, messages=messages) as stream:
             return "".join([piece async for piece in stream.text_stream])
 
     async def ask_all(url: str) -> list[str]:

@@ -38,9 +38,7 @@ POLICY = {"version": "2026-01", "region": "EU", "window_days": 30, "max_amount":
 class Run:
     """One conversation with the agent loop of a user: calls, and the final answer."""
 
-    def __init__(
-        self, asked: str, results: dict[str, Any], tools: list[Any] | None = None, **options: Any
-    ) -> None:
+    def __init__(self, asked: str, results: dict[str, Any], tools: list[Any] | None = None, **options: Any) -> None:
         self.turns: list[list[tuple[str, dict[str, Any]]]] = []
         offered: Any = tools or TOOLS
         messages: list[Any] = [
@@ -69,9 +67,7 @@ class Run:
                     messages.append({"role": "tool", "tool_call_id": call_id, "content": json.dumps(content)})
 
 
-def refund(
-    order: dict[str, Any], policy: dict[str, Any], asked: str = "Refund order A-1042, I am in the EU."
-) -> Run:
+def refund(order: dict[str, Any], policy: dict[str, Any], asked: str = "Refund order A-1042, I am in the EU.") -> Run:
     """A refund case with these facts."""
     paid = {"refund_id": "R-77", "ok": True}
     results = {
@@ -201,9 +197,9 @@ def test_tool_choice_is_obeyed() -> None:
         )
         needed = client.chat.completions.create(**ask, tool_choice="required")
         none = client.chat.completions.create(**ask, tool_choice="none")
-    assert [
-        call.function.name for call in named.choices[0].message.tool_calls or [] if call.type == "function"
-    ] == ["escalate"]
+    assert [call.function.name for call in named.choices[0].message.tool_calls or [] if call.type == "function"] == [
+        "escalate"
+    ]
     assert needed.choices[0].finish_reason == "tool_calls"
     assert none.choices[0].message.tool_calls is None
 

@@ -227,9 +227,7 @@ def test_a_response_goes_on_from_a_previous_one_with_tool_results(server: Provid
 
 def test_responses_stream_tool_calls_and_reasoning() -> None:
     """A streamed response carries the reasoning's summary and the pieces of a call's arguments."""
-    reply = Reply(
-        "Well.", (ToolCall("multiply", {"a": 1, "b": 2}),), "I have to multiply.", usage=Usage(9, 8, 4, 3)
-    )
+    reply = Reply("Well.", (ToolCall("multiply", {"a": 1, "b": 2}),), "I have to multiply.", usage=Usage(9, 8, 4, 3))
     with (
         ProviderServer(Script([reply])) as server,
         OpenAI(base_url=server.openai_url, api_key="sk-test") as client,
@@ -346,10 +344,7 @@ def test_a_wrong_or_missing_key_is_refused(server: ProviderServer) -> None:
     body = {"model": "gpt-4.1", "messages": ASKED}
     answer = httpx.post(f"{server.openai_url}/chat/completions", json=body)
     assert answer.status_code == 401
-    assert (
-        httpx.post(f"{server.openai_url}/nonsense", json=body, headers={"authorization": "x"}).status_code
-        == 404
-    )
+    assert httpx.post(f"{server.openai_url}/nonsense", json=body, headers={"authorization": "x"}).status_code == 404
     broken = httpx.post(f"{server.openai_url}/responses", content=b"{", headers={"authorization": "x"})
     assert broken.json()["error"]["type"] == "invalid_request_error"
 

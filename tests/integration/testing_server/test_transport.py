@@ -97,9 +97,7 @@ def _decodes(chunk: bytes) -> bool:
     return True
 
 
-@given(
-    st.lists(st.binary(max_size=30), max_size=8), st.integers(1, 9), st.sets(st.integers(1, 80), max_size=6)
-)
+@given(st.lists(st.binary(max_size=30), max_size=8), st.integers(1, 9), st.sets(st.integers(1, 80), max_size=6))
 @settings(max_examples=100, deadline=None, print_blob=True)
 def test_no_chunking_loses_or_invents_a_byte(units: list[bytes], size: int, offsets: set[int]) -> None:
     """The pieces join to the same bytes whatever the units, and none is empty (that would end a body)."""
@@ -164,13 +162,9 @@ def test_delays_come_from_numbers_and_functions() -> None:
 
 def test_one_connection_carries_many_requests_and_odd_ones_are_refused() -> None:
     """Keep-alive, a chunked request body, HEAD, pipelining and bytes that are no HTTP."""
-    with ProviderServer(
-        echo, routes={("POST", "/size"): lambda request: {"size": len(request.body)}}
-    ) as server:
+    with ProviderServer(echo, routes={("POST", "/size"): lambda request: {"size": len(request.body)}}) as server:
         with httpx.Client(base_url=server.url) as client:
-            sizes = [
-                client.post("/size", content=iter([b"abc", b"", b"d" * 9])).json()["size"] for _ in range(3)
-            ]
+            sizes = [client.post("/size", content=iter([b"abc", b"", b"d" * 9])).json()["size"] for _ in range(3)]
             assert client.head("/v1/models", headers=KEY).content == b""
             assert client.post("/size", content=b"x").json() == {"size": 1}
         assert sizes == [12, 12, 12]
@@ -207,9 +201,7 @@ def test_answers_are_compressed_for_clients_that_accept_it() -> None:
         assert packed[:2] == b"\x1f\x8b"
         assert said(zlib.decompress(packed, wbits=31)) == TEXT
         with OpenAI(base_url=server.openai_url, api_key="sk-test") as client:
-            text = "".join(
-                chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**BODY)
-            )
+            text = "".join(chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**BODY))
             plain = client.chat.completions.create(**BODY | {"stream": False})
         assert text == plain.choices[0].message.content == TEXT
 
@@ -279,9 +271,7 @@ def test_a_stopped_server_leaves_no_thread_and_no_socket() -> None:
 
 def test_a_server_in_its_own_process_ends_with_the_block() -> None:
     """`python -m rashomon.testing` prints its address, answers SDKs, and is gone afterwards."""
-    with ProviderProcess(
-        ["--seed", "1", "--model", "echo", "--fault", "500", "--chunk-size", "5"]
-    ) as process:
+    with ProviderProcess(["--seed", "1", "--model", "echo", "--fault", "500", "--chunk-size", "5"]) as process:
         environment = process.environ()
         with OpenAI(base_url=environment["OPENAI_BASE_URL"], api_key="sk-test", max_retries=1) as client:
             stream = client.chat.completions.create(**BODY)
@@ -315,7 +305,5 @@ def test_the_package_needs_the_standard_library_only() -> None:
         "print([m for m in ours if not m.startswith('rashomon.testing')])\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout == "['rashomon']\n[]\n", done.stderr
