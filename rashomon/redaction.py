@@ -49,7 +49,8 @@ _SHAPES: tuple[tuple[bytes, str, bytes], ...] = (
 # does `re` skip ahead to the few places where one can begin; and with letters that are rare in text.
 _TRIGGER = (
     rb'k-[A-Za-z0-9_\-]{16}|key\\*"\s*:|Key\\*"\s*:|KIA[0-9A-Z]|SIA[0-9A-Z]|Iza[0-9A-Za-z_\-]|J[A-Za-z0-9_\-]{8}'
-    rb'|xox[abeprs]-|bearer |Bearer |wd\\*"\s*:|word\\*"\s*:|_token\\*"\s*:|_secret\\*"\s*:|gh[pos]_|github_pat_|-----BEGIN'
+    rb'|xox[abeprs]-|bearer |Bearer |wd\\*"\s*:|word\\*"\s*:|_token\\*"\s*:|_secret\\*"\s*:'
+    rb"|gh[pos]_|github_pat_|-----BEGIN"
 )
 _MIN_SECRET = 8
 MARGIN = 4096
