@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rashomon import tapes
-from rashomon.model import Tape
+from rashomon.canonical import content_digest, digest
+from rashomon.model import Call, Tape
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = ROOT / "fixtures" / "agents"
@@ -31,3 +32,22 @@ def rashomon(*args: str | Path, home: Path, **options: Any) -> subprocess.Comple
 def tapes_of(home: Path) -> list[Tape]:
     """All traces of a home's journals, oldest first."""
     return tapes.assemble([tapes.read_part(path) for path in sorted((home / "journals").glob("*.rsj"))])
+
+
+def contents(tape: Tape) -> dict[str, object]:
+    """What must be read out of a tape, whatever reads it."""
+    steps = [
+        {
+            "id": step.id,
+            "kind": step.kind,
+            "name": step.name,
+            "lane": list(step.lane),
+            "request": content_digest(Call(step.kind, step.name, step.request)),
+            "body": digest(step.request.body),
+            "response": digest(step.response.body),
+            "pieces": len(step.response.pieces),
+            "end": step.response.end,
+        }
+        for step in tape.steps
+    ]
+    return {"id": tape.trace.id, "name": tape.trace.name, "steps": steps}
