@@ -87,6 +87,9 @@ def _after_fork() -> None:
     if _process is not None:
         lanes.reset_process(_fork_lane)
         _process.after_fork(_fork_lane)
+        narrow = getattr(boundary.current(), "after_fork", None)
+        if narrow is not None:
+            narrow(_fork_lane)
 
 
 def _environ_kept() -> dict[str, str]:
@@ -379,13 +382,32 @@ def start_from_environ() -> None:
 def _replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
     from rashomon import tapes
     from rashomon.replay import stubs as stubbing
+    from rashomon.replay.matching import of_process
     from rashomon.replay.session import ReplaySession
 
     assert order.tape is not None
     tape = tapes.only_tape(order.tape)
+    own = of_process(tape, _claim(order.tape, tape)) if tape.trace.processes else tape
     parsed = [stubbing.parse(text) for text in order.stubs]
     redactor = recorder.process.writer.redactor
-    return ReplaySession(tape, redactor, recorder, lambda: lanes.here()[0], parsed, order.live)
+    return ReplaySession(tape, redactor, recorder, lambda: lanes.here()[0], parsed, order.live, own.steps)
+
+
+def _claim(path: str, tape: Tape) -> int | None:
+    """Which recorded process this one stands for: the next with the same command line that no other stands for.
+
+    The program itself stands for the first, also when its command was replaced. None: it was not recorded, and
+    nothing on the tape may answer it.
+    """
+    argv = tuple(sys.orig_argv)
+    same = [process.number for process in tape.trace.processes if process.argv == argv and not process.lane]
+    for number in [*same, 0]:
+        try:
+            os.mkdir(f"{path}.{number}")
+        except FileExistsError:  # another process of this replay stands for it
+            continue
+        return number
+    return None
 
 
 def _note_uncaught(recorder: TraceRecorder) -> None:

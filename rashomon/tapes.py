@@ -246,7 +246,7 @@ def _step(open_step: _OpenStep) -> Step:
     duration = max(0, open_step.t_end - t_us) if open_step.end != End.OPEN else 0
     response = Response(open_step.head, tuple(open_step.pieces), open_step.end, open_step.failure, duration)
     return Step(
-        str(number),
+        open_step.call[10] if len(open_step.call) > 10 else str(number),
         number,
         Kind(kind),
         name,
@@ -288,9 +288,13 @@ def _merge(trace_id: str, found: list[ProcessPart]) -> Tape:
     steps: list[Step] = []
     for number, part in enumerate(workers):
         shift_us = (part.process.get("started_ns", 0) - started_ns) // 1000
-        for step in part.parts[trace_id].steps:
-            within = None if step.within is None else f"{number}.{step.within}"
-            steps.append(step._replace(id=f"{number}.{step.id}", started_us=step.started_us + shift_us, within=within))
+        found_steps = part.parts[trace_id].steps
+        # a tape file has one process and keeps the ids that its steps had
+        ids = {str(step.index): step.id if "." in step.id else f"{number}.{step.id}" for step in found_steps}
+        for step in found_steps:
+            within = None if step.within is None else ids.get(step.within, f"{number}.{step.within}")
+            own = ids[str(step.index)]
+            steps.append(step._replace(id=own, started_us=step.started_us + shift_us, within=within))
     steps.sort(key=lambda step: (step.started_us, *map(int, step.id.split("."))))
     ordered = tuple(step._replace(index=index) for index, step in enumerate(steps))
     return Tape(_trace(trace_id, started_ns, launchers, workers), ordered)
@@ -326,7 +330,7 @@ def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers
         cwd=info.get("cwd") or process.get("cwd"),
         environ=info.get("environ", {}),
         versions=process.get("versions", {}),
-        processes=tuple(_process(number, part) for number, part in enumerate(workers)),
+        processes=_processes(info, workers),
         coverage=Coverage(
             sum(piece.connections for piece in pieces), tuple(peer for piece in pieces for peer in piece.missed)
         ),
@@ -336,6 +340,15 @@ def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers
         ),
         result=end.get("result"),
     )
+
+
+def _processes(info: dict[str, Any], workers: list[ProcessPart]) -> tuple[Process, ...]:
+    if "processes" in info:  # a tape file tells of the processes that were recorded
+        return tuple(
+            Process(number, pid, tuple(argv), python, ended, tuple(lane))
+            for number, pid, argv, python, ended, lane in info["processes"]
+        )
+    return tuple(_process(number, part) for number, part in enumerate(workers))
 
 
 def _process(number: int, part: ProcessPart) -> Process:
@@ -393,6 +406,7 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
         "environ": trace.environ,
         "within": trace.within,
         "losses": [list(loss) for loss in trace.losses],
+        "processes": [list(process) for process in trace.processes],
     }
     yield [Code.TRACE, 0, info]
     covered = trace.coverage.connections - len(trace.coverage.missed)
@@ -404,7 +418,7 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
         headers = {**step.request.head}
         _inline(headers)
         lane = list(step.lane)
-        yield [Code.CALL, number, 0, step.kind, step.name, lane, t_us, within, headers, step.request.body]
+        yield [Code.CALL, number, 0, step.kind, step.name, lane, t_us, within, headers, step.request.body, step.id]
         for mark in step.marks:
             yield [Code.MARK, number, mark]
         yield from _answer_frames(number, t_us, step)

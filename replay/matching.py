@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rashomon.canonical import content_digest
-from rashomon.model import Call, Kind, Lane, Step
+from rashomon.model import Call, Kind, Lane, Step, Tape
 
 
 class Found(NamedTuple):
@@ -24,6 +24,12 @@ class Found(NamedTuple):
 def call_of(step: Step) -> Call:
     """A recorded step as the call that it was."""
     return Call(step.kind, step.name, step.request)
+
+
+def of_process(tape: Tape, number: int | None) -> Tape:
+    """The tape as one process of the recording sees it: its own steps; none for a process that was not recorded."""
+    prefix = f"{number}."
+    return tape._replace(steps=tuple(step for step in tape.steps if step.id.startswith(prefix)))
 
 
 class Matcher:

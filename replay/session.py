@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from rashomon.errors import Escaped, Missed
 from rashomon.model import Call, Divergence, End, Grade, Kind, Lane, Match, Request, Step, Tape
 from rashomon.redaction import Redactor
 from rashomon.replay import stubs as stubbing
-from rashomon.replay.matching import Found, Matcher
+from rashomon.replay.matching import Found, Matcher, of_process
 from rashomon.replay.stubs import Stub
 
 
@@ -49,10 +49,20 @@ class ReplaySession:
         lane: Callable[[], Lane],
         stubs: Iterable[Stub] = (),
         live: Iterable[str] = (),
+        steps: Sequence[Step] | None = None,
     ) -> None:
         self._state = _State(tape, redactor, stubs, live)
+        if steps is not None:  # only these are this process's
+            self._state.matcher = Matcher(steps)
         self._scribe = scribe
         self._lane = lane
+
+    def after_fork(self, lane: Lane) -> None:
+        """In a forked child: from here on, answer from what the child that was forked there had recorded."""
+        tape = self._state.tape
+        number = next((process.number for process in tape.trace.processes if process.lane == lane), None)
+        self._state.matcher = Matcher(of_process(tape, number).steps)
+        self._state.lock = RLock()
 
     def into(self, scribe: Scribe) -> ReplaySession:
         """The same replay, written into another trace: one that the program began within this one."""

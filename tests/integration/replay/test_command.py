@@ -154,3 +154,28 @@ def test_an_entry_point(tmp_path: Path) -> None:
     changed = rashomon("replay", "handle", "--stub", "price=7", home=home)
     assert changed.returncode == 1
     assert '"total": 28' in changed.stderr
+
+
+def test_traces_within_a_recorded_program(tmp_path: Path) -> None:
+    """Steps of traces that a program begins by itself belong to the recording's tape, under their own ids."""
+    home = tmp_path / "home"
+    agent = AGENTS / "nested_agent.py"
+    first = rashomon("record", "--name", "refund", "--", sys.executable, agent, home=home)
+    report, again = replayed(home, code=0)
+    assert again.stdout == first.stdout == "340\n"
+    # an inner call of a tool that is answered from the tape is not made, and not missed
+    assert (report["recorded_steps"], report["steps"]) == (9, 7)
+    replayed(home, "--", sys.executable, "-c", "print('nothing')", code=1)
+
+
+def test_processes_get_their_own_answers(tmp_path: Path) -> None:
+    """Parent, subprocess and forked child ask the same; on replay each gets what it got, and nobody else's."""
+    home, agent = tmp_path / "home", str(AGENTS / "processes_agent.py")
+    first = rashomon("record", "--name", "refund", "--", sys.executable, agent, home=home)
+    assert len(set(first.stdout.split())) == 3 + 4
+    _, again = replayed(home, code=0)
+    assert again.stdout == first.stdout
+    report, added = replayed(home, "--", sys.executable, agent, "extra", code=1)
+    assert report["grades"]["missed"] == 1, "the second subprocess was not recorded, and is not answered"
+    served = [line for line in added.stdout.splitlines() if line in first.stdout]
+    assert len(served) == len(set(served)) == len(added.stdout.splitlines()) - 1
