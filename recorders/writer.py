@@ -205,6 +205,7 @@ class Writer:
     def close(self) -> None:
         """The process ends in an orderly way."""
         self.clean([Code.CLOSE, self.now_us()])
+        self._looked_ns = 0
         try:
             self.step_ended()
             if self._fsync == "end":

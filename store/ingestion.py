@@ -169,7 +169,7 @@ class _Ingestion:
         self, touched: set[str], readings: dict[str, _Reading], known: Known
     ) -> dict[str, list[tuple[str, _Reading | None]]]:
         """For each trace all journals that are known to tell of it; None for one that is gone."""
-        found: dict[str, list[tuple[str, _Reading | None]]] = {trace: [] for trace in touched}
+        found: dict[str, list[tuple[str, _Reading | None]]] = {trace: [] for trace in sorted(touched)}
         others: dict[str, _Reading | None] = {}
         for name in sorted(known.entries.keys() | readings.keys()):
             before = set(known.entries[name].traces) & touched if name in known.entries else set()
