@@ -1,0 +1,114 @@
+"""The five ways in which an answer ends, recorded and played."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+import rashomon
+from rashomon.model import End, Step, Tape
+from rashomon.testing import Fault, ProviderServer
+
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}], "stream": True}
+HEADERS = {"authorization": "Bearer sk-test-0123456789abcdef"}
+
+
+def only_step(tape: Tape) -> Step:
+    """The one step of a tape."""
+    (step,) = tape.steps
+    return step
+
+
+async def cancelled_call(url: str, after: float | None) -> str:
+    """A call that is given up: before its head, or in its stream."""
+    async with httpx2.AsyncClient(headers=HEADERS) as client:
+
+        async def call() -> list[bytes]:
+            async with client.stream("POST", url + "/chat/completions", json=BODY) as response:
+                return [chunk async for chunk in response.aiter_raw()]
+
+        try:
+            await asyncio.wait_for(call(), after)
+        except TimeoutError:
+            return "timed out"
+        return "answered"
+
+
+@pytest.mark.parametrize("after", [0, 2], ids=["before the head", "in the stream"])
+async def test_cancelled(after: int, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A call that a timeout cancelled is recorded as cancelled; replayed, the program times out again."""
+    fault = Fault.stall(after=after)
+    with ProviderServer(seed=1, faults=[fault]) as server:
+        with rashomon.trace("cancelled"):
+            assert await cancelled_call(server.openai_url, 0.3) == "timed out"
+        tape = last_tape()
+        step = only_step(tape)
+        assert step.response.end is End.CANCELLED
+        if step.response.head is None:
+            with rashomon.replay(tape) as replaying:
+                assert await cancelled_call(server.openai_url, 0.3) == "timed out"
+            replaying.check()
+        else:
+            with pytest.raises(rashomon.Missed, match="was cancelled there"), rashomon.replay(tape):
+                await cancelled_call(server.openai_url, None)
+
+
+def test_leaked(home: Path, server: ProviderServer, last_tape: Callable[[], Tape]) -> None:
+    """An answer that the program drops without closing it is recorded as leaked, with what was read."""
+
+    def drop(client: httpx2.Client) -> bytes:
+        request = client.build_request("POST", server.openai_url + "/chat/completions", json=BODY, headers=HEADERS)
+        return next(client.send(request, stream=True).iter_raw())
+
+    with httpx2.Client() as client, rashomon.trace("leaked"):
+        first = drop(client)
+        gc.collect()
+    step = only_step(last_tape())
+    assert step.response.end in (End.LEAKED, End.CLOSED)
+    assert step.response.body.startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [(None, End.COMPLETE), (Fault.cut(after=2), End.ERROR), (Fault.disconnect(), End.ERROR)],
+    ids=["complete", "cut", "disconnected"],
+)
+def test_complete_and_error(fault: Any, end: End, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A whole answer is complete; one that the provider breaks off is an error, and is raised again."""
+    with ProviderServer(seed=1, faults=[fault] if fault else []) as server:
+
+        def call() -> Any:
+            try:
+                with httpx2.stream("POST", server.openai_url + "/chat/completions", json=BODY, headers=HEADERS) as got:
+                    return list(got.iter_raw())
+            except httpx2.TransportError as error:
+                return type(error), str(error)
+
+        with rashomon.trace("ends"):
+            first = call()
+    assert only_step(last_tape()).response.end is end
+    with rashomon.replay(last_tape()) as replaying:
+        assert call() == first
+    replaying.check()
+
+
+def test_first_chunk_is_not_held_back(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """The first chunk reaches the program while the provider still holds the second."""
+    with ProviderServer(seed=1) as server:
+        gate = server.hold("/chat/completions", after=1)
+        with (
+            rashomon.trace("gated"),
+            httpx2.stream("POST", server.openai_url + "/chat/completions", json=BODY, headers=HEADERS) as response,
+        ):
+            chunks = response.iter_raw()
+            assert next(chunks).startswith(b"data: ")
+            gate.wait_until_reached()
+            gate.release()
+            assert len(list(chunks)) > 1
+    assert only_step(last_tape()).response.end is End.COMPLETE
