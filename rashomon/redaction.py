@@ -258,7 +258,7 @@ class Redactor:
 
     def settled(self, data: bytes) -> bool:
         """True when `data` holds no secret and no beginning of one. The fast path of streams."""
-        return data[-1:] != b"" and data[-1] not in self._open_bytes and not self.suspicious(data)
+        return bool(data) and data[-1] not in self._open_bytes and self._trigger(data) is None
 
     def open_end(self, data: bytes) -> int:
         """Where a secret may lie that the next chunk continues; `len(data)` if nowhere."""
@@ -326,12 +326,19 @@ class StreamRedactor:
         self._held: list[tuple[int, bytes]] = []
         self._count = 0
 
+    def passes(self, data: bytes) -> bool:
+        """True when this piece may be written as it is; if not, `feed` it."""
+        if self._held or not self._redactor.settled(data):
+            return False
+        self._count += 1
+        return True
+
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """What may be written once this piece is there; the last one named is the new piece, maybe empty."""
+        if self.passes(data):
+            return [(self._count - 1, data)]
         number = self._count
         self._count += 1
-        if not self._held and self._redactor.settled(data):
-            return [(number, data)]
         self._held.append((number, data))
         whole = b"".join([held for _, held in self._held])
         safe = self._release(whole, self._redactor.open_end(whole))

@@ -44,21 +44,28 @@ class StepWitness:
             writer.checked([Code.HEAD, self.number, writer.now_us(), head])
 
     def piece(self, data: bytes) -> None:
-        writer = self._writer
-        if self.encoded:
-            writer.piece(self.number, writer.redactor.encoded(data))
-            return
         stream = self._stream
         if stream is None:
-            stream = self._stream = StreamRedactor(writer.redactor)
-        safe = stream.feed(data)
-        if len(safe) > 1:
-            for number, earlier in safe[:-1]:
-                writer.clean([Code.PIECE, self.number, writer.now_us(), earlier, number])
+            if self.encoded:
+                self._writer.piece(self.number, self._writer.redactor.encoded(data))
+                return
+            stream = self._stream = StreamRedactor(self._writer.redactor)
         held = self._held
         if held:
             self._held = b""
-        writer.piece(self.number, safe[-1][1], held)
+        if stream.passes(data):
+            self._writer.piece(self.number, data, held)
+        else:
+            self._slow_piece(stream, data, held)
+
+    def _slow_piece(self, stream: StreamRedactor, data: bytes, held: bytes) -> None:
+        """A piece with a secret in it, or with what may be the beginning of one at its end."""
+        writer = self._writer
+        *earlier, (_, safe) = stream.feed(data)
+        for number, rest in earlier:
+            writer.clean([Code.PIECE, self.number, writer.now_us(), rest, number], held)
+            held = b""
+        writer.piece(self.number, safe, held)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
