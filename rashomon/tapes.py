@@ -393,7 +393,7 @@ def write_tape(path: Path | str, tape: Tape) -> None:
 def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int]) -> Iterable[list[Any]]:
     process = {"started_ns": trace.started_ns, "pid": 0, "argv": [], "cwd": trace.cwd, "versions": trace.versions}
     yield [Code.PROCESS, process]
-    info = {
+    info: dict[str, Any] = {
         "id": trace.id,
         "name": trace.name,
         "started_ns": trace.started_ns,
@@ -406,8 +406,9 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
         "environ": trace.environ,
         "within": trace.within,
         "losses": [list(loss) for loss in trace.losses],
-        "processes": [list(process) for process in trace.processes],
     }
+    if trace.processes:
+        info["processes"] = [list(process) for process in trace.processes]
     yield [Code.TRACE, 0, info]
     covered = trace.coverage.connections - len(trace.coverage.missed)
     yield from ([Code.CONNECT, 0, 0, peer, None] for peer in trace.coverage.missed)

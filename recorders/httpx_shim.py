@@ -75,32 +75,25 @@ class _Shim:
         return self.response(head["status"], headers=headers, stream=stream, extensions=extensions)
 
 
-class _SyncCodec:
-    def __init__(self, shim: _Shim) -> None:
-        self.shim = shim
+class _Codec:
+    """Answers of one of the two modules, blocking or not: `stream` is the class of their streams."""
+
+    def __init__(self, shim: _Shim, stream: Any) -> None:
+        self.shim, self.stream = shim, stream
 
     def tee(self, answer: Any, witness: Witness) -> Any:
         self.shim.begin(answer, witness)
         if not _read_already(answer, witness):
-            answer.stream = self.shim.sync_stream(witness, answer.stream, None)
+            answer.stream = self.stream(witness, answer.stream, None)
         return answer
 
     def play(self, response: Response, witness: Witness) -> Any:
-        return _play(self.shim, self.shim.sync_stream, response, witness)
-
-
-class _AsyncCodec:
-    def __init__(self, shim: _Shim) -> None:
-        self.shim = shim
-
-    def tee(self, answer: Any, witness: Witness) -> Any:
-        self.shim.begin(answer, witness)
-        if not _read_already(answer, witness):
-            answer.stream = self.shim.async_stream(witness, answer.stream, None)
-        return answer
-
-    def play(self, response: Response, witness: Witness) -> Any:
-        return _play(self.shim, self.shim.async_stream, response, witness)
+        if response.head is None:
+            error = values.decode_failure(response.failure) if response.failure else ran_out(response)
+            witness.ended(end_of(error), error)
+            raise error
+        witness.began(response.head)
+        return self.shim.rebuild(response.head, self.stream(witness, None, response))
 
 
 def _read_already(answer: Any, witness: Witness) -> bool:
@@ -111,15 +104,6 @@ def _read_already(answer: Any, witness: Witness) -> bool:
     witness.piece(b"".join(stream) if hasattr(stream, "__iter__") else answer.content)
     witness.ended(End.COMPLETE)
     return True
-
-
-def _play(shim: _Shim, stream: Any, response: Response, witness: Witness) -> Any:
-    if response.head is None:
-        error = values.decode_failure(response.failure) if response.failure else ran_out(response)
-        witness.ended(end_of(error), error)
-        raise error
-    witness.began(response.head)
-    return shim.rebuild(response.head, stream(witness, None, response))
 
 
 def _stream_classes(module: ModuleType) -> tuple[Any, Any]:
@@ -222,7 +206,7 @@ class _SyncTransport:
 
     __slots__ = ("_codec", "_shim", "_transport")
 
-    def __init__(self, shim: _Shim, codec: _SyncCodec, transport: Any) -> None:
+    def __init__(self, shim: _Shim, codec: _Codec, transport: Any) -> None:
         self._shim, self._codec, self._transport = shim, codec, transport
 
     def handle_request(self, request: Any) -> Any:
@@ -238,7 +222,7 @@ class _AsyncTransport:
 
     __slots__ = ("_codec", "_shim", "_transport")
 
-    def __init__(self, shim: _Shim, codec: _AsyncCodec, transport: Any) -> None:
+    def __init__(self, shim: _Shim, codec: _Codec, transport: Any) -> None:
         self._shim, self._codec, self._transport = shim, codec, transport
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -262,8 +246,8 @@ def _shim_for(module: ModuleType) -> _Shim:
 def patch(module: ModuleType) -> None:
     """Let every client of `httpx` or `httpx2` cross the boundary."""
     shim = _shim_for(module)
-    _patch_class(module.Client, shim, _SyncTransport, _SyncCodec(shim))
-    _patch_class(module.AsyncClient, shim, _AsyncTransport, _AsyncCodec(shim))
+    _patch_class(module.Client, shim, _SyncTransport, _Codec(shim, shim.sync_stream))
+    _patch_class(module.AsyncClient, shim, _AsyncTransport, _Codec(shim, shim.async_stream))
 
 
 def _patch_class(cls: Any, shim: _Shim, transport_class: Any, codec: Any) -> None:
@@ -296,6 +280,6 @@ def wrap_client(client: Any) -> bool:
         shim = _shim_for(sys.modules[root])
         asynchronous = hasattr(inner, "aclose")
         transport_class: Any = _AsyncTransport if asynchronous else _SyncTransport
-        codec: Any = _AsyncCodec(shim) if asynchronous else _SyncCodec(shim)
+        codec = _Codec(shim, shim.async_stream if asynchronous else shim.sync_stream)
         inner._transport_for_url = lambda url: transport_class(shim, codec, original(inner, url))
     return True
