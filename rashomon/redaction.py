@@ -72,9 +72,9 @@ class Redactor:
         joined = "|".join(re.escape(name) for name in names).encode()
         key = rb'"(?:' + joined + rb')\\*"\s*:\s*'
         self._fields = (
-            re.compile(rb"(" + key + rb'")((?:[^"\\]|\\.)+)(?=")', re.I | re.S),
+            re.compile(rb"(" + key + rb'")((?:[^"\\\n]|\\[^\n])+)(?=")', re.I),
             # the same inside a JSON text that is a string of another: quotes are escaped once more
-            re.compile(rb"(\\" + key + rb'\\")((?:\\\\\\"|(?!\\").)+)(?=\\")', re.I | re.S),
+            re.compile(rb"(\\" + key + rb'\\")((?:\\\\\\"|(?!\\")[^\n])+)(?=\\")', re.I),
         )
         self._open_field = re.compile(rb'[\\"]*(?:' + joined + rb')[\\"]*\s*:?\s*\Z', re.I)
         self._field_names = frozenset(name.lower() for name in names)
@@ -86,14 +86,14 @@ class Redactor:
         trigger = re.compile(_TRIGGER)
         own = [re.escape(text) for text in values if trigger.search(text) is None]
         own += [re.escape(name.encode()) for name in fields]
-        self._trigger = re.compile(b"|".join([_TRIGGER, *own, *(pattern.encode() for pattern in patterns)])).search
-        self._open_bytes = _OPEN_BYTES.union(b'"\\', *values)
+        self.trigger = re.compile(b"|".join([_TRIGGER, *own, *(pattern.encode() for pattern in patterns)])).search
+        self.open_bytes = _OPEN_BYTES.union(b'"\\', *values)
         self._urls: dict[str, str] = {}
         self._names: dict[str, str] = {}
 
     def suspicious(self, data: bytes) -> bool:
         """False when nothing in `data` can be a secret. Cheap; True proves nothing."""
-        return self._trigger(data) is not None
+        return self.trigger(data) is not None
 
     def suspicious_encoding(self, data: bytes) -> bool:
         """`suspicious` for msgpack, where names of fields stand without quotes."""
@@ -256,17 +256,13 @@ class Redactor:
             return self.content(data)
         return msgpack.packb(self.deep(value), use_bin_type=True)  # type: ignore[no-any-return]
 
-    def settled(self, data: bytes) -> bool:
-        """True when `data` holds no secret and no beginning of one. The fast path of streams."""
-        return bool(data) and data[-1] not in self._open_bytes and self._trigger(data) is None
-
     def open_end(self, data: bytes) -> int:
         """Where a secret may lie that the next chunk continues; `len(data)` if nowhere."""
         size = len(data)
         if not self.suspicious(data):
             return min(self._begun(data), size)
         if data.endswith(b"\n") and not self._spans_lines(data[-MARGIN:]):
-            return size
+            return size  # no text of JSON goes on behind a line's end
         cut = max(0, size - MARGIN)
         for start, end, _ in self.replacements(data):
             if start < cut < end:
@@ -289,7 +285,10 @@ class Redactor:
         return cut
 
     def _spans_lines(self, data: bytes) -> bool:
-        return b"-----BEGIN" in data or any(b"\n" in value for value, _ in self._values)
+        """Whether a secret may go on behind the line's end that `data` ends with."""
+        if b"-----BEGIN" in data or self._open_field.search(data[-256:]) is not None:
+            return True
+        return any(b"\n" in value for value, _ in self._values)
 
 
 def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:
@@ -319,34 +318,34 @@ class StreamRedactor:
     lies across one is written to the piece in which it began.
     """
 
-    __slots__ = ("_count", "_held", "_redactor")
+    __slots__ = ("_redactor", "count", "held", "open_bytes", "trigger")
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._held: list[tuple[int, bytes]] = []
-        self._count = 0
+        self.open_bytes, self.trigger = redactor.open_bytes, redactor.trigger
+        self.held: list[tuple[int, bytes]] = []
+        self.count = 0
 
     def passes(self, data: bytes) -> bool:
-        """True when this piece may be written as it is; if not, `feed` it."""
-        if self._held or not self._redactor.settled(data):
-            return False
-        self._count += 1
-        return True
+        """True when this piece may be written as it is: it holds no secret and no beginning of one."""
+        return bool(data) and not self.held and data[-1] not in self.open_bytes and self.trigger(data) is None
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """What may be written once this piece is there; the last one named is the new piece, maybe empty."""
+        number = self.count
+        self.count += 1
         if self.passes(data):
-            return [(self._count - 1, data)]
-        number = self._count
-        self._count += 1
-        self._held.append((number, data))
-        whole = b"".join([held for _, held in self._held])
+            return [(number, data)]
+        self.held.append((number, data))
+        whole = b"".join([held for _, held in self.held])
         safe = self._release(whole, self._redactor.open_end(whole))
         return safe if safe and safe[-1][0] == number else [*safe, (number, b"")]
 
     def finish(self) -> list[tuple[int, bytes]]:
         """What was waiting."""
-        whole = b"".join([held for _, held in self._held])
+        if not self.held:
+            return []
+        whole = b"".join([held for _, held in self.held])
         return self._release(whole, len(whole))
 
     def _release(self, whole: bytes, cut: int) -> list[tuple[int, bytes]]:
@@ -355,7 +354,7 @@ class StreamRedactor:
         released: list[tuple[int, bytes]] = []
         kept: list[tuple[int, bytes]] = []
         start = 0
-        for number, held in self._held:
+        for number, held in self.held:
             end = start + len(held)
             out = _redacted_slice(whole, start, min(end, cut), replacements)
             if out:
@@ -363,7 +362,7 @@ class StreamRedactor:
             if end > cut:
                 kept.append((number, held[max(0, cut - start) :]))
             start = end
-        self._held = kept
+        self.held = kept
         return released
 
 

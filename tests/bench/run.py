@@ -41,6 +41,13 @@ def call(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[int, in
     return first, Clock() - start
 
 
+def chunks(url: str, body: dict[str, Any]) -> int:
+    """How many chunks such a stream has."""
+    headers = {"authorization": "Bearer sk-bench-0123456789abcdef"}
+    with httpx2.stream("POST", url, json=body, headers=headers) as response:
+        return sum(1 for _ in response.iter_raw())
+
+
 @contextmanager
 def bare() -> Iterator[None]:
     """Nothing."""
@@ -187,9 +194,11 @@ def main() -> None:
         ask: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}
         results["small JSON call"] = compare(url, ask, CALLS)
         show("small JSON call on loopback", results["small JSON call"])
-        long = {**ask, "messages": [{"role": "user", "content": "repeat " + "word " * 198}], "stream": True}
+    with ProviderProcess(["--model", "echo"]) as provider:
+        url = provider.openai_url + "/chat/completions"
+        long = {**ask, "messages": [{"role": "user", "content": "word " * 198}], "stream": True}
         results["stream"] = compare(url, long, CALLS // 8)
-        show("stream of about 200 chunks on loopback", results["stream"])
+        show(f"stream of {chunks(url, long)} chunks on loopback", results["stream"])
     results["sixty turns"] = long_conversation()
     show("conversation of 60 turns", dict(results["sixty turns"]))
     print("\n" + json.dumps(results))

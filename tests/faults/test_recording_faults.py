@@ -69,7 +69,7 @@ def test_home_deleted_in_mid_run(tmp_path: Path) -> None:
 def test_exception_inside_the_recorder(tmp_path: Path) -> None:
     """A bug in our redaction is counted as a loss and told once; the program goes on."""
     broken = "import rashomon.redaction as r\n" + "def _broken(self, data): raise RuntimeError('ours')\n"
-    broken += "r.Redactor.content = _broken\nr.Redactor.settled = _broken\nimport runpy, sys\n"
+    broken += "r.Redactor.content = _broken\nr.Redactor.open_end = _broken\nimport runpy, sys\n"
     broken += f"sys.argv = ['{AGENT}']\nrunpy.run_path('{AGENT}', run_name='__main__')\n"
     recorded = rashomon("record", "--", sys.executable, "-c", broken, home=tmp_path)
     assert same_outcome(recorded, bare(home=tmp_path)), recorded.stderr
@@ -154,4 +154,4 @@ def test_switched_off(tmp_path: Path) -> None:
 
 def test_the_patched_names_exist() -> None:
     """The two tests above that break the recorder on purpose break methods that are there."""
-    assert {"content", "settled"} <= set(vars(redaction.Redactor))
+    assert {"content", "open_end"} <= set(vars(redaction.Redactor))
