@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rashomon import session, tapes
 from rashomon.model import Tape
 from rashomon.testing import ProviderServer
+
+
+settings.register_profile("rashomon", deadline=None)  # a busy machine is no failure
+settings.load_profile("rashomon")
 
 
 @pytest.fixture

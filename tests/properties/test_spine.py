@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rashomon import journal, values
@@ -110,7 +110,8 @@ def test_redaction_keeps_json(value: Any) -> None:
 def test_redaction_leaves_clean_bodies_alone(value: Any) -> None:
     """A body without secrets is the very same object."""
     body = json.dumps({"id": "chatcmpl-AbC", "usage": {"prompt_tokens": 3}, "value": value}).encode()
-    assert REDACTOR.content(body) is body or b"sk-" in body
+    assume(not any(name in body.lower() for name in (b"passw", b"key", b"token", b"secret", b"sk-")))
+    assert REDACTOR.content(body) is body
 
 
 words_of_streams = [SECRET, "tok", '"en\\PLANTED', "text ", "-", '"password": "', '"', "\n", "k-", "é"]
