@@ -13,7 +13,6 @@ from rashomon import session, tapes
 from rashomon.model import Tape
 from rashomon.testing import ProviderServer
 
-
 settings.register_profile("rashomon", deadline=None)  # a busy machine is no failure
 settings.load_profile("rashomon")
 

@@ -110,7 +110,7 @@ def test_redaction_keeps_json(value: Any) -> None:
 def test_redaction_leaves_clean_bodies_alone(value: Any) -> None:
     """A body without secrets is the very same object."""
     body = json.dumps({"id": "chatcmpl-AbC", "usage": {"prompt_tokens": 3}, "value": value}).encode()
-    assume(not any(name in body.lower() for name in (b"passw", b"key", b"token", b"secret", b"sk-")))
+    assume(not any(name in json.dumps(value).lower() for name in ("passw", "key", "token", "secret", "sk-")))
     assert REDACTOR.content(body) is body
 
 
