@@ -16,7 +16,7 @@ from rashomon.errors import DamagedData, UsageError
 from rashomon.store import TraceStore, ingest, ingest_new
 from tests.faults.store_journals import content, frames, write_frames
 
-KILLS = 25
+KILLS = 15
 INGEST = (
     "import sys; from pathlib import Path\n"
     "from rashomon.store import ingestion\n"
@@ -67,14 +67,14 @@ def test_killed_ingestion_ends_in_the_clean_content(tmp_path: Path) -> None:
     full_s = time.monotonic() - began
     killed = 0
     store = tmp_path / "store.duckdb"
-    for kill in range(KILLS):
+    for kill in range(10 * KILLS):
         if kill % 5 == 0:  # from nothing; in between, on with what the last one left
             for left in tmp_path.glob("store.duckdb*"):
                 left.unlink()
         process = start(tmp_path)
         go(process)
         try:
-            process.wait(chance.uniform(0, full_s))
+            process.wait(chance.uniform(0, full_s / 2))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
@@ -83,7 +83,10 @@ def test_killed_ingestion_ends_in_the_clean_content(tmp_path: Path) -> None:
         if kill % 5 == 4:
             ingest_new(tmp_path)
             assert content(store) == clean
-    assert killed > KILLS // 5
+            if killed >= KILLS:
+                break
+    print(f"{killed} of {kill + 1} ingestions were killed in the middle")
+    assert killed >= KILLS, f"seed {seed}: hardly any was"
 
 
 def test_processes_that_ingest_at_once_do_it_once(tmp_path: Path) -> None:
