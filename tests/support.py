@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rashomon import tapes
+from rashomon import tapes, values
 from rashomon.canonical import content_digest, digest
 from rashomon.model import Call, Tape
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = ROOT / "fixtures" / "agents"
+DEMO_AGENT = Path(values.__file__).parent / "demo" / "refund_agent.py"
+"""The demo's agent, in the package that is tested: the checkout's or an installed wheel's."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

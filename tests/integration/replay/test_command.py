@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rashomon.testing import ProviderServer
-from tests.support import AGENTS, ROOT, environment, rashomon, tapes_of
+from tests.support import AGENTS, DEMO_AGENT, environment, rashomon, tapes_of
 
 STUB = 'get_refund_policy={"version": 2, "region": "EU", "window_days": 14}'
 
@@ -29,7 +29,7 @@ def server() -> Iterator[ProviderServer]:
 def recorded(tmp_path: Path, server: ProviderServer) -> Path:
     """A home with one recording of the demo's agent; the provider is switched off."""
     agent = tmp_path / "agent.py"
-    shutil.copyfile(ROOT / "rashomon" / "demo" / "refund_agent.py", agent)
+    shutil.copyfile(DEMO_AGENT, agent)
     home = tmp_path / "home"
     done = rashomon("record", "--name", "refund", "--", sys.executable, agent, home=home, env=server.environ())
     assert done.returncode == 0, done.stderr
