@@ -307,6 +307,6 @@ def test_the_docs_have_every_key() -> None:
 
 def test_every_style_has_a_look() -> None:
     """The style sheet names each style that lines may use, and no other."""
-    sheet = (ROOT / "tui" / "lines.tcss").read_text(encoding="utf-8")
+    sheet = (Path(actions.__file__).parent / "lines.tcss").read_text(encoding="utf-8")
     named = {word.strip(" ,{") for word in sheet.split() if word.startswith(".line--")}
     assert named == {f".line--{name}" for name in (*STYLES, *CURSORS)}
