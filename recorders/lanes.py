@@ -96,9 +96,7 @@ def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
 
 def patch_threads() -> None:
     """Hand lanes to threads."""
-    original = threading.Thread.start
-    if hasattr(original, "__wrapped__"):
-        return
+    original = threading.Thread.start  # maybe wrapped by another tool already: `install` calls this once
 
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:

@@ -257,3 +257,33 @@ def test_a_result_that_cannot_be_rebuilt(home: Path, last_tape: Callable[[], Tap
         handle()
     with pytest.raises(rashomon.Missed, match="cannot be served"), rashomon.replay(last_tape()):
         handle()
+
+
+def test_threads_that_another_tool_wraps(tmp_path: Path) -> None:
+    """A tool that wrapped `Thread.start` before us does not keep lanes from threads."""
+    import subprocess
+    import sys
+
+    from tests.support import environment, tapes_of
+
+    program = """
+import functools, threading
+original = threading.Thread.start
+@functools.wraps(original)
+def start(self):
+    return original(self)
+threading.Thread.start = start
+import rashomon
+@rashomon.tool
+def work(n):
+    return n
+with rashomon.trace("threads"):
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment(tmp_path))
+    steps = tapes_of(tmp_path)[0].steps
+    assert sorted(step.lane for step in steps) == [(0,), (1,), (2,)]
