@@ -198,7 +198,7 @@ def _tee(guard: Interceptor, codec: Codec[T], answer: T, witness: Witness) -> T:
     """The live answer has come: whatever fails in watching it, the program gets it."""
     try:
         return codec.tee(answer, witness)
-    except Exception as error:
+    except Exception as error:  # a bug of a codec's: told to the guard, and not the program's
         witness.ended(End.LEAKED)
         guard.failed(error)
         return answer

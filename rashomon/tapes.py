@@ -146,8 +146,7 @@ class _Reading:
                 step.marks = (*step.marks, "damaged-response")
 
     def on_piece(self, elements: list[Any]) -> None:
-        step = self.steps.get(elements[1])
-        if step is None:
+        if (step := self.steps.get(elements[1])) is None:
             return
         if len(elements) > 4:  # the rest of an earlier piece
             piece = step.pieces[elements[4]]

@@ -33,6 +33,19 @@ def ran_out(response: Response) -> Missed:
     return Missed(f"The tape holds {size} bytes of this answer and the program asks for more: {why}.")
 
 
+def recorded_failure(response: Response) -> BaseException:
+    """The exception that the recorded call ended with; `Missed` when this program does not know its class.
+
+    `Missed` and no plain exception: an SDK would take that for a failed connection, and try again.
+    """
+    if response.failure is None:
+        return ran_out(response)
+    try:
+        return values.decode_failure(response.failure)
+    except values.NotRebuildable as gone:
+        return Missed(f"The recorded failure of this call cannot be raised again: {gone}.")
+
+
 class _Shim:
     """What the classes below need of one of the two modules."""
 
@@ -89,7 +102,7 @@ class _Codec:
 
     def play(self, response: Response, witness: Witness) -> Any:
         if response.head is None:
-            error = values.decode_failure(response.failure) if response.failure else ran_out(response)
+            error = recorded_failure(response)
             witness.ended(end_of(error), error)
             raise error
         witness.began(response.head)
@@ -185,7 +198,7 @@ def _recorded(response: Response) -> Iterator[bytes]:
     for piece in response.pieces:
         yield piece.data
     if response.failure is not None and response.end is End.ERROR:
-        raise values.decode_failure(response.failure)
+        raise recorded_failure(response)
     if response.end is not End.COMPLETE:
         raise ran_out(response)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import openai
 import pytest
 
 import rashomon
@@ -112,3 +113,29 @@ def test_first_chunk_is_not_held_back(home: Path, last_tape: Callable[[], Tape])
             gate.release()
             assert len(list(chunks)) > 1
     assert only_step(last_tape()).response.end is End.COMPLETE
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["before the head", "in the stream"])
+def test_a_failure_of_an_unknown_class(streamed: bool, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """An exception whose class is gone is a miss, which an SDK neither wraps nor retries, and nothing goes out."""
+    fault = Fault.cut(after=2) if streamed else Fault.disconnect()
+    with ProviderServer(seed=1, faults=[fault]) as server:
+        client = openai.OpenAI(base_url=server.openai_url, api_key="sk-test-0123456789abcdef", max_retries=0)
+
+        def call() -> list[Any]:
+            asked: Any = [{"role": "user", "content": "a"}]
+            return list(client.chat.completions.create(model="gpt-4o", messages=asked, stream=True))
+
+        with rashomon.trace("gone"), pytest.raises((openai.APIConnectionError, httpx2.TransportError)):
+            call()
+        tape = last_tape()
+        step = only_step(tape)
+        assert step.response.failure is not None
+        failure = step.response.failure._replace(type="no_such_module:Gone")
+        changed = step._replace(response=step.response._replace(failure=failure))
+        before = len(server.requests)
+        client = client.with_options(max_retries=2)
+        altered = tape._replace(steps=(changed,))
+        with pytest.raises(rashomon.Missed, match="cannot be raised again"), rashomon.replay(altered):
+            call()
+        assert len(server.requests) == before
