@@ -9,16 +9,51 @@ where the difference between sync and async shows.
 
 from __future__ import annotations
 
-import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol, TypeVar
+from types import FrameType
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from rashomon.model import Call, End, Head, Response
+from rashomon.model import Call, End, Event, Head, Response
 
 T = TypeVar("T")
-_PATIENCE = 2.0
-"""Seconds beyond twice the recorded time that a replay waits for a cancellation to come again."""
+threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+"""The running threads; `threading.active_count()` would take a lock."""
+
+
+Place = tuple[int, int, int]
+"""Where a completion was handed out: the number of the event loop, epoch, tick. `NOWHERE`: not by such a loop."""
+NOWHERE: Place = (-1, -1, -1)
+
+
+class Pace(Protocol):
+    """Hands out the completions of one recorded answer when they are due."""
+
+    def wait(self, event: Event, number: int = 0) -> None:
+        """Block until this completion is due; at once where no order is known."""
+
+    def settle(self, event: Event, number: int = 0) -> Awaitable[None] | None:
+        """The same for a coroutine; None when it had not been suspended there, and must not be now."""
+
+    def over(self) -> None:
+        """The program has done with the answer, maybe before its recorded end."""
+
+    def cancelled(self) -> Awaitable[None]:
+        """The recorded call was cancelled here: wait to be cancelled again, which is raised when it is due."""
+
+
+class Ticker(Protocol):
+    """Knows where the running event loop is in its life. `rashomon.recorders.loops` has the one there is."""
+
+    def place(self) -> Place | None:
+        """Loop, epoch and tick of the running loop; None where they are not known."""
+
+    def next_place(self) -> Place:
+        """The place that `settle` leads to."""
+
+    def settle(self) -> Awaitable[None]:
+        """Go on at the next tick, behind all that is ready now: the same place for a recording and its replay."""
 
 
 class Witness(Protocol):
@@ -28,9 +63,15 @@ class Witness(Protocol):
     """True for a transport: what happens inside it is part of this call. False for a tool, whose
     own calls are steps too."""
 
+    pace: Pace | None
+    """In a replay: when each completion of this answer is due. None while recording."""
+
     @property
     def number(self) -> int | None:
         """The step's number in its journal, where there is one."""
+
+    def at(self, event: Event, number: int, place: Place) -> None:
+        """The completion that is told next reached the program at this place in the life of its event loop."""
 
     def began(self, head: Head) -> None:
         """The head of the answer is about to reach the program."""
@@ -69,6 +110,20 @@ class Interceptor(Protocol):
         """A shim could not describe a call or watch its answer. A recorder counts the loss and lets
         the call be made; a replay refuses it."""
 
+    def read(self, kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
+        """The program's own code, in `frame`, reads the clock, draws chance or asks the process: `what`
+        (`time.time`). `real` gives the real value. A recorder notes it, a replay gives the recorded one."""
+
+    def library_read(self, kind: str, what: str, real: Callable[[], Any]) -> Any:
+        """The same for the standard library and installed packages: not recorded; virtual in a replay."""
+
+    def sleep(self, seconds: float, real: Callable[[], None], frame: FrameType) -> None:
+        """A blocking sleep, by whatever code. A replay does not wait, and wakes up in the recorded order."""
+
+    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
+        """About to `run` a subprocess (its arguments) or to `write` a file (its path). Raises `errors.Escaped`
+        to refuse it."""
+
 
 class Codec(Protocol[T]):
     """How one client's answers are watched while they are consumed, and rebuilt from a recording."""
@@ -78,6 +133,9 @@ class Codec(Protocol[T]):
 
     def play(self, response: Response, witness: Witness) -> T:
         """The recorded answer as the client's own object; raises the recorded failure."""
+
+    async def discard(self, answer: T) -> None:
+        """Release a live answer that nobody will get: its caller was cancelled as it came. Never raises."""
 
 
 _local: ContextVar[Interceptor | None] = ContextVar("rashomon_interceptor", default=None)
@@ -118,6 +176,43 @@ def process_interceptor() -> Interceptor | None:
     return _process
 
 
+ticker: Ticker | None = None
+"""Set when asyncio is patched."""
+conductor: Any = None
+"""In a replay: `replay.conductor.Conductor`, which decides what an idle event loop goes on with."""
+
+
+def other_threads() -> bool:
+    """True when more than one thread is running: then the order of completions is worth noting."""
+    return len(threads) > 1
+
+
+def completed(witness: Witness, event: Event, number: int = 0) -> None:
+    """A blocking call has come to a completion. Its order is worth noting where there are other threads."""
+    if len(threads) > 1:
+        witness.at(event, number, NOWHERE)
+
+
+def place_now() -> Place | None:
+    """Where the running event loop is; to be compared with a later place."""
+    return None if ticker is None else ticker.place()
+
+
+def handed_out(witness: Witness, event: Event, number: int, before: Place | None) -> Awaitable[None] | None:
+    """An awaited call has come to a completion: note where. What is returned must be awaited before going on.
+
+    None when the loop has not turned since `before`: the program was not suspended, and is not now.
+    """
+    after = None if ticker is None else ticker.place()
+    if after is None or ticker is None:
+        witness.at(event, number, NOWHERE)
+        return None
+    if after == before:
+        return None
+    witness.at(event, number, ticker.next_place())
+    return ticker.settle()
+
+
 class intercepted:
     """`with intercepted(interceptor):` the calls of this block, and of what it spawns, meet it."""
 
@@ -148,15 +243,19 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
     verdict = guard.arrive(call)
     witness = verdict.witness
     if isinstance(verdict, Play):
+        if witness.pace is not None:
+            witness.pace.wait(_first(verdict.response))
         return codec.play(verdict.response, witness)
     token = inside.set(witness)
     try:
         answer = live()
     except BaseException as error:
+        completed(witness, Event.END)
         witness.ended(end_of(error), error)
         raise
     finally:
         inside.reset(token)
+    completed(witness, Event.HEAD)
     return _tee(guard, codec, answer, witness)
 
 
@@ -168,30 +267,55 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
     verdict = guard.arrive(call)
     witness = verdict.witness
     if isinstance(verdict, Play):
-        if verdict.response.head is None and verdict.response.end is End.CANCELLED:
-            await _until_cancelled(verdict.response, witness)
+        if witness.pace is not None:
+            await _due(verdict.response, witness, witness.pace)
         return codec.play(verdict.response, witness)
+    before = place_now()
     token = inside.set(witness)
     try:
         answer = await live()
     except BaseException as error:
-        witness.ended(end_of(error), error)
-        raise
-    finally:
         inside.reset(token)
-    return _tee(guard, codec, answer, witness)
-
-
-async def _until_cancelled(response: Response, witness: Witness) -> None:
-    """The recorded call was cancelled before it had an answer: wait to be cancelled again, for a while."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or asyncio._get_running_loop() is None:
-        return
-    try:
-        await asyncio.sleep(2 * response.duration_us / 1e6 + _PATIENCE)
-    except BaseException as error:
-        witness.ended(end_of(error), error)
+        await told(witness, error, before)
         raise
+    inside.reset(token)
+    settling = handed_out(witness, Event.HEAD, 0, before)
+    answer = _tee(guard, codec, answer, witness)
+    if settling is not None:
+        try:
+            await settling
+        except BaseException as error:
+            await codec.discard(answer)
+            witness.ended(end_of(error), error)
+            raise
+    return answer
+
+
+async def told(witness: Witness, error: BaseException, before: Place | None) -> None:
+    """An awaited call has failed or was cancelled: say so, and go on where a replay can."""
+    settling = handed_out(witness, Event.END, 0, before)
+    witness.ended(end_of(error), error)
+    if settling is not None:
+        await settling
+
+
+def _first(response: Response) -> Event:
+    """The completion that a caller waits for: that the call returned, or that it failed."""
+    return Event.END if response.head is None and response.end is End.ERROR else Event.HEAD
+
+
+async def _due(response: Response, witness: Witness, pace: Pace) -> None:
+    """Wait until a recorded answer is due."""
+    if response.head is None and not response.pieces and response.end is End.CANCELLED:
+        settling: Awaitable[None] | None = pace.cancelled()
+    else:
+        settling = pace.settle(_first(response))
+    if settling is not None:
+        try:
+            await settling
+        except BaseException as error:
+            witness.ended(end_of(error), error)
+            raise
 
 
 def _tee(guard: Interceptor, codec: Codec[T], answer: T, witness: Witness) -> T:

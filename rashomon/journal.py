@@ -53,6 +53,10 @@ class Code(IntEnum):
     DIVERGENCE = 9  # trace number, map
     CLOSE = 10  # t_us
     MARK = 11  # step, text
+    READ = 12  # trace number, kind, what, value, lane, t_us, within, site
+    POINT = 13  # trace number, event, step | nil, lane, number, loop, epoch, tick, t_us, within
+    UNCONTROLLED = 14  # trace number, what, reason, site | nil
+    LAUNCHED = 15  # trace number, argv, lane, within, site | nil
 
 
 class Damage(NamedTuple):

@@ -161,8 +161,86 @@ class Divergence(NamedTuple):
     detail: tuple[str, ...] = ()
 
 
+class Site(NamedTuple):
+    """A place in the program's source: the file's path, the line, and the function's qualified name."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Read(NamedTuple):
+    """One value that the program's own code took from its surroundings.
+
+    `kind` is `clock`, `random`, `sleep` or `process`; `what` names the function (`time.time`). `value` is what it
+    gave, in the form of that function's player (`docs/formats/journal.md`). `at_us` counts from the trace's start.
+    """
+
+    process: int
+    lane: Lane
+    kind: str
+    what: str
+    value: Any
+    site: Site
+    at_us: int
+    within: str | None = None
+
+
+class Event(StrEnum):
+    """What a `Point` is the completion of."""
+
+    HEAD = "head"
+    PIECE = "piece"
+    END = "end"
+    CLOSE = "close"
+    TIMER = "timer"
+    WAKE = "wake"
+    SLEEP = "sleep"
+
+
+class Point(NamedTuple):
+    """One completion, as a process saw it. A tape holds them in the order in which they happened.
+
+    Of an answer's head, a piece, its end, or the closing of its stream: `step` is the step's id and `number` the
+    piece. Of a timer, a wake-up of an event loop by another thread, or a blocking sleep: `lane` is where it was
+    started and `number` counts those of that lane. `loop` numbers the event loops of the process, and `epoch` and
+    `tick` say when in its life the loop handed it out; all three are -1 where no such loop is known.
+    """
+
+    process: int
+    event: Event
+    step: str | None
+    lane: Lane
+    number: int
+    loop: int
+    epoch: int
+    tick: int
+    at_us: int
+    within: str | None = None
+
+
+class Launched(NamedTuple):
+    """A subprocess that the program started: its arguments, from which lane, and where in the source."""
+
+    argv: tuple[str, ...]
+    lane: Lane
+    site: Site | None = None
+    within: str | None = None
+
+
+class Uncontrolled(NamedTuple):
+    """A source of nondeterminism that a replay cannot control: what it is, why, and where the program used it."""
+
+    what: str
+    reason: str
+    site: Site | None = None
+
+
 class Process(NamedTuple):
-    """One recorded process of a trace. `ended` is False when it was killed or is still running."""
+    """One recorded process of a trace. `ended` is False when it was killed or is still running.
+
+    `epoch_ns` is the Unix time and `monotonic_ns` the monotonic clock at which its journal began.
+    """
 
     number: int
     pid: int
@@ -170,6 +248,8 @@ class Process(NamedTuple):
     python: str
     ended: bool
     lane: Lane = ()
+    epoch_ns: int = 0
+    monotonic_ns: int = 0
 
 
 class Trace(NamedTuple):
@@ -202,10 +282,15 @@ class Trace(NamedTuple):
     losses: tuple[Loss, ...] = ()
     divergences: tuple[Divergence, ...] = ()
     result: bytes | None = None
+    uncontrolled: tuple[Uncontrolled, ...] = ()
+    launched: tuple[Launched, ...] = ()
 
 
 class Tape(NamedTuple):
-    """A recorded trace as replay, diff and the TUI see it: the trace and all its steps in order."""
+    """A recorded trace as replay, diff and the TUI see it: the trace, all its steps in order, what the program read
+    from its surroundings, and the order in which completions reached it."""
 
     trace: Trace
     steps: tuple[Step, ...]
+    reads: tuple[Read, ...] = ()
+    points: tuple[Point, ...] = ()

@@ -8,11 +8,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rashomon import boundary
+from rashomon import boundary, real
 from rashomon.errors import RashomonError, ReplayStop, UsageError
 from rashomon.model import Divergence, Tape
 from rashomon.recorders import coverage, lanes
@@ -47,13 +46,30 @@ def install() -> None:
     coverage.install()
     lanes.patch_threads()
     when_imported("concurrent.futures.thread", lanes.patch_executors)
-    when_imported("asyncio.base_events", lanes.patch_asyncio)
+    when_imported("asyncio.base_events", _patch_asyncio)
     for name in ("httpx", "httpx2"):
         when_imported(name, _patch_httpx)
     when_imported("urllib3.connectionpool", _patch_urllib3)
     when_imported("aiohttp.client", _patch_aiohttp)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
+def _patch_asyncio(module: Any) -> None:
+    from rashomon.recorders import loops
+
+    lanes.patch_asyncio(module)
+    loops.patch_asyncio(module)
+
+
+def _attach_running_loop() -> None:
+    """A trace or a replay begins inside a running event loop."""
+    asyncio = sys.modules.get("asyncio")
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    if loop is not None:
+        from rashomon.recorders import loops
+
+        loops.attach(loop)
 
 
 def _patch_httpx(module: Any) -> None:
@@ -153,8 +169,8 @@ def close_journal() -> None:
 
 def new_trace_id(now_ns: int | None = None) -> str:
     """Twenty-six hex digits: milliseconds, then chance; so ids sort by time."""
-    now = time.time_ns() if now_ns is None else now_ns
-    return f"{now // 1_000_000:012x}{os.urandom(7).hex()}"
+    now = real.time_ns() if now_ns is None else now_ns
+    return f"{now // 1_000_000:012x}{real.urandom(7).hex()}"
 
 
 class trace:
@@ -176,13 +192,14 @@ class trace:
         if process is None:
             return self
         outer = boundary.current()
-        now = time.time_ns()
+        now = real.time_ns()
         info = {"id": new_trace_id(now), "name": self._name, "started_ns": now, "tags": self._tags, "cwd": os.getcwd(),
                 "environ": _environ_kept(), "within": _trace_id(outer), **self._info}  # fmt: skip
         self._recorder = process.begin(info)
         self.id = info["id"]
         into = getattr(outer, "into", None)
         self._scope = boundary.intercepted(self._recorder if into is None else into(self._recorder))
+        _attach_running_loop()
         self._line = None if outer is not None else lanes.start_root()
         self._scope.__enter__()
         return self
@@ -278,7 +295,7 @@ class replay:
         self._process_before = boundary.process_interceptor()
         self._trace: TraceRecorder | None = None
         if process is not None:
-            now = time.time_ns()
+            now = real.time_ns()
             info = {"id": new_trace_id(now), "name": tape.trace.name, "started_ns": now, "parent": tape.trace.id,
                     "swaps": [{"stub": text} for text in self._stubs], "cwd": os.getcwd()}  # fmt: skip
             self._trace = process.begin(info)
@@ -287,10 +304,12 @@ class replay:
             redactor = Redactor(b"no home", os.environ)
         scribe: Any = self._trace or playing.Nobody()
         parsed = [stubbing.parse(text) for text in self._stubs]
-        session = playing.ReplaySession(tape, redactor, scribe, lambda: lanes.here()[0], parsed, self._live)
+        session = playing.ReplaySession(tape, redactor, scribe, lanes.current_line, parsed, self._live)
         self._scope = boundary.intercepted(session)
         self._line = lanes.start_root()
         boundary.set_process_interceptor(session)
+        self._conductor_before, boundary.conductor = boundary.conductor, session.conductor
+        _attach_running_loop()
         self._scope.__enter__()
         self._replaying = Replaying(session, None if self._trace is None else self._trace.id)
         return self._replaying
@@ -298,6 +317,8 @@ class replay:
     def __exit__(self, exc_type: Any, error: BaseException | None, traceback: Any) -> None:
         self._scope.__exit__(exc_type, error, traceback)
         boundary.set_process_interceptor(self._process_before)
+        boundary.conductor = self._conductor_before
+        self._replaying.session.conductor.close()
         lanes.end_root(self._line)
         self._replaying.session.finish()
         if self._trace is not None:
@@ -387,10 +408,13 @@ def _replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
 
     assert order.tape is not None
     tape = tapes.only_tape(order.tape)
-    own = of_process(tape, _claim(order.tape, tape)) if tape.trace.processes else tape
+    number = _claim(order.tape, tape) if tape.trace.processes else None
+    own = of_process(tape, number) if tape.trace.processes else tape
     parsed = [stubbing.parse(text) for text in order.stubs]
     redactor = recorder.process.writer.redactor
-    return ReplaySession(tape, redactor, recorder, lambda: lanes.here()[0], parsed, order.live, own.steps)
+    session = ReplaySession(tape, redactor, recorder, lanes.current_line, parsed, order.live, own.steps, number)
+    boundary.conductor = session.conductor
+    return session
 
 
 def _claim(path: str, tape: Tape) -> int | None:

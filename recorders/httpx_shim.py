@@ -13,9 +13,22 @@ from types import ModuleType
 from typing import Any
 
 from rashomon import values
-from rashomon.boundary import Witness, cross, cross_async, end_of, guard_here
+from rashomon.boundary import (
+    NOWHERE,
+    Pace,
+    Witness,
+    completed,
+    cross,
+    cross_async,
+    end_of,
+    guard_here,
+    handed_out,
+    place_now,
+    told,
+)
+from rashomon.boundary import threads as _threads
 from rashomon.errors import Missed
-from rashomon.model import Call, End, Head, Kind, Request, Response
+from rashomon.model import Call, End, Event, Head, Kind, Request, Response
 from rashomon.recorders.endpoints import classify
 
 _UNFINISHED = {
@@ -108,6 +121,12 @@ class _Codec:
         witness.began(response.head)
         return self.shim.rebuild(response.head, self.stream(witness, None, response))
 
+    async def discard(self, answer: Any) -> None:
+        try:
+            await answer.aclose()
+        except Exception:
+            pass  # its connection is gone: there is nothing left to release
+
 
 def _read_already(answer: Any, witness: Witness) -> bool:
     """A custom transport may return a response that holds its content; nobody will read its stream."""
@@ -133,21 +152,30 @@ class _SyncTee:
     def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
         self._witness, self._inner = witness, inner
         # one iterator for good: who reads on by iterating anew gets what is left, as from a connection
-        self._recorded = None if recorded is None else _recorded(recorded)
+        self._recorded = None if recorded is None else _recorded(recorded, witness.pace)
 
     def __iter__(self) -> Iterator[bytes]:
         witness = self._witness
         report = witness.piece
+        live = self._recorded is None
+        number = 0
         try:
             for chunk in self._inner if self._recorded is None else self._recorded:
+                if live and len(_threads) > 1:
+                    witness.at(Event.PIECE, number, NOWHERE)
+                    number += 1
                 report(chunk)
                 yield chunk
         except GeneratorExit:
             witness.ended(End.CLOSED)
             raise
         except BaseException as error:
+            if live:
+                completed(witness, Event.END)
             witness.ended(end_of(error), error)
             raise
+        if live:
+            completed(witness, Event.END)
         witness.ended(End.COMPLETE)
 
     def close(self) -> None:
@@ -158,45 +186,90 @@ class _SyncTee:
             self._witness.ended(End.CLOSED)
 
 
+def _recorded(response: Response, pace: Pace | None) -> Iterator[bytes]:
+    for number, piece in enumerate(response.pieces):
+        if pace is not None:
+            pace.wait(Event.PIECE, number)
+        yield piece.data
+    if pace is not None:
+        pace.wait(Event.END)
+    if response.failure is not None and response.end is End.ERROR:
+        raise recorded_failure(response)
+    if response.end is not End.COMPLETE:
+        raise ran_out(response)
+
+
 class _AsyncTee:
-    """The same, for an async client."""
+    """The same, for an async client. It goes on where a replay can: see `boundary.handed_out`."""
 
     def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
-        self._witness, self._inner = witness, inner
-        # one iterator for good: who reads on by iterating anew gets what is left, as from a connection
-        self._recorded = None if recorded is None else _recorded(recorded)
+        self._witness, self._inner, self._closings = witness, inner, 0
+        # one iterator for good, as above
+        self._chunks = aiter(inner) if recorded is None else _recorded_async(recorded, witness.pace)
+        self._live = recorded is None
+        self._number = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        witness = self._witness
+        witness, chunks, live = self._witness, self._chunks, self._live
         report = witness.piece
-        try:
-            if self._recorded is not None:
-                for chunk in self._recorded:
-                    report(chunk)
-                    yield chunk
-            else:
-                async for chunk in self._inner:
-                    report(chunk)
-                    yield chunk
-        except GeneratorExit:
-            witness.ended(End.CLOSED)
-            raise
-        except BaseException as error:
-            witness.ended(end_of(error), error)
-            raise
-        witness.ended(End.COMPLETE)
+        while True:
+            before = place_now() if live else None
+            try:
+                chunk = await anext(chunks)
+            except StopAsyncIteration:
+                settling = handed_out(witness, Event.END, 0, before) if live else None
+                witness.ended(End.COMPLETE)
+                if settling is not None:
+                    await settling
+                return
+            except BaseException as error:
+                if live:
+                    await told(witness, error, before)
+                else:
+                    witness.ended(end_of(error), error)
+                raise
+            settling = handed_out(witness, Event.PIECE, self._number, before) if live else None
+            self._number += 1
+            report(chunk)
+            try:
+                if settling is not None:
+                    await settling
+                yield chunk
+            except GeneratorExit:
+                witness.ended(End.CLOSED)
+                raise
+            except BaseException as error:
+                witness.ended(end_of(error), error)
+                raise
 
     async def aclose(self) -> None:
+        pace, number = self._witness.pace, self._closings
+        self._closings += 1
+        settling = None
         try:
             if self._inner is not None:
+                before = place_now()
                 await self._inner.aclose()
+                settling = handed_out(self._witness, Event.CLOSE, number, before)
+            elif pace is not None:
+                settling = pace.settle(Event.CLOSE, number)
         finally:
             self._witness.ended(End.CLOSED)
+        if settling is not None:
+            await settling
 
 
-def _recorded(response: Response) -> Iterator[bytes]:
-    for piece in response.pieces:
+async def _recorded_async(response: Response, pace: Pace | None) -> AsyncIterator[bytes]:
+    for number, piece in enumerate(response.pieces):
+        settling = None if pace is None else pace.settle(Event.PIECE, number)
+        if settling is not None:
+            await settling
         yield piece.data
+    if pace is not None and response.end is End.CANCELLED:
+        await pace.cancelled()
+    settling = None if pace is None else pace.settle(Event.END)
+    if settling is not None:
+        await settling
     if response.failure is not None and response.end is End.ERROR:
         raise recorded_failure(response)
     if response.end is not End.COMPLETE:

@@ -16,19 +16,34 @@ from rashomon.model import Lane
 
 
 class Line:
-    """One line of control and how many it has spawned."""
+    """One line of control, and how many lines, timers, sleeps and wake-ups it has started."""
 
-    __slots__ = ("children", "lane")
+    __slots__ = ("children", "lane", "sleeps", "timers", "wakes")
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.children = 0
+        self.children = self.timers = self.sleeps = self.wakes = 0
 
     def child(self) -> Line:
         """The next line spawned from here."""
         number = self.children
         self.children += 1
         return Line((*self.lane, number))
+
+    def next_sleep(self) -> int:
+        """The number of the next blocking sleep."""
+        self.sleeps += 1
+        return self.sleeps - 1
+
+    def next_timer(self) -> int:
+        """The number of the next timer."""
+        self.timers += 1
+        return self.timers - 1
+
+    def next_wake(self) -> int:
+        """The number of the next wake-up of an event loop."""
+        self.wakes += 1
+        return self.wakes - 1
 
 
 _line: ContextVar[Line | None] = ContextVar("rashomon_line", default=None)
@@ -83,8 +98,28 @@ def _carry() -> Any:
     return (boundary.local_interceptor(), line or _line.get(), boundary.inside.get())
 
 
+class _Last(threading.local):
+    """What a thread of a pool ran last: it wakes its event loop when the job's context is gone."""
+
+    carried: Any = None
+
+
+_last = _Last()
+
+
+def last_of_thread() -> tuple[Any, Line | None, Any]:
+    """Guard, line and enclosing call of the running code, or else of what this thread ran last."""
+    line = _line.get()
+    if line is not None:
+        return boundary.current(), line, boundary.inside.get()
+    if _last.carried is None:
+        return boundary.current(), None, None
+    interceptor, line, inside = _last.carried
+    return interceptor or boundary.process_interceptor(), line, inside
+
+
 def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
-    interceptor, line, inside = carried
+    interceptor, line, inside = _last.carried = carried
     token_line, token_inside = _line.set(line), boundary.inside.set(inside)
     try:
         with boundary.intercepted(interceptor):
@@ -120,9 +155,16 @@ def patch_executors(module: Any) -> None:
             return original(self, fn, *args, **kwargs)
         token = _quiet.set(True)  # the pool's own threads are not the program's doing
         try:
-            return original(self, _run_carried, carried, fn, args, kwargs)
+            future = original(self, _run_carried, carried, fn, args, kwargs)
         finally:
             _quiet.reset(token)
+        interceptor, line, inside = carried
+        future._rashomon_lane = (
+            interceptor or boundary.process_interceptor(),
+            line,
+            inside,
+        )  # who wakes a loop with it
+        return future
 
     module.ThreadPoolExecutor.submit = submit
 

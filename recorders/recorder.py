@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from collections.abc import Callable
 from itertools import count
+from types import FrameType
 from typing import Any
 
-from rashomon import values
-from rashomon.boundary import GoLive, inside
+from rashomon import boundary, real, values
+from rashomon.boundary import NOWHERE, GoLive, Pace, Place, inside
 from rashomon.journal import SUFFIX, Code
-from rashomon.model import Call, Divergence, End, Head, Kind, Match
+from rashomon.model import Call, Divergence, End, Event, Head, Kind, Lane, Match
 from rashomon.recorders import lanes
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.writer import Writer
@@ -25,16 +26,22 @@ _LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
 class StepWitness:
     """Writes the answer to one call, as the program receives it."""
 
-    __slots__ = ("_done", "_held", "_stream", "_writer", "encoded", "leaf", "number")
+    __slots__ = ("_done", "_held", "_stream", "_trace", "_writer", "encoded", "leaf", "number", "pace")
 
-    def __init__(self, process: ProcessRecorder, number: int, kind: Kind) -> None:
+    def __init__(self, process: ProcessRecorder, number: int, kind: Kind, trace: int) -> None:
         self._writer = process.writer
+        self._trace = trace
         self.number: int = number
+        self.pace: Pace | None = None
         self.encoded = kind not in _LLM_KINDS
         self.leaf = not self.encoded
         self._stream: StreamRedactor | None = None
         self._held = b""
         self._done = False
+
+    def at(self, event: Event, number: int, place: Place) -> None:
+        writer = self._writer
+        writer.defer([Code.POINT, self._trace, event, self.number, (), number, *place, writer.now_us(), None])
 
     def began(self, head: Head) -> None:
         writer = self._writer
@@ -84,6 +91,8 @@ class StepWitness:
                 writer.clean([Code.PIECE, self.number, now, b""], self._held)
             writer.checked([Code.END, self.number, now, end.value, list(values.encode_failure(error))])
         writer.step_ended()
+        if self.pace is not None:
+            self.pace.over()
 
     def __del__(self) -> None:
         if not self._done and not sys.is_finalizing():
@@ -103,6 +112,9 @@ class DeafWitness:
 
     leaf = True
     number: int | None = None
+    pace: Pace | None = None
+
+    def at(self, event: Event, number: int, place: Place) -> None: ...
 
     def began(self, head: Head) -> None: ...
 
@@ -123,11 +135,10 @@ class ProcessRecorder:
 
     def _open(self) -> Writer:
         folder = os.path.join(self._home, "journals")
-        pid, now = os.getpid(), time.time_ns()
-        path = os.path.join(folder, f"{now:016x}-{pid}-{os.urandom(2).hex()}{SUFFIX}")
-        return Writer(
-            path, {**self._info, "pid": pid, "ppid": os.getppid(), "started_ns": now}, self._redactor, self._fsync
-        )
+        pid, now = real.getpid(), real.time_ns()
+        path = os.path.join(folder, f"{now:016x}-{pid}-{real.urandom(2).hex()}{SUFFIX}")
+        clocks = {"started_ns": now, "monotonic_ns": real.monotonic_ns()}
+        return Writer(path, {**self._info, "pid": pid, "ppid": os.getppid(), **clocks}, self._redactor, self._fsync)
 
     def begin(self, info: dict[str, Any]) -> TraceRecorder:
         """Begin a trace, or join one that another process began."""
@@ -168,6 +179,7 @@ class TraceRecorder:
     def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
         self.process, self.number, self.id = process, number, trace_id
         self.steps = 0
+        self._uncontrolled: set[Any] = set()
 
     def arrive(self, call: Call) -> GoLive:
         """Every call goes live."""
@@ -190,7 +202,7 @@ class TraceRecorder:
         enclosing = inside.get()
         within = None if enclosing is None else enclosing.number
         kind, name, request = call
-        witness = StepWitness(process, number, kind)
+        witness = StepWitness(process, number, kind, self.number)
         elements: list[Any] = [
             Code.CALL,
             number,
@@ -219,6 +231,70 @@ class TraceRecorder:
     def failed(self, error: Exception) -> None:
         """Count what a shim could not record."""
         self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+
+    def read(self, kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
+        """The real value, noted. Raises only what `real` raises."""
+        value = real()
+        self.note_read(kind, what, value, frame)
+        return value
+
+    def library_read(self, kind: str, what: str, real: Callable[[], Any]) -> Any:
+        """The real value."""
+        return real()
+
+    def sleep(self, seconds: float, real: Callable[[], None], frame: FrameType) -> None:
+        """Sleep, and note that it was done and when it ended."""
+        real()
+        self.note_sleep(seconds, lanes.current_line().next_sleep(), frame)
+
+    def note_read(self, kind: str, what: str, value: Any, frame: FrameType) -> None:
+        """Write that a value was read. Never raises."""
+        writer = self.process.writer
+        enclosing = inside.get()
+        within = None if enclosing is None else enclosing.number
+        code = frame.f_code
+        try:
+            site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
+            lane, now = lanes.here()[0], writer.now_us()
+            writer.defer([Code.READ, self.number, kind, what, value, lane, now, within, site], True)
+        except Exception as error:  # recording must not break the program
+            writer.lose(f"{type(error).__name__}: {error}", False)
+
+    def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None:
+        """Write that a blocking sleep ended. Never raises."""
+        self.note_read("sleep", "time.sleep", seconds, frame)
+        if boundary.other_threads():
+            self.note_point(Event.SLEEP, lanes.here()[0], number, NOWHERE)
+
+    def note_point(self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None:
+        """Write when a timer, a wake-up or a sleep was handed out. Never raises."""
+        writer = self.process.writer
+        writer.defer([Code.POINT, self.number, event, None, lane, number, *place, writer.now_us(), within])
+
+    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
+        """Note a subprocess; files are the program's own business. Never raises."""
+        if action != "run":
+            return
+        writer = self.process.writer
+        enclosing = inside.get()
+        within = None if enclosing is None else enclosing.number
+        try:
+            site = None
+            if frame is not None:
+                code = frame.f_code
+                site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
+            writer.checked([Code.LAUNCHED, self.number, target, lanes.here()[0], within, site])
+        except Exception as error:  # recording must not break the program
+            writer.lose(f"{type(error).__name__}: {error}", False)
+
+    def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None:
+        """Note a source of nondeterminism that a replay cannot control, once for each place. Never raises."""
+        writer = self.process.writer
+        site = None if frame is None else (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+        if (what, reason, site) in self._uncontrolled:
+            return
+        self._uncontrolled.add((what, reason, site))
+        writer.checked([Code.UNCONTROLLED, self.number, what, reason, None if site is None else [None, *site]])
 
     def diverged(self, divergence: Divergence) -> None:
         """Note where a replay left its recording."""

@@ -7,13 +7,25 @@ values are the pieces of its answer.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rashomon import values
-from rashomon.boundary import Play, Witness, cross, cross_async, end_of, guard_here, inside
+from rashomon.boundary import (
+    Play,
+    Witness,
+    completed,
+    cross,
+    cross_async,
+    end_of,
+    guard_here,
+    handed_out,
+    inside,
+    place_now,
+    told,
+)
 from rashomon.errors import Missed
-from rashomon.model import Call, End, Kind, Request, Response
+from rashomon.model import Call, End, Event, Kind, Request, Response
 
 if TYPE_CHECKING:
     import inspect  # loaded when the first tool is decorated: it would double the time of `import rashomon`
@@ -40,6 +52,9 @@ class _ValueCodec:
         witness.piece(data)
         witness.ended(End.COMPLETE)
         return answer
+
+    async def discard(self, answer: Any) -> None:
+        """A value needs no release."""
 
 
 def _recorded_error(response: Response, witness: Witness) -> BaseException:
@@ -158,6 +173,7 @@ def _watched(generator: Any, witness: Witness) -> Generator[Any, Any, Any]:
     """A live generator, told to `witness` value by value; sends and throws reach it."""
     sent: Any = None
     step = generator.send
+    number = 0
     try:
         while True:
             token = inside.set(witness)
@@ -166,10 +182,13 @@ def _watched(generator: Any, witness: Witness) -> Generator[Any, Any, Any]:
             except StopIteration as stop:
                 if stop.value is not None:
                     witness.began({"returned": values.encode(stop.value)})
+                completed(witness, Event.END)
                 witness.ended(End.COMPLETE)
                 return stop.value
             finally:
                 inside.reset(token)
+            completed(witness, Event.PIECE, number)
+            number += 1
             witness.piece(values.encode(item))
             try:
                 sent, step = (yield item), generator.send
@@ -182,13 +201,17 @@ def _watched(generator: Any, witness: Witness) -> Generator[Any, Any, Any]:
     except GeneratorExit:
         raise
     except BaseException as error:
+        completed(witness, Event.END)
         witness.ended(end_of(error), error)
         raise
 
 
 def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
     """The values of a recorded generator, and its end."""
-    for piece in response.pieces:
+    pace = witness.pace
+    for number, piece in enumerate(response.pieces):
+        if pace is not None:
+            pace.wait(Event.PIECE, number)
         try:
             item = values.decode(piece.data)
         except values.NotRebuildable as error:
@@ -199,6 +222,12 @@ def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
         except GeneratorExit:
             witness.ended(End.CLOSED)
             raise
+    if pace is not None:
+        pace.wait(Event.END)
+    return _played_end(response, witness)
+
+
+def _played_end(response: Response, witness: Witness) -> Any:
     if response.end is End.COMPLETE:
         returned = (response.head or {}).get("returned")
         witness.ended(End.COMPLETE)
@@ -220,22 +249,45 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
             return
         verdict = guard.arrive(known.call(args, kwargs))
         if isinstance(verdict, Play):
-            for item in _played(verdict.response, verdict.witness):
-                yield item
-            return
-        witness = verdict.witness
-        generator = function(*args, **kwargs)
+            chosen = _played_async(verdict.response, verdict.witness)
+        else:
+            chosen = _watched_async(function(*args, **kwargs), verdict.witness)
         try:
-            while True:
-                token = inside.set(witness)
-                try:
-                    item = await anext(generator)
-                except StopAsyncIteration:
-                    break
-                finally:
-                    inside.reset(token)
-                witness.piece(values.encode(item))
+            async for item in chosen:
                 yield item
+        finally:
+            await chosen.aclose()
+
+    return wrapper
+
+
+async def _watched_async(generator: Any, witness: Witness) -> AsyncGenerator[Any, None]:
+    """A live async generator, told to `witness` value by value."""
+    number = 0
+    while True:
+        before = place_now()
+        token = inside.set(witness)
+        try:
+            item = await anext(generator)
+        except StopAsyncIteration:
+            inside.reset(token)
+            settling = handed_out(witness, Event.END, 0, before)
+            witness.ended(End.COMPLETE)
+            if settling is not None:
+                await settling
+            return
+        except BaseException as error:
+            inside.reset(token)
+            await told(witness, error, before)
+            raise
+        inside.reset(token)
+        settling = handed_out(witness, Event.PIECE, number, before)
+        number += 1
+        witness.piece(values.encode(item))
+        try:
+            if settling is not None:
+                await settling
+            yield item
         except GeneratorExit:
             await generator.aclose()
             witness.ended(End.CLOSED)
@@ -243,6 +295,36 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
         except BaseException as error:
             witness.ended(end_of(error), error)
             raise
-        witness.ended(End.COMPLETE)
 
-    return wrapper
+
+async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[Any, None]:
+    """The values of a recorded async generator, each when it is due, and its end."""
+    pace = witness.pace
+    for number, piece in enumerate(response.pieces):
+        settling = None if pace is None else pace.settle(Event.PIECE, number)
+        if settling is not None:
+            await _until(settling, witness)
+        try:
+            item = values.decode(piece.data)
+        except values.NotRebuildable as error:
+            raise _unplayable(error, witness) from None
+        witness.piece(piece.data)
+        try:
+            yield item
+        except GeneratorExit:
+            witness.ended(End.CLOSED)
+            raise
+    if pace is not None and response.end is End.CANCELLED:
+        await _until(pace.cancelled(), witness)
+    settling = None if pace is None else pace.settle(Event.END)
+    if settling is not None:
+        await _until(settling, witness)
+    _played_end(response, witness)
+
+
+async def _until(settling: Awaitable[None], witness: Witness) -> None:
+    try:
+        await settling
+    except BaseException as error:
+        witness.ended(end_of(error), error)
+        raise

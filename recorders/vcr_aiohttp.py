@@ -17,13 +17,13 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from rashomon.boundary import Witness, cross_async, end_of, guard_here
+from rashomon.boundary import Witness, cross_async, end_of, guard_here, handed_out, place_now, told
 from rashomon.errors import ReplayStop
-from rashomon.model import Call, End, Request, Response
+from rashomon.model import Call, End, Event, Request, Response
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
@@ -110,7 +110,8 @@ class AiohttpCassette(Cassette):
         answer._resolve_charset, answer._closed = session._resolve_charset, False
         _fill_head(answer, head)
         chunked = "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
-        answer.content = _tape_stream()(response, self.failure, chunked, self._limit)
+        paced = witness.pace is not None
+        answer.content = _tape_stream()(response, self.failure, chunked, self._limit, paced)
         answer.content.on_eof(answer._response_eof)
         _watch(answer, witness)
         return answer
@@ -170,10 +171,10 @@ class _Teeing:
     __slots__ = ()
 
     def __init__(self: Any, inner: Any, witness: Witness) -> None:
-        self._inner, self._witness = inner, witness
+        self._inner, self._witness, self._count = inner, witness, 0
 
     def __getattr__(self: Any, name: str) -> Any:  # the slots of aiohttp's class are empty
-        if name in ("_inner", "_witness"):
+        if name in ("_inner", "_witness", "_count"):
             raise AttributeError(name)
         return getattr(self._inner, name)
 
@@ -191,22 +192,45 @@ class _Teeing:
         return data
 
 
-async def _report(stream: Any, reading: Awaitable[Any], data_of: Callable[[Any], bytes]) -> Any:
+async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Callable[[Any], bytes]) -> Any:
+    """One read: told to the witness, and gone on with where a replay can."""
+    witness = stream._witness
+    pace = witness.pace
+    if pace is not None:
+        settling = pace.settle(Event.END if stream._inner.finished() else Event.PIECE, stream._count)
+        if settling is not None:
+            try:
+                await settling
+            except BaseException as error:
+                reading.close()
+                witness.ended(end_of(error), error)
+                raise
+    before = place_now()
     try:
         found = await reading
     except asyncio.IncompleteReadError as error:
+        settling = handed_out(witness, Event.PIECE, stream._count, before) if pace is None else None
         _passed(stream, error.partial)
+        if settling is not None:
+            await settling
         raise
     except BaseException as error:  # a line that is too long, for one, is not the stream's end
         if error is stream._inner.exception() or isinstance(error, _ENDS):
-            stream._witness.ended(end_of(error), error)
+            await told(witness, error, before)
         raise
-    _passed(stream, data_of(found))
+    data = data_of(found)
+    settling = None
+    if pace is None:
+        settling = handed_out(witness, Event.PIECE if data else Event.END, stream._count if data else 0, before)
+    _passed(stream, data)
+    if settling is not None:
+        await settling
     return found
 
 
 def _passed(stream: Any, data: bytes) -> None:
     if data:
+        stream._count += 1
         stream._witness.piece(data)
     if stream._inner.at_eof():
         stream._witness.ended(End.COMPLETE)
@@ -233,7 +257,7 @@ def _tee_stream() -> Any:
     """A subclass of aiohttp's stream in which nothing is left to the base class but the iterators."""
     from aiohttp.streams import StreamReader
 
-    own: dict[str, Any] = {"__slots__": ("_inner", "_witness")}
+    own: dict[str, Any] = {"__slots__": ("_inner", "_witness", "_count")}
     own |= {name: _reading(name) for name in _READING}
     own |= {name: _handing_on(name) for name in _HANDED_ON if hasattr(StreamReader, name)}
     if hasattr(StreamReader, "total_raw_bytes"):
@@ -246,8 +270,9 @@ class _Taped:
 
     _exception: BaseException | None
 
-    def __init__(self: Any, response: Response, failure: _Failing, chunked: bool, limit: int) -> None:
+    def __init__(self: Any, response: Response, failure: _Failing, chunked: bool, limit: int, paced: bool) -> None:
         super().__init__(b"")  # type: ignore[call-arg]
+        self._paced = paced
         self._low_water, self._high_water, self._eof = limit, limit * 2, False
         self._recorded, self._failure, self._chunked = response, failure, chunked
         self._pieces = [piece.data for piece in reversed(response.pieces) if piece.data]
@@ -255,7 +280,8 @@ class _Taped:
             self.feed_eof()
 
     async def _wait(self: Any, func_name: str) -> None:
-        await asyncio.sleep(0)  # others may run here, as they may while a real answer is awaited
+        if not self._paced:
+            await asyncio.sleep(0)  # others may run here, as they may while a real answer is awaited
         if self._exception is not None:
             raise self._exception
         self._next()
@@ -269,6 +295,10 @@ class _Taped:
     async def wait_eof(self: Any) -> None:
         while not self._eof:
             await self._wait("wait_eof")
+
+    def finished(self: Any) -> bool:
+        """True when no piece is left to be played."""
+        return not self._pieces
 
     def _next(self: Any) -> None:
         if not self._pieces:

@@ -80,6 +80,13 @@ class Cassette:
             witness.ended(End.ERROR, missed)
             raise missed from error
 
+    async def discard(self, answer: Any) -> None:
+        """Close an answer that nobody will get."""
+        try:
+            answer.close()
+        except Exception:
+            pass  # its connection is gone: there is nothing left to release
+
     def failure(self, response: Response) -> BaseException:
         """What the program gets where the recording ends in a failure, or before its end."""
         streaming = response.head is not None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from collections import deque
 from threading import RLock
 from typing import Any
@@ -18,6 +17,7 @@ from zlib import crc32
 import msgpack
 
 from rashomon import journal as format
+from rashomon import real
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code
 from rashomon.recorders.complaints import complain
 from rashomon.redaction import Redactor
@@ -29,6 +29,7 @@ _BASE_BYTES = 64 << 20
 _NEAR = 512
 """How far into the unchanged parts of a body a changed stretch is searched for secrets that begin or end there."""
 _MAX_INTERNED = 8192
+_MAX_DEFERRED = 64
 _MAX_VALUES = 32
 """So many values of one header are remembered; it is one that varies."""
 _LOOK_NS = 20_000_000
@@ -55,8 +56,10 @@ class Writer:
         self._bases: dict[int, bytes] = {}
         self._numbered: deque[int] = deque(maxlen=BASE_WINDOW)
         self._by_key: dict[Any, int] = {}
+        self._deferred: list[bytes] = []
+        self._sites: dict[tuple[str, int, str], int] = {}
         self._process = process
-        self._base_ns = time.perf_counter_ns()
+        self._base_ns = real.perf_counter_ns()
         self._reported = False
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         os.write(self._fd, format.header_bytes())
@@ -64,7 +67,7 @@ class Writer:
 
     def now_us(self) -> int:
         """Microseconds since this process's journal began."""
-        return (time.perf_counter_ns() - self._base_ns) // 1000
+        return (real.perf_counter_ns() - self._base_ns) // 1000
 
     def checked(self, elements: list[Any], step: bool = False) -> None:
         """Append a frame whose strings may hold secrets."""
@@ -82,6 +85,35 @@ class Writer:
             self._append(self._pack(elements), False, before)
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
+
+    def defer(self, elements: list[Any], checked: bool = False) -> None:
+        """A frame that is written together with the next one: of no worth by itself if the process is killed first."""
+        try:
+            payload = self._pack(elements)
+            if checked and self.redactor.suspicious_encoding(payload):
+                payload = self._pack([elements[0], *self.redactor.deep(elements[1:])])
+            with self._lock:
+                self._deferred.append(format.frame(payload))
+                if len(self._deferred) >= _MAX_DEFERRED:
+                    self.flush()
+        except Exception as error:  # as above
+            self.lose(f"{type(error).__name__}: {error}", False)
+
+    def flush(self) -> None:
+        """Write the deferred frames now."""
+        with self._lock:
+            if self._deferred:
+                self._write(b"", False)
+
+    def site(self, file: str, line: int, function: str) -> Any:
+        """A place in the source as it is written: its number, with its definition the first time."""
+        with self._lock:
+            key = (file, line, function)
+            known = self._sites.get(key)
+            if known is not None:
+                return known
+            number = self._sites[key] = len(self._sites)
+            return [number, file, line, function]
 
     def call(
         self, number: int, elements: list[Any], head: dict[str, Any], body: bytes, encoded: bool, lane: Any
@@ -110,10 +142,13 @@ class Writer:
     def piece(self, number: int, data: bytes, before: bytes = b"") -> None:
         """Append a PIECE frame, behind a frame that was held: the one frame a stream writes hundreds of."""
         try:
-            now = (time.perf_counter_ns() - self._base_ns) // 1000
+            now = (real.perf_counter_ns() - self._base_ns) // 1000
             head = _PIECE.pack(0x94, 4, 0xCE, number, 0xCF, now, 0xC6, len(data))
             frame = before + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
             with self._lock:
+                if self._deferred:
+                    self._write(frame, False)
+                    return
                 written = os.write(self._fd, frame)
                 if written != len(frame):
                     self._finish(frame, written, False)
@@ -132,8 +167,13 @@ class Writer:
                 raise
 
     def _append(self, payload: bytes, step: bool, before: bytes = b"") -> None:
-        data = before + format.frame(payload)
+        self._write(before + format.frame(payload), step)
+
+    def _write(self, data: bytes, step: bool) -> None:
         with self._lock:
+            if self._deferred:
+                data = b"".join(self._deferred) + data
+                self._deferred.clear()
             try:
                 written = os.write(self._fd, data)
             except OSError as error:
@@ -156,6 +196,7 @@ class Writer:
         """Count something that was not written; tell the user once, and the file each time."""
         # what later frames would refer to may not be on the disk: they define it again
         self._interned.clear()
+        self._sites.clear()
         self._bases.clear()
         self._by_key.clear()
         self.lost_frames += 1
@@ -177,7 +218,7 @@ class Writer:
     def step_ended(self) -> None:
         """A step is whole: make it durable as configured, and see now and then that the file has a name."""
         try:
-            now = time.perf_counter_ns()
+            now = real.perf_counter_ns()
             if now - self._looked_ns > _LOOK_NS:
                 self._looked_ns = now
                 if os.fstat(self._fd).st_nlink == 0:

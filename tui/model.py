@@ -96,7 +96,7 @@ def duration_us(trace: Trace) -> int | None:
 
 def item_of(tape: Tape) -> TraceItem:
     """The light facts of a tape, as the store would list it."""
-    trace, steps = tape
+    trace, steps = tape.trace, tape.steps
     said = [views.summary(step) for step in steps if step.kind == Kind.LLM]
     return TraceItem(
         trace.id,

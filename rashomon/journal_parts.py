@@ -1,0 +1,320 @@
+"""What one journal says: its frames, understood as one process's part of the traces that it took part in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from rashomon import journal as journals
+from rashomon.errors import DamagedData
+from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Delta, Journal
+from rashomon.model import (
+    Divergence,
+    End,
+    Event,
+    Failure,
+    Grade,
+    Kind,
+    Launched,
+    Loss,
+    Match,
+    Piece,
+    Point,
+    Read,
+    Request,
+    Response,
+    Site,
+    Step,
+    Uncontrolled,
+)
+
+T = TypeVar("T")
+
+
+class _OpenStep:
+    """A step while its frames are being read."""
+
+    __slots__ = ("call", "end", "failure", "head", "marks", "match", "pieces", "request", "t_end")
+
+    def __init__(self, call: list[Any], request: Request, marks: tuple[str, ...]) -> None:
+        self.call, self.request, self.marks = call, request, marks
+        self.head: dict[str, Any] | None = None
+        self.pieces: list[Piece] = []
+        self.end = End.OPEN
+        self.failure: Failure | None = None
+        self.match: Match | None = None
+        self.t_end = 0
+
+
+class TracePart(NamedTuple):
+    """What one process wrote under one trace id."""
+
+    info: dict[str, Any]
+    end: dict[str, Any] | None
+    end_us: int
+    steps: tuple[Step, ...]
+    connections: int
+    missed: tuple[str, ...]
+    divergences: tuple[Divergence, ...]
+    reads: tuple[Read, ...] = ()
+    points: tuple[Point, ...] = ()
+    launched: tuple[Launched, ...] = ()
+    uncontrolled: tuple[Uncontrolled, ...] = ()
+
+
+class ProcessPart(NamedTuple):
+    """One journal, understood: the process, and its part of every trace it took part in."""
+
+    path: str
+    process: dict[str, Any]
+    closed: bool
+    parts: dict[str, TracePart]
+    damage: tuple[Damage, ...]
+    loss: Loss | None
+    end: int
+
+
+class _Reading:
+    """The state of reading one journal, frame by frame."""
+
+    def __init__(self) -> None:
+        self.process: dict[str, Any] = {}
+        self.traces: dict[int, dict[str, Any]] = {}
+        self.ends: dict[int, tuple[int, dict[str, Any]]] = {}
+        self.steps: dict[int, _OpenStep] = {}
+        self.connects: list[list[Any]] = []
+        self.divergences: list[tuple[int, Divergence]] = []
+        self.headers: dict[int, list[str]] = {}
+        self.bases: dict[int, bytes | None] = {}
+        self.sites: dict[int, Site] = {}
+        self.reads: list[tuple[int, Read]] = []
+        self.points: list[tuple[int, Point]] = []
+        self.launched: list[tuple[int, Launched]] = []
+        self.uncontrolled: list[tuple[int, Uncontrolled]] = []
+        self.closed = False
+
+    def frame(self, elements: list[Any]) -> None:
+        code = elements[0]
+        if code in _HANDLERS:
+            _HANDLERS[code](self, elements)
+
+    def on_process(self, elements: list[Any]) -> None:
+        self.process = elements[1]
+
+    def on_trace(self, elements: list[Any]) -> None:
+        self.traces[elements[1]] = elements[2]
+
+    def on_call(self, elements: list[Any]) -> None:
+        number, head, body = elements[1], dict(elements[8]), elements[9]
+        marks = []
+        head, whole = self.head(head)
+        try:
+            content = self.body(number, body)
+        except DamagedData:
+            content, whole = b"", False
+        if not whole:
+            marks.append("damaged-request")
+        self.steps[number] = _OpenStep(elements, Request(head, content), tuple(marks))
+
+    def head(self, head: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """A head with its interned headers put back, and whether all of them are known."""
+        if "headers" not in head:
+            return head, True
+        pairs, whole = [], True
+        for item in head["headers"]:
+            if isinstance(item, int):
+                whole = whole and item in self.headers
+                pairs.append(self.headers.get(item, ["?", "?"]))
+            else:
+                if item[0] is not None:
+                    self.headers[item[0]] = [item[1], item[2]]
+                pairs.append([item[1], item[2]])
+        return {**head, "headers": pairs}, whole
+
+    def body(self, number: int, body: Any) -> bytes:
+        if isinstance(body, bytes):
+            content = body
+        else:
+            delta = Delta(*body)
+            base = self.bases.get(delta.base)
+            if base is None:
+                raise DamagedData(f"The request of step {number} builds on step {delta.base}, which is damaged.")
+            content = delta.apply(base)
+        if len(content) >= DELTA_MIN:
+            self.bases[number] = content
+            while len(self.bases) > BASE_WINDOW:
+                del self.bases[next(iter(self.bases))]
+        return content
+
+    def on_head(self, elements: list[Any]) -> None:
+        step = self.steps.get(elements[1])
+        if step is not None:
+            step.head, whole = self.head(elements[3])
+            if not whole:
+                step.marks = (*step.marks, "damaged-response")
+
+    def on_piece(self, elements: list[Any]) -> None:
+        if (step := self.steps.get(elements[1])) is None:
+            return
+        if len(elements) > 4:  # the rest of an earlier piece
+            piece = step.pieces[elements[4]]
+            step.pieces[elements[4]] = piece._replace(data=piece.data + elements[3])
+        else:
+            step.pieces.append(Piece(elements[2] - step.call[6], elements[3]))
+
+    def on_end(self, elements: list[Any]) -> None:
+        step = self.steps.get(elements[1])
+        if step is not None:
+            step.t_end, step.end = elements[2], End(elements[3])
+            step.failure = Failure(*elements[4][:3]) if elements[4] else None
+
+    def on_match(self, elements: list[Any]) -> None:
+        step = self.steps.get(elements[1])
+        if step is not None:
+            step.match = Match(Grade(elements[2]), elements[3], elements[4])
+
+    def on_connect(self, elements: list[Any]) -> None:
+        self.connects.append(elements)
+
+    def on_trace_end(self, elements: list[Any]) -> None:
+        self.ends[elements[1]] = (elements[2], elements[3])
+
+    def on_divergence(self, elements: list[Any]) -> None:
+        self.divergences.append((elements[1], divergence_from_map(elements[2])))
+
+    def on_mark(self, elements: list[Any]) -> None:
+        step = self.steps.get(elements[1])
+        if step is not None:
+            step.marks = (*step.marks, elements[2])
+
+    def site(self, written: Any) -> Site | None:
+        if written is None:
+            return None
+        if isinstance(written, int):
+            return self.sites.get(written, Site("?", 0, "?"))
+        number, file, line, function = written
+        site = Site(file, line, function)
+        if number is not None:
+            self.sites[number] = site
+        return site
+
+    def on_read(self, elements: list[Any]) -> None:
+        _, trace, kind, what, value, lane, t_us, within, site = elements[:9]
+        process = elements[9] if len(elements) > 9 else 0  # a tape file tells of several processes
+        found = self.site(site) or Site("?", 0, "?")
+        self.reads.append((trace, Read(process, tuple(lane), kind, what, value, found, t_us, _text(within))))
+
+    def on_point(self, elements: list[Any]) -> None:
+        _, trace, event, step, lane, number, loop, epoch, tick, t_us, within = elements[:11]
+        process = elements[11] if len(elements) > 11 else 0
+        where = tuple(lane)
+        point = Point(process, Event(event), _text(step), where, number, loop, epoch, tick, t_us, _text(within))
+        self.points.append((trace, point))
+
+    def on_launched(self, elements: list[Any]) -> None:
+        _, trace, argv, lane, within, site = elements[:6]
+        self.launched.append((trace, Launched(tuple(argv), tuple(lane), self.site(site), _text(within))))
+
+    def on_uncontrolled(self, elements: list[Any]) -> None:
+        _, trace, what, reason, site = elements[:5]
+        self.uncontrolled.append((trace, Uncontrolled(what, reason, self.site(site))))
+
+    def on_close(self, elements: list[Any]) -> None:
+        self.closed = True
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+_HANDLERS = {
+    Code.PROCESS: _Reading.on_process,
+    Code.TRACE: _Reading.on_trace,
+    Code.CALL: _Reading.on_call,
+    Code.HEAD: _Reading.on_head,
+    Code.PIECE: _Reading.on_piece,
+    Code.END: _Reading.on_end,
+    Code.MATCH: _Reading.on_match,
+    Code.CONNECT: _Reading.on_connect,
+    Code.TRACE_END: _Reading.on_trace_end,
+    Code.DIVERGENCE: _Reading.on_divergence,
+    Code.CLOSE: _Reading.on_close,
+    Code.MARK: _Reading.on_mark,
+    Code.READ: _Reading.on_read,
+    Code.POINT: _Reading.on_point,
+    Code.LAUNCHED: _Reading.on_launched,
+    Code.UNCONTROLLED: _Reading.on_uncontrolled,
+}
+
+
+def divergence_from_map(content: dict[str, Any]) -> Divergence:
+    """A divergence as the journal holds it."""
+    return Divergence(
+        content.get("kind", ""),
+        content.get("summary", ""),
+        content.get("step"),
+        content.get("recorded"),
+        tuple(content.get("paths", ())),
+        tuple(content.get("detail", ())),
+    )
+
+
+def understand(journal: Journal) -> ProcessPart:
+    """What one journal says. Frames that contradict the format are skipped and named as damage."""
+    reading = _Reading()
+    damage = list(journal.damage)
+    for elements in journal.frames:
+        try:
+            reading.frame(elements)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            damage.append(Damage(0, 0, f"frame {elements[:1]} cannot be understood: {type(error).__name__}"))
+    parts = {info["id"]: _part(reading, number, info) for number, info in reading.traces.items() if "id" in info}
+    return ProcessPart(journal.path, reading.process, reading.closed, parts, tuple(damage), journal.loss, journal.end)
+
+
+def _part(reading: _Reading, trace_number: int, info: dict[str, Any]) -> TracePart:
+    steps = tuple(_step(open_step) for open_step in reading.steps.values() if open_step.call[2] == trace_number)
+    connects = [elements for elements in reading.connects if elements[1] == trace_number]
+    end_us, end = reading.ends.get(trace_number, (0, None))
+    return TracePart(
+        info,
+        end,
+        end_us,
+        steps,
+        len(connects),
+        tuple(elements[3] for elements in connects if elements[4] is None),
+        _of_trace(reading.divergences, trace_number),
+        _of_trace(reading.reads, trace_number),
+        _of_trace(reading.points, trace_number),
+        _of_trace(reading.launched, trace_number),
+        _of_trace(reading.uncontrolled, trace_number),
+    )
+
+
+def _of_trace(numbered: list[tuple[int, T]], trace_number: int) -> tuple[T, ...]:
+    return tuple(one for number, one in numbered if number == trace_number)
+
+
+def _step(open_step: _OpenStep) -> Step:
+    """A step of one process; `id`, `index` and `started_us` are still the process's own."""
+    _, number, _, kind, name, lane, t_us, within = open_step.call[:8]
+    duration = max(0, open_step.t_end - t_us) if open_step.end != End.OPEN else 0
+    response = Response(open_step.head, tuple(open_step.pieces), open_step.end, open_step.failure, duration)
+    return Step(
+        open_step.call[10] if len(open_step.call) > 10 else str(number),
+        number,
+        Kind(kind),
+        name,
+        tuple(lane),
+        t_us,
+        open_step.request,
+        response,
+        open_step.match,
+        None if within is None else str(within),
+        open_step.marks,
+    )
+
+
+def read_part(path: Path | str) -> ProcessPart:
+    """Read and understand one journal file."""
+    return understand(journals.read(path))

@@ -1,0 +1,212 @@
+"""Where in the life of its event loop a completion reaches the program, so that a replay can repeat it.
+
+A loop's life is counted in epochs and ticks: a tick is one turn of the loop, and an epoch ends when nothing
+is ready to run. A recorded call does not hand its answer on at once but at the start of the next tick, behind
+all that is ready by then. That place can be found again in a replay, where nothing of what a live call does
+inside the loop happens. Timers and wake-ups by other threads are counted as completions too.
+
+On loops without a selector (uvloop) nothing is counted; a replay goes by the order of completions there.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable
+from threading import get_ident
+from typing import Any
+
+from rashomon import boundary
+from rashomon.boundary import NOWHERE, Place
+from rashomon.model import Event, Lane
+from rashomon.recorders import lanes
+
+Release = Callable[[], None]
+
+
+class LoopState:
+    """One event loop: its number in the process, where it is, and what it hands out next."""
+
+    __slots__ = ("epoch", "loop", "number", "pending", "tick")
+
+    def __init__(self, loop: Any, number: int) -> None:
+        self.loop, self.number = loop, number
+        self.epoch = self.tick = 0
+        self.pending: list[Release] = []
+
+    def place(self) -> Place:
+        """Where it is."""
+        return (self.number, self.epoch, self.tick)
+
+    def next_place(self) -> Place:
+        """Where what is pending will be handed out."""
+        return (self.number, self.epoch, self.tick + 1)
+
+
+_loops = 0
+
+
+def attach(loop: Any) -> LoopState | None:
+    """Begin to count the turns of a loop, once; None for a loop without a selector."""
+    state = getattr(loop, "_rashomon", None)
+    if state is not None:
+        return state  # type: ignore[no-any-return]
+    selector = getattr(loop, "_selector", None)
+    if selector is None or not hasattr(selector, "select"):
+        return None
+    global _loops
+    state = LoopState(loop, _loops)
+    _loops += 1
+    try:
+        loop._rashomon = state
+        selector.select = _counting(state, selector.select)
+    except AttributeError:  # a loop or a selector with slots
+        return None
+    return state
+
+
+def _counting(state: LoopState, real: Callable[[float | None], Any]) -> Callable[..., Any]:
+    def select(timeout: float | None = None) -> Any:
+        if state.pending:
+            timeout = 0
+            pending, state.pending = state.pending, []
+            for release in pending:
+                release()
+        if boundary.conductor is not None:
+            return boundary.conductor.select(state, timeout, real)
+        if timeout is None or timeout > 0:
+            state.epoch += 1
+            state.tick = 0
+        else:
+            state.tick += 1
+        return real(timeout)
+
+    return select
+
+
+class _Ticker:
+    """The `boundary.Ticker` of asyncio's own loops."""
+
+    def place(self) -> Place | None:
+        loop = _running()
+        state = None if loop is None else getattr(loop, "_rashomon", None)
+        return None if state is None else (state.number, state.epoch, state.tick)
+
+    def next_place(self) -> Place:
+        state = getattr(_running(), "_rashomon", None)
+        return NOWHERE if state is None else state.next_place()
+
+    def settle(self) -> Awaitable[None]:
+        loop = _running()
+        future = loop.create_future()
+        loop._rashomon.pending.append(lambda: future.done() or future.set_result(None))
+        return future  # type: ignore[no-any-return]
+
+
+_running: Callable[[], Any] = lambda: None  # noqa: E731  # asyncio's own once it is loaded
+
+
+def patch_asyncio(module: Any) -> None:
+    """Count turns, timers and wake-ups (`asyncio.base_events`)."""
+    global _running
+    _running = module.events._get_running_loop
+    boundary.ticker = _Ticker()
+    base = module.BaseEventLoop
+    _patch_run(base)
+    _patch_timers(base)
+    _patch_wakes(base)
+    running = _running()
+    if running is not None:
+        attach(running)
+
+
+def _patch_run(base: Any) -> None:
+    original = base.run_forever
+
+    @functools.wraps(original)
+    def run_forever(self: Any) -> Any:
+        attach(self)
+        return original(self)
+
+    base.run_forever = run_forever
+
+
+def _patch_timers(base: Any) -> None:
+    original = base.call_at
+
+    @functools.wraps(original)
+    def call_at(self: Any, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        guard = boundary.guard_here()
+        if guard is None or getattr(self, "_rashomon", None) is None:
+            return original(self, when, callback, *args, context=context)
+        line = lanes.current_line()
+        number = line.next_timer()
+        enclosing = boundary.inside.get()
+        key = (guard, line.lane, number, None if enclosing is None else enclosing.number)
+        if boundary.conductor is None:
+            return original(self, when, _fired, key, callback, *args, context=context)
+        return boundary.conductor.timer(self, when, key, functools.partial(_fired, key, callback, *args), context)
+
+    base.call_at = call_at
+
+
+def _fired(key: Any, callback: Any, *args: Any) -> None:
+    """A timer is due: note where, and do what it was made for."""
+    guard, lane, number, within = key
+    place = boundary.ticker.place() if boundary.ticker is not None else None
+    note(guard, Event.TIMER, lane, number, place or NOWHERE, within)
+    callback(*args)
+
+
+def note(guard: Any, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None:
+    """Tell a recorder, or what a replay writes into."""
+    scribe = getattr(guard, "scribe", guard)
+    scribe.note_point(event, lane, number, place, within)
+
+
+def _patch_wakes(base: Any) -> None:
+    original = base.call_soon_threadsafe
+
+    @functools.wraps(original)
+    def call_soon_threadsafe(self: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        state = getattr(self, "_rashomon", None)
+        key = None if state is None else _wake_key(self, args)
+        if key is None:
+            return original(self, callback, *args, context=context)
+        handle = sys.modules["asyncio"].Handle(callback, args, self, context)
+        if boundary.conductor is not None:
+            boundary.conductor.woken(self, key, handle)
+            original(self, _nothing)
+        else:
+            original(self, _woken, state, key, handle)
+        return handle
+
+    base.call_soon_threadsafe = call_soon_threadsafe
+
+
+def _wake_key(loop: Any, args: tuple[Any, ...]) -> Any:
+    """Who wakes the loop: guard, lane, number, enclosing step. None when it does not count."""
+    tagged = getattr(args[1], "_rashomon_lane", None) if len(args) == 2 else None
+    if tagged is None and getattr(loop, "_thread_id", None) == get_ident():
+        return None
+    guard, line, enclosing = lanes.last_of_thread() if tagged is None else tagged
+    if guard is None or line is None or (enclosing is not None and enclosing.leaf):
+        return None
+    return (guard, line.lane, line.next_wake(), None if enclosing is None else enclosing.number)
+
+
+def _woken(state: LoopState, key: Any, handle: Any) -> None:
+    """In the loop's thread: hand it out at a place that a replay can find again."""
+    guard, lane, number, within = key
+    note(guard, Event.WAKE, lane, number, state.next_place(), within)
+    state.pending.append(functools.partial(run_handle, state.loop, handle))
+
+
+def run_handle(loop: Any, handle: Any) -> None:
+    """Put a handle at the end of what is ready."""
+    if not handle._cancelled:
+        loop._ready.append(handle)
+
+
+def _nothing() -> None:
+    """Wakes a loop up."""
