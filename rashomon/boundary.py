@@ -49,6 +49,9 @@ class Ticker(Protocol):
     def place(self) -> Place | None:
         """Loop, epoch and tick of the running loop; None where they are not known."""
 
+    def loops(self) -> int:
+        """How many loops this process has had."""
+
     def next_place(self) -> Place:
         """The place that `settle` leads to."""
 
@@ -102,7 +105,7 @@ class Interceptor(Protocol):
     def arrive(self, call: Call) -> GoLive | Play:
         """Decide on a call. Raises `errors.Missed` when it must neither be answered nor made."""
 
-    def connected(self, peer: str) -> None:
+    def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """`peer` is being reached from here: `host:port`, `unix:path` or `dns:name`. Raises
         `errors.Escaped` to refuse it."""
 
@@ -286,7 +289,7 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
             await settling
         except BaseException as error:
             await codec.discard(answer)
-            witness.ended(end_of(error), error)
+            await told(witness, error, before)
             raise
     return answer
 
@@ -314,6 +317,9 @@ async def _due(response: Response, witness: Witness, pace: Pace) -> None:
         try:
             await settling
         except BaseException as error:
+            settling = pace.settle(Event.END)  # what the recorded call did when it was cancelled took its time
+            if settling is not None:
+                await settling
             witness.ended(end_of(error), error)
             raise
 

@@ -72,8 +72,13 @@ def canonical_url(kind: Kind, url: str) -> str:
 
 def content_digest(call: Call) -> str:
     """The digest under which a call is looked up on a tape."""
+    return digest_of(call, canonical_body(call.request))
+
+
+def digest_of(call: Call, body: bytes) -> str:
+    """The same for who has the body in its canonical form already."""
     head = call.request.head
     address = "\n".join(
         (call.kind, call.name, str(head.get("method", "")), canonical_url(call.kind, str(head.get("url", ""))))
     )
-    return digest(address.encode("utf-8", "surrogatepass") + b"\0" + canonical_body(call.request))
+    return digest(address.encode("utf-8", "surrogatepass") + b"\0" + body)

@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rashomon import home as homes
-from rashomon import tapes
+from rashomon import nesting, tapes
 from rashomon.errors import CannotRun, DamagedData
 from rashomon.journal import SUFFIX
 from rashomon.model import Tape, Trace
+from rashomon.recorders import slots
 from rashomon.session import SESSION, Order, open_process
 
 PLACEHOLDER = "rashomon-replay"
 """The value of an API key in a replay, where the environment has none: no call is made with it."""
+HASH_SEED = "PYTHONHASHSEED"
+"""Decides the order of sets of strings. Chosen by the launcher where the user has not, and kept in the trace."""
 _PASSED_ON = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _SI_USER = 0
 
@@ -54,8 +57,16 @@ def child_environ(order: Order, base: dict[str, str]) -> dict[str, str]:
     names = ["rashomon", "rashomon.recorders", "rashomon.replay", "rashomon.store", "msgpack"]
     names += [name for name in ("vcr", "yaml", "wrapt") if importlib.util.find_spec(name) is not None]
     environ["RASHOMON_ROOTS"] = json.dumps({name: _package_folder(name) for name in names})
+    environ[slots.LANE] = slots.text_of(())
+    if environ.get(HASH_SEED, "random") in ("", "random"):
+        environ[HASH_SEED] = _hash_seed(order.mode)
     environ.pop("RASHOMON_OFF", None)
     return environ
+
+
+def _hash_seed(mode: str) -> str:
+    """By chance, as the interpreter itself would; the replay of a recording that kept none has always the same."""
+    return str(int.from_bytes(os.urandom(4), "big")) if mode == "record" else "0"
 
 
 def replay_environ(trace: Trace, base: dict[str, str], live: bool) -> dict[str, str]:
@@ -139,6 +150,7 @@ class Launch:
         """Write how the child ended."""
         self.trace.finish(outcome, exit_code=ended.exit_code)
         self.process.close()
+        slots.clear(self.home, self.trace_id)
 
     def tape(self) -> Tape | None:
         """What has been recorded under this trace so far, by all processes; None if nothing."""
@@ -169,20 +181,4 @@ def gather(home: str, trace_id: str, since_ns: int) -> Tape | None:
                 continue
             if trace_id in part.parts or any(found.info.get("within") for found in part.parts.values()):
                 parts.append(part)
-    found = {tape.trace.id: tape for tape in tapes.assemble(parts)}
-    return with_inner(found, trace_id)
-
-
-def with_inner(found: dict[str, Tape], trace_id: str) -> Tape | None:
-    """A trace with the steps of the traces that were begun within it."""
-    tape = found.get(trace_id)
-    if tape is None:
-        return None
-    steps = list(tape.steps)
-    for other in found.values():
-        if other.trace.within == trace_id:
-            inner = with_inner(found, other.trace.id) or other
-            shift = (other.trace.started_ns - tape.trace.started_ns) // 1000
-            steps.extend(step._replace(started_us=step.started_us + shift) for step in inner.steps)
-    steps.sort(key=lambda step: step.started_us)
-    return tape._replace(steps=tuple(step._replace(index=n) for n, step in enumerate(steps)))
+    return nesting.whole({tape.trace.id: tape for tape in tapes.assemble(parts)}, trace_id)

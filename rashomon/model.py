@@ -187,8 +187,10 @@ class Read(NamedTuple):
 
 
 class Event(StrEnum):
-    """What a `Point` is the completion of."""
+    """What a `Point` is the completion of. `BEGIN` is none: it says where the loop was when the trace began, and
+    its number how many loops the process had had by then."""
 
+    BEGIN = "begin"
     HEAD = "head"
     PIECE = "piece"
     END = "end"

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon import boundary, real
-from rashomon.errors import RashomonError, ReplayStop, UsageError
-from rashomon.model import Divergence, Tape
-from rashomon.recorders import coverage, lanes
-from rashomon.recorders.complaints import cannot_write, complain
+from rashomon.errors import UsageError
+from rashomon.model import Divergence, Event, Lane, Tape
+from rashomon.recorders import ambient, coverage, lanes, slots
+from rashomon.recorders.complaints import cannot_write
 from rashomon.recorders.imports import when_imported
 from rashomon.version import __version__
 
@@ -43,6 +43,7 @@ def install() -> None:
     if _installed or os.environ.get(OFF):
         return
     _installed = True
+    ambient.install()
     coverage.install()
     lanes.patch_threads()
     when_imported("concurrent.futures.thread", lanes.patch_executors)
@@ -51,6 +52,9 @@ def install() -> None:
         when_imported(name, _patch_httpx)
     when_imported("urllib3.connectionpool", _patch_urllib3)
     when_imported("aiohttp.client", _patch_aiohttp)
+    when_imported("uvloop", _patch_uvloop)
+    for name in slots.PATCHED:
+        when_imported(name, _patch_processes)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
@@ -90,25 +94,41 @@ def _patch_aiohttp(module: Any) -> None:
     vcr_shim.patch_aiohttp(module)
 
 
-_fork_lane: tuple[int, ...] = ()
+def _patch_processes(module: Any) -> None:
+    from rashomon.recorders import processes
+
+    processes.patch(module)
+
+
+def _patch_uvloop(module: Any) -> None:
+    from rashomon.recorders import uvloop_lanes
+
+    uvloop_lanes.patch(module)
 
 
 def _before_fork() -> None:
-    global _fork_lane
-    if boundary.current() is not None:
-        _fork_lane = lanes.current_line().child().lane
+    slots.before_fork(boundary.current() is not None)
 
 
 def _after_fork() -> None:
-    if _process is not None:
-        lanes.reset_process(_fork_lane)
-        _process.after_fork(_fork_lane)
-        narrow = getattr(boundary.current(), "after_fork", None)
-        if narrow is not None:
-            narrow(_fork_lane)
+    global _process
+    lane = slots.forked()
+    if _process is None:
+        return
+    if lane is None:  # no process of a trace, or one that is about to run another program
+        _process.writer.abandon()
+        _process = None
+        boundary.set_process_interceptor(None)
+        return
+    lanes.reset_process(lane)
+    guard = boundary.current()
+    _process.after_fork(lane, trace_id(guard))
+    narrow = getattr(guard, "after_fork", None)
+    if narrow is not None:
+        narrow(lane)
 
 
-def _environ_kept() -> dict[str, str]:
+def environ_kept() -> dict[str, str]:
     """The variables that a replay needs to find again; of keys, only that they were set."""
     variables = os.environ.items()
     kept = {name: value for name, value in variables if name.endswith(_KEPT_ENDINGS) or name in _KEPT_NAMES}
@@ -129,8 +149,8 @@ def _process_info(role: str) -> dict[str, Any]:
     }
 
 
-def open_process(home: str, role: str = "program") -> ProcessRecorder:
-    """Open this process's journal in a home. Raises OSError when it cannot be written."""
+def open_process(home: str, role: str = "program", lane: Lane = ()) -> ProcessRecorder:
+    """Open the journal of this process, whose main line is `lane`. Raises OSError when it cannot be written."""
     from rashomon.home import prepare, redaction_key
     from rashomon.recorders.recorder import ProcessRecorder
     from rashomon.redaction import Redactor
@@ -139,7 +159,20 @@ def open_process(home: str, role: str = "program") -> ProcessRecorder:
     fields = [name for name in os.environ.get("RASHOMON_REDACT_FIELDS", "").split(",") if name]
     patterns = [text for text in [os.environ.get("RASHOMON_REDACT_PATTERN", "")] if text]
     redactor = Redactor(redaction_key(home), os.environ, fields, patterns)
-    return ProcessRecorder(home, redactor, _process_info(role), os.environ.get("RASHOMON_FSYNC", "never"))
+    info = {**_process_info(role), "lane": list(lane)}
+    return ProcessRecorder(home, redactor, info, os.environ.get("RASHOMON_FSYNC", "never"))
+
+
+def process_recorder() -> ProcessRecorder | None:
+    """This process's journal, if it is open."""
+    return _process
+
+
+def use_process(process: ProcessRecorder) -> None:
+    """Write into this journal from now on, and close it at the end."""
+    global _process
+    _process = process
+    atexit.register(process.close)
 
 
 def _recorder() -> ProcessRecorder | None:
@@ -150,11 +183,10 @@ def _recorder() -> ProcessRecorder | None:
 
         home = home_name()
         try:
-            _process = open_process(home)
+            use_process(open_process(home))
         except OSError as error:
             cannot_write(home, error)
             return None
-        atexit.register(_process.close)
     return _process
 
 
@@ -194,12 +226,16 @@ class trace:
         outer = boundary.current()
         now = real.time_ns()
         info = {"id": new_trace_id(now), "name": self._name, "started_ns": now, "tags": self._tags, "cwd": os.getcwd(),
-                "environ": _environ_kept(), "within": _trace_id(outer), **self._info}  # fmt: skip
+                "environ": environ_kept(), "within": trace_id(outer), **self._info}  # fmt: skip
         self._recorder = process.begin(info)
         self.id = info["id"]
+        ambient.announce(self._recorder)
         into = getattr(outer, "into", None)
         self._scope = boundary.intercepted(self._recorder if into is None else into(self._recorder))
         _attach_running_loop()
+        if boundary.ticker is not None:
+            place = boundary.ticker.place() or boundary.NOWHERE
+            self._recorder.note_point(Event.BEGIN, (), boundary.ticker.loops(), place)
         self._line = None if outer is not None else lanes.start_root()
         self._scope.__enter__()
         return self
@@ -221,7 +257,8 @@ class trace:
         recorder.finish("ok" if error is None else "error", error=text, result=self._result)
 
 
-def _trace_id(interceptor: Any) -> str | None:
+def trace_id(interceptor: Any) -> str | None:
+    """The id of the trace that a recorder or a replay writes; None for nobody."""
     scribe = getattr(interceptor, "scribe", interceptor)
     found = getattr(scribe, "id", None)
     return found if isinstance(found, str) else None
@@ -277,17 +314,21 @@ class replay:
     """`with rashomon.replay(tape) as session:` — answer the calls of this block from a tape.
 
     `tape` is a `Tape`, a tape or journal file, or a reference to a trace of the home's store. Nothing
-    leaves the process meanwhile. `stubs` as for `--stub` (texts), `live` names kinds that may go out.
+    leaves the process meanwhile. `stubs` and `allow` as for `--stub` and `--allow` (texts), `live` names kinds of
+    calls that may go out.
     `session.divergences` says where the block left the recording; `session.check()` raises it.
     """
 
-    def __init__(self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = ()) -> None:
-        self._tape, self._stubs, self._live = tape, stubs, live
+    def __init__(
+        self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = (), allow: tuple[str, ...] = ()
+    ) -> None:
+        self._tape, self._stubs, self._live, self._allow = tape, stubs, live, allow
 
     def __enter__(self) -> Replaying:
         from rashomon.redaction import Redactor
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
+        from rashomon.replay.policy import Policy
 
         tape = _load_tape(self._tape)
         install()
@@ -303,13 +344,18 @@ class replay:
         else:
             redactor = Redactor(b"no home", os.environ)
         scribe: Any = self._trace or playing.Nobody()
-        parsed = [stubbing.parse(text) for text in self._stubs]
-        session = playing.ReplaySession(tape, redactor, scribe, lanes.current_line, parsed, self._live)
+        parsed = tuple(stubbing.parse(text) for text in self._stubs)
+        own = () if process is None else (os.path.dirname(os.path.dirname(process.writer.path)),)
+        policy = Policy(tape, self._allow, None, own, redactor.text)
+        plan = playing.Plan(parsed, self._live, policy)
+        session = playing.ReplaySession(tape, redactor, scribe, lanes.current_line, plan)
         self._scope = boundary.intercepted(session)
         self._line = lanes.start_root()
         boundary.set_process_interceptor(session)
         self._conductor_before, boundary.conductor = boundary.conductor, session.conductor
         _attach_running_loop()
+        if boundary.ticker is not None:
+            session.conductor.begin(boundary.ticker.loops(), boundary.ticker.place() or boundary.NOWHERE)
         self._scope.__enter__()
         self._replaying = Replaying(session, None if self._trace is None else self._trace.id)
         return self._replaying
@@ -371,78 +417,45 @@ class Order(NamedTuple):
     tape: str | None = None
     stubs: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    on_drift: str = "stop"
 
 
-def start_from_environ() -> None:
-    """In a child of `rashomon record` or `rashomon replay`: begin. Never raises while recording."""
-    import json
-
-    text = os.environ.get(SESSION)
-    if not text or os.environ.get(OFF):
-        return
-    order = Order(**json.loads(text))
-    global _process
-    try:
-        _process = open_process(order.home)
-    except OSError as error:
-        cannot_write(order.home, error)
-        if order.mode == "record":
-            return
-        raise SystemExit(3) from error
-    atexit.register(_process.close)
-    recorder = _process.begin({**order.info, "owner": False, "environ": _environ_kept()})
-    lanes.reset_process()
-    install()
-    if order.mode == "replay":
-        boundary.set_process_interceptor(_replay_interceptor(order, recorder))
-    else:
-        boundary.set_process_interceptor(recorder)
-    _note_uncaught(recorder)
-
-
-def _replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
+def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
+    """What answers this process from the order's tape, written by `recorder`."""
     from rashomon import tapes
     from rashomon.replay import stubs as stubbing
-    from rashomon.replay.matching import of_process
-    from rashomon.replay.session import ReplaySession
+    from rashomon.replay.claims import Claims
+    from rashomon.replay.policy import Policy
+    from rashomon.replay.session import Plan, ReplaySession
 
     assert order.tape is not None
     tape = tapes.only_tape(order.tape)
     number = _claim(order.tape, tape) if tape.trace.processes else None
-    own = of_process(tape, number) if tape.trace.processes else tape
-    parsed = [stubbing.parse(text) for text in order.stubs]
     redactor = recorder.process.writer.redactor
-    session = ReplaySession(tape, redactor, recorder, lanes.current_line, parsed, order.live, own.steps, number)
+    policy = Policy(tape, order.allow, os.getcwd(), (order.home, os.path.dirname(order.tape)), redactor.text)
+    claims = Claims(f"{order.tape}.claims") if len(tape.trace.processes) > 1 else None
+    stubs = tuple(stubbing.parse(text) for text in order.stubs)
+    plan = Plan(stubs, tuple(order.live), policy, order.on_drift, number, claims)
+    session = ReplaySession(tape, redactor, recorder, lanes.current_line, plan)
     boundary.conductor = session.conductor
     return session
 
 
 def _claim(path: str, tape: Tape) -> int | None:
-    """Which recorded process this one stands for: the next with the same command line that no other stands for.
+    """Which recorded process this one stands for: that of the same lane, else one with the same command line.
 
-    The program itself stands for the first, also when its command was replaced. None: it was not recorded, and
-    nothing on the tape may answer it.
+    The program itself stands for the first, also when its command was replaced. None: it was not recorded.
     """
-    argv = tuple(sys.orig_argv)
-    same = [process.number for process in tape.trace.processes if process.argv == argv and not process.lane]
-    for number in [*same, 0]:
+    lane, argv = lanes.root_lane(), tuple(sys.orig_argv)
+    found = [process for process in tape.trace.processes if process.lane == lane]
+    found.sort(key=lambda process: process.argv != argv)  # recordings may know no lanes of spawned processes
+    found += [process for process in tape.trace.processes if not process.lane and process.argv == argv]
+    same = [process.number for process in found]
+    for number in same or ([] if lane else [0]):
         try:
             os.mkdir(f"{path}.{number}")
         except FileExistsError:  # another process of this replay stands for it
             continue
         return number
     return None
-
-
-def _note_uncaught(recorder: TraceRecorder) -> None:
-    """Keep what ended the program; show a stopped replay as a message and not as a traceback of ours."""
-    before = sys.excepthook
-
-    def excepthook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        recorder.finish("error", error=f"{kind.__name__}: {error}"[:2000])
-        if isinstance(error, (ReplayStop, RashomonError)):
-            complain(f"the replay stopped the program: {error}")
-        else:
-            before(kind, error, traceback)
-
-    sys.excepthook = excepthook

@@ -239,11 +239,14 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
 # ------------------------------------------------------------------------------------------ summaries
 
 
-def summary(step: Step) -> Summary:
-    """What a list shows of a step. Never raises."""
+def summary(step: Step, request: Json = None) -> Summary:
+    """What a list shows of a step. Never raises.
+
+    `request` is the step's `request_view`, from who has it; of an LLM's request, what it says beside its lists will do.
+    """
     status = _status(step.response)
     if step.kind == Kind.LLM:
-        return _llm_summary(step, status)
+        return _llm_summary(step, status, request_view(step) if request is None else request)
     if "url" in step.request.head:
         title = _http_title(step, status)
     else:
@@ -251,9 +254,8 @@ def summary(step: Step) -> Summary:
     return Summary(None, None, None, status, None, "", one_line(title, _TITLE_WIDTH))
 
 
-def _llm_summary(step: Step, status: int | None) -> Summary:
-    request, answer = request_view(step), response_view(step)
-    reading = dialects.read_answer(answer)
+def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
+    reading = dialects.read_answer(response_view(step))
     asked = request.get("model") if isinstance(request, dict) else None
     model = asked if isinstance(asked, str) and asked else reading.model
     name = model or step.name or "llm"

@@ -245,18 +245,38 @@ class _AsyncTee:
     async def aclose(self) -> None:
         pace, number = self._witness.pace, self._closings
         self._closings += 1
-        settling = None
         try:
             if self._inner is not None:
-                before = place_now()
-                await self._inner.aclose()
-                settling = handed_out(self._witness, Event.CLOSE, number, before)
+                await self._close_live(number)
             elif pace is not None:
-                settling = pace.settle(Event.CLOSE, number)
+                await _close_recorded(pace, number)
         finally:
             self._witness.ended(End.CLOSED)
+
+    async def _close_live(self, number: int) -> None:
+        before = place_now()
+        try:
+            await self._inner.aclose()
+        except BaseException:
+            settling = handed_out(self._witness, Event.CLOSE, number, before)
+            if settling is not None:
+                await settling
+            raise
+        settling = handed_out(self._witness, Event.CLOSE, number, before)
         if settling is not None:
             await settling
+
+
+async def _close_recorded(pace: Pace, number: int) -> None:
+    settling = pace.settle(Event.CLOSE, number)
+    if settling is not None:
+        try:
+            await settling
+        except BaseException:
+            settling = pace.settle(Event.CLOSE, number)  # what closing did when it was cancelled took its time
+            if settling is not None:
+                await settling
+            raise
 
 
 async def _recorded_async(response: Response, pace: Pace | None) -> AsyncIterator[bytes]:

@@ -12,17 +12,17 @@ from typing import Any
 from rashomon.recorders.complaints import complain
 
 Patch = Callable[[ModuleType], None]
-_waiting: dict[str, Patch] = {}
+_waiting: dict[str, list[Patch]] = {}
 
 
 def when_imported(name: str, patch: Patch) -> None:
-    """Apply `patch` to a module: now if it is loaded, else right after it has been."""
+    """Apply `patch` to a module: now if it is loaded, else right after it has been, behind those asked for before."""
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     if module is not None and not getattr(spec, "_initializing", False):
         _apply(name, patch, module)
         return
-    _waiting[name] = patch
+    _waiting.setdefault(name, []).append(patch)
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -38,15 +38,15 @@ class _Finder:
     """Finds nothing by itself: wraps the loader of a module that is waited for."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        patch = _waiting.pop(name, None)
-        if patch is None:
+        patches = _waiting.pop(name, None)
+        if patches is None:
             return None
         try:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):
             spec = None
         if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
-            _waiting[name] = patch
+            _waiting[name] = patches
             return None
         loader = spec.loader
         execute = loader.exec_module
@@ -54,7 +54,8 @@ class _Finder:
         def exec_module(module: ModuleType) -> None:
             loader.exec_module = execute  # type: ignore[method-assign]
             execute(module)
-            _apply(name, patch, module)
+            for patch in patches:
+                _apply(name, patch, module)
 
         loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -18,17 +18,22 @@ from rashomon.model import Lane
 class Line:
     """One line of control, and how many lines, timers, sleeps and wake-ups it has started."""
 
-    __slots__ = ("children", "lane", "sleeps", "timers", "wakes")
+    __slots__ = ("children", "commands", "draws", "lane", "sleeps", "timers", "wakes")
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.children = self.timers = self.sleeps = self.wakes = 0
+        self.children = self.commands = self.draws = self.timers = self.sleeps = self.wakes = 0
 
     def child(self) -> Line:
         """The next line spawned from here."""
         number = self.children
         self.children += 1
         return Line((*self.lane, number))
+
+    def next_command(self) -> int:
+        """The number of the next command that is not seen to be Python."""
+        self.commands += 1
+        return self.commands - 1
 
     def next_sleep(self) -> int:
         """The number of the next blocking sleep."""
@@ -81,6 +86,48 @@ def reset_process(lane: Lane = ()) -> None:
     _root = Line(lane)
     _main_thread = threading.get_ident()
     _line.set(_root)
+    _quiet.set(False)  # a forked worker has it from the pool that started it
+
+
+def root_lane() -> Lane:
+    """The lane of this process's main line."""
+    return _root.lane
+
+
+def spawn() -> Line | None:
+    """The line of something that is about to be spawned here; None when it must not count."""
+    return _spawn()
+
+
+class quietly:
+    """`with quietly():` — threads that are started here are a library's own, and get no lanes."""
+
+    def __enter__(self) -> None:
+        self._token = _quiet.set(True)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _quiet.reset(self._token)
+
+
+class on_line:
+    """`with on_line(interceptor, line):` — go on as another line of control."""
+
+    def __init__(self, interceptor: boundary.Interceptor | None, line: Line) -> None:
+        self._scope, self._line = boundary.intercepted(interceptor), line
+
+    def __enter__(self) -> None:
+        self._token = _line.set(self._line)
+        self._scope.__enter__()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._scope.__exit__(*exc_info)
+        _line.reset(self._token)
+
+
+def run_in(interceptor: boundary.Interceptor | None, lane: Lane, function: Any, args: Any, kwargs: Any) -> Any:
+    """Call a function as a job that was given `lane` in another process."""
+    with on_line(interceptor, Line(lane)):
+        return function(*args, **kwargs)
 
 
 def _spawn() -> Line | None:
@@ -171,7 +218,11 @@ def patch_executors(module: Any) -> None:
 
 def patch_asyncio(module: Any) -> None:
     """Hand lanes to tasks (`asyncio.base_events`)."""
-    original = module.BaseEventLoop.create_task
+    module.BaseEventLoop.create_task = task_lanes(module.BaseEventLoop.create_task)
+
+
+def task_lanes(original: Any) -> Any:
+    """An event loop's `create_task` that gives each task its lane."""
 
     @functools.wraps(original)
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
@@ -184,4 +235,4 @@ def patch_asyncio(module: Any) -> None:
                 kwargs["context"] = context
         return original(self, coro, **kwargs)
 
-    module.BaseEventLoop.create_task = create_task
+    return create_task

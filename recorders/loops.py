@@ -72,13 +72,13 @@ def _counting(state: LoopState, real: Callable[[float | None], Any]) -> Callable
             pending, state.pending = state.pending, []
             for release in pending:
                 release()
-        if boundary.conductor is not None:
-            return boundary.conductor.select(state, timeout, real)
         if timeout is None or timeout > 0:
             state.epoch += 1
             state.tick = 0
         else:
             state.tick += 1
+        if boundary.conductor is not None:
+            return boundary.conductor.select(state, timeout, real)
         return real(timeout)
 
     return select
@@ -91,6 +91,9 @@ class _Ticker:
         loop = _running()
         state = None if loop is None else getattr(loop, "_rashomon", None)
         return None if state is None else (state.number, state.epoch, state.tick)
+
+    def loops(self) -> int:
+        return _loops
 
     def next_place(self) -> Place:
         state = getattr(_running(), "_rashomon", None)

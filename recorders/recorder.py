@@ -13,7 +13,7 @@ from rashomon import boundary, real, values
 from rashomon.boundary import NOWHERE, GoLive, Pace, Place, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Head, Kind, Lane, Match
-from rashomon.recorders import lanes
+from rashomon.recorders import lanes, natives, unseen
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.writer import Writer
 from rashomon.redaction import Redactor, StreamRedactor
@@ -131,6 +131,7 @@ class ProcessRecorder:
         self._steps = count()
         self._traces = count()
         self.active: dict[int, dict[str, Any]] = {}
+        self._recorders: dict[int, TraceRecorder] = {}
         self.writer = self._open()
 
     def _open(self) -> Writer:
@@ -145,32 +146,55 @@ class ProcessRecorder:
         number = next(self._traces)
         self.active[number] = info
         self.writer.checked([Code.TRACE, number, info])
-        return TraceRecorder(self, number, info["id"])
+        recorder = self._recorders[number] = TraceRecorder(self, number, info["id"])
+        return recorder
 
     def finish(self, number: int, end: dict[str, Any]) -> None:
         """End a trace."""
         self.active.pop(number, None)
+        self._recorders.pop(number, None)
         self.writer.checked([Code.TRACE_END, number, self.writer.now_us(), end])
 
     def next_step(self) -> int:
         """The number of the next step in this journal."""
         return next(self._steps)
 
-    def after_fork(self, lane: tuple[int, ...]) -> None:
-        """In a forked child: a journal of its own, in which the traces of the parent go on."""
+    def after_fork(self, lane: Lane, trace: str | None) -> None:
+        """In a forked child: a journal of its own, in which the trace of the fork and those around it go on."""
         self.writer.abandon()
         self._steps = count()
         self._info = {**self._info, "lane": list(lane), "forked": True}
         try:
             self.writer = self._open()
+            self.active = self._around(trace)
             for number, info in self.active.items():
                 self.writer.checked([Code.TRACE, number, {"id": info["id"], "owner": False}])
         except OSError as error:
             complain(f"a forked process is not recorded: {error}. The program goes on.")
 
+    def _around(self, trace: str | None) -> dict[int, dict[str, Any]]:
+        """Of the active traces, those that a trace stands in: other threads may be in other traces."""
+        found: dict[int, dict[str, Any]] = {}
+        by_id = {info["id"]: (number, info) for number, info in self.active.items()}
+        while trace in by_id:
+            number, info = by_id.pop(trace)
+            found[number] = info
+            trace = info.get("within")
+        return dict(sorted(found.items()))
+
+    def leaving(self) -> None:
+        """The process is about to leave: note that it was not killed. What comes all the same is written."""
+        self._note_unseen()
+        self.writer.clean([Code.CLOSE, self.writer.now_us()])
+
     def close(self) -> None:
         """The process ends."""
+        self._note_unseen()
         self.writer.close()
+
+    def _note_unseen(self) -> None:
+        for number in self.active:
+            self._recorders[number].note_unseen()
 
 
 class TraceRecorder:
@@ -180,6 +204,8 @@ class TraceRecorder:
         self.process, self.number, self.id = process, number, trace_id
         self.steps = 0
         self._uncontrolled: set[Any] = set()
+        self._sockets = frozenset(unseen.open_sockets())
+        natives.tell_all(self)
 
     def arrive(self, call: Call) -> GoLive:
         """Every call goes live."""
@@ -221,12 +247,18 @@ class TraceRecorder:
             writer.checked([Code.MATCH, number, match.grade.value, match.recorded, match.detail])
         return witness
 
-    def connected(self, peer: str) -> None:
+    def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Note a connection, and whether it belongs to a recorded call. Never raises."""
         enclosing = inside.get()
         step = None if enclosing is None else enclosing.number
+        if peer.startswith("dns:"):  # no connection yet; an answer that may change
+            if step is None:
+                self.uncontrolled(peer, "the address was looked up outside of any recorded call", frame)
+            return
         writer = self.process.writer
         writer.checked([Code.CONNECT, self.number, writer.now_us(), peer, step])
+        if step is None:
+            self.uncontrolled(peer, "the connection was opened outside of any recorded call", frame)
 
     def failed(self, error: Exception) -> None:
         """Count what a shim could not record."""
@@ -300,6 +332,14 @@ class TraceRecorder:
         """Note where a replay left its recording."""
         self.process.writer.checked([Code.DIVERGENCE, self.number, divergence._asdict()])
 
+    def note_unseen(self) -> None:
+        """Note the connections that were opened in C since the trace began, and are still open. Never raises."""
+        for peer in unseen.unseen(self._sockets):
+            self.process.writer.checked([Code.CONNECT, self.number, self.process.writer.now_us(), peer, None])
+            self.uncontrolled(peer, unseen.OPENED_IN_C)
+        self._sockets = frozenset(unseen.open_sockets())
+
     def finish(self, outcome: str, **facts: Any) -> None:
         """End the trace."""
+        self.note_unseen()
         self.process.finish(self.number, {"outcome": outcome, **facts})

@@ -256,9 +256,15 @@ class Writer:
             pass  # nothing more can be done at the end of a process
 
     def abandon(self) -> None:
-        """After a fork, in the child: the file belongs to the parent."""
+        """After a fork, in the child: the file belongs to the parent.
+
+        What was under way there may still tell this writer its end. The number of the closed file will be another
+        file's soon, so nothing takes its place that could be written to.
+        """
         try:
-            os.close(self._fd)
+            nothing = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            os.dup2(nothing, self._fd, inheritable=False)
+            os.close(nothing)
         except OSError:
             pass  # already closed by the program itself
 

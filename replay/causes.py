@@ -86,6 +86,14 @@ def follow(pairs: Sequence[Followed]) -> list[int | None]:
     return causes
 
 
+def traced(found: Sequence[Difference], changed: Sequence[Followed]) -> list[int | None]:
+    """For each difference of a request, the index of the earliest changed answer that explains all of it."""
+    sources = _Sources()
+    for index, pair in enumerate(changed):
+        sources.add(index, pair)
+    return [_cause(list(_told(difference)), sources) if sources.count else None for difference in found]
+
+
 def _cause(news: list[_Told], sources: _Sources) -> int | None:
     origins: list[int] = []
     for told in news:

@@ -47,9 +47,9 @@ class Waiter:
 class Label(NamedTuple):
     """Where in the recording a loop is."""
 
-    loop: int = -1
-    epoch: int = -1
-    tick: int = 0
+    loop: int
+    epoch: int
+    tick: int
 
 
 class Conductor:
@@ -65,7 +65,9 @@ class Conductor:
         self._read(tape, process)
 
     def _read(self, tape: Tape, process: int | None) -> None:
-        self._entries = [point for point in tape.points if process is None or point.process == process]
+        own = [point for point in tape.points if process is None or point.process == process]
+        self._begins = [point for point in own if point.event is Event.BEGIN]
+        self._entries = _in_order([point for point in own if point.event is not Event.BEGIN])
         self._index = {_key(point): number for number, point in enumerate(self._entries)}
         self._done = bytearray(len(self._entries))
         self._head = 0
@@ -74,9 +76,25 @@ class Conductor:
         self._orphans: list[tuple[Any, Any]] = []
         self._blocked: set[int] = set()
         self._labels: dict[int, Label] = {}
+        self._loops_before = (0, 0)
         self._lanes = {step.id: step.lane for step in tape.steps}
         self._inner = _inner(tape, self._entries)
         self._stillness = Stillness()
+
+    def begin(self, loops: int, place: tuple[int, int, int]) -> None:
+        """The replay begins in a process that has had so many loops, with the running one at `place`."""
+        begun = self._begins[0] if self._begins else None
+        self._loops_before = (0 if begun is None else begun.number, loops)
+        if begun is not None and begun.loop >= 0 and place[0] >= 0:
+            self._labels[place[0]] = Label(begun.loop, begun.epoch, begun.tick)
+
+    def _label(self, state: Any) -> Label:
+        """Where in the recording a loop is; a new one is at the beginning of the loop that was made there."""
+        label = self._labels.get(state.number)
+        if label is None:
+            recorded, here = self._loops_before
+            label = self._labels[state.number] = Label(state.number - here + recorded, 0, 0)
+        return label
 
     def after_fork(self, tape: Tape, process: int | None) -> None:
         """In a forked child: its own entries."""
@@ -275,7 +293,7 @@ class Conductor:
         idle = timeout is None or timeout > 0
         if not idle:
             with self._changed:
-                label = self._labels.get(state.number, Label())
+                label = self._label(state)
                 self._labels[state.number] = label._replace(tick=label.tick + 1)
                 self._hand_out_here(state)
             return wait(0)
@@ -322,7 +340,7 @@ class Conductor:
         """What is due at this tick of this loop."""
         while (head := self._next()) is not None:
             waiter = self._waiting.get(head)
-            entry, label = self._entries[head], self._labels.get(state.number, Label())
+            entry, label = self._entries[head], self._label(state)
             if waiter is None or waiter.state is not state or entry.loop < 0:
                 break
             if (entry.loop, entry.epoch) != label[:2] or entry.tick > label.tick:
@@ -456,6 +474,17 @@ class StepPace:
         if event is Event.HEAD and pieces:
             return step.started_us + pieces[0].offset_us
         return step.started_us + step.response.duration_us
+
+
+def _in_order(points: list[Point]) -> list[Point]:
+    """The points of each loop by their places. A place is written down one tick ahead, when a timer of the tick
+    before may still fire."""
+    for loop in {point.loop for point in points if point.loop >= 0}:
+        own = [index for index, point in enumerate(points) if point.loop == loop]
+        ordered = sorted((points[index] for index in own), key=lambda point: (point.epoch, point.tick))
+        for index, point in zip(own, ordered, strict=True):
+            points[index] = point
+    return points
 
 
 def _key(point: Point) -> Key:

@@ -28,6 +28,7 @@ __all__ = [
     "same_input",
     "same_output",
     "step_differences",
+    "strict_differences",
     "word_diff",
 ]
 
@@ -86,6 +87,24 @@ def request_differences(left: Step, right: Step) -> list[Difference]:
     return found
 
 
+def strict_differences(left: Step, right: Step) -> list[Difference]:
+    """Where two steps differ in what was asked, generated ids included: nothing is forgiven here."""
+    if (left.kind, left.name) == (right.kind, right.name) and content_digest(_call(left)) == content_digest(
+        _call(right)
+    ):
+        return []
+    found = list(_address_differences(left, right))
+    return found + differences(_addressed(left), _addressed(right), "request")
+
+
+def _addressed(step: Step) -> Json:
+    """A step's request view, an LLM's address by path."""
+    view = views.request_view(step)
+    if step.kind == Kind.LLM and isinstance(view, dict) and set(view) == {"method", "url", "body"}:
+        return {**view, "url": canonical_url(step.kind, str(view["url"]))}
+    return view
+
+
 def same_input(left: Step, right: Step) -> bool:
     """True when both steps asked the same. Ids that a provider made up may differ."""
     if (left.kind, left.name) != (right.kind, right.name) or _address(left) != _address(right):
@@ -102,12 +121,7 @@ def same_output(left: Step, right: Step) -> bool:
 
 def request_content(step: Step) -> Json:
     """A step's request as it is compared: its view, ids of an LLM's by first use, its address by path."""
-    view = views.request_view(step)
-    if step.kind != Kind.LLM:
-        return view
-    if isinstance(view, dict) and set(view) == {"method", "url", "body"}:
-        view = {**view, "url": canonical_url(step.kind, str(view["url"]))}
-    return _renamed(view, {}, 0)
+    return _renamed(_addressed(step), {}, 0) if step.kind == Kind.LLM else views.request_view(step)
 
 
 def response_content(step: Step) -> Json:

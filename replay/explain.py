@@ -7,21 +7,31 @@ shared ends, the best few by their words, and only what is named is compared in 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rashomon import views
 from rashomon.canonical import content_digest
-from rashomon.model import Call, Divergence, End, Grade, Json, Kind, Response, Step
+from rashomon.model import Call, Divergence, End, Grade, Json, Kind, Response, Step, Uncontrolled
 from rashomon.replay.alignment import Alignment, Mark, Pair
-from rashomon.replay.differences import Difference, request_differences, same_input, step_differences
+from rashomon.replay.differences import (
+    Difference,
+    request_differences,
+    same_input,
+    step_differences,
+    strict_differences,
+)
+from rashomon.replay.flow import NOTHING, Sources, place
 from rashomon.replay.likeness import LIKE, overlap, sketch
+from rashomon.replay.origins import origins
 from rashomon.replay.words import word_diff
 
 _SKETCHED = 16
 _READ = 600_000
 _MANY = 200
 _FEWEST = 4
-_PROBED = 4096
+_SAMPLE = 16
+_SAMPLES = 6
 _DIGESTED = 500_000
 _LINES = 6
 _REASONS = 4
@@ -43,6 +53,15 @@ class Near(NamedTuple):
 def nearest(call: Call, candidates: Sequence[Step], limit: int = 3) -> list[Near]:
     """The recorded steps that resemble a call most, the best first; of equal ones the earlier."""
     asked = _as_step(call)
+    return [_near(asked, step, alike) for alike, step in _ranked(call, asked, candidates)[:limit]]
+
+
+def alike_steps(call: Call, candidates: Sequence[Step], limit: int) -> list[Step]:
+    """`nearest` without its reasons."""
+    return [step for _, step in _ranked(call, _as_step(call), candidates)[:limit]]
+
+
+def _ranked(call: Call, asked: Step, candidates: Sequence[Step]) -> list[tuple[float, Step]]:
     said = sketch(views.request_view(asked))
     ranked = []
     for step in _shortlist(call, candidates):
@@ -53,11 +72,16 @@ def nearest(call: Call, candidates: Sequence[Step], limit: int = 3) -> list[Near
             alike = 1.0 if same_input(step, asked) else 0.99
         ranked.append((alike, step))
     ranked.sort(key=lambda item: -item[0])
-    return [_near(asked, step, alike) for alike, step in ranked[:limit]]
+    return ranked
 
 
-def explain_miss(call: Call, candidates_unconsumed: Sequence[Step], consumed: Sequence[Step]) -> Divergence:
-    """Why no recorded step answers a call: the nearest step, where it differs, or that it is used up."""
+def explain_miss(
+    call: Call, candidates_unconsumed: Sequence[Step], consumed: Sequence[Step], sources: Sources = NOTHING
+) -> Divergence:
+    """Why no recorded step answers a call: the nearest step, where it differs and why, or that it is used up.
+
+    `sources` tells where differences may come from; without it, only what can be seen in the requests is told.
+    """
     used_up = _equal_one(call, consumed)
     if used_up is not None:
         return _explain_used_up(call, used_up, consumed)
@@ -69,10 +93,26 @@ def explain_miss(call: Call, candidates_unconsumed: Sequence[Step], consumed: Se
     where = f"{best.paths[0]} differs" if best.paths else "its request differs"
     more = f", and {len(best.paths) - 1} more" if len(best.paths) > 1 else ""
     summary = f"{_named(call)} is not in the recording; the nearest is step {best.step.id}, where {where}{more}."
-    detail = list(best.reasons)
+    detail = _with_origins(best, call, consumed, sources)
     for other in named[1:]:
         detail.append(f"step {other.step.id} is further away ({other.similarity:.0%} alike): {other.reasons[0]}")
     return Divergence("missed", summary, None, best.step.id, best.paths, tuple(detail[:_LINES]))
+
+
+def _with_origins(best: Near, call: Call, consumed: Sequence[Step], sources: Sources) -> list[str]:
+    """The reasons of the nearest step, each with where it comes from."""
+    found = _differences(best.step, _as_step(call))
+    causes = origins(found, sources, consumed)
+    told = [reason + cause for reason, cause in zip(best.reasons, causes, strict=False)]
+    if sources.uncontrolled and not all(causes[: len(told)]):
+        told.append(_uncontrolled(sources.uncontrolled))
+    return told + list(best.reasons[len(causes) :])
+
+
+def _uncontrolled(found: Sequence[Uncontrolled]) -> str:
+    first = found[0]
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"not controlled in this program: {first.what}{place(first.site)}, because {first.reason.rstrip('.')}{more}"
 
 
 def first_divergence(alignment: Alignment) -> Divergence | None:
@@ -174,13 +214,18 @@ def _named(call: Call) -> str:
 
 
 def _near(asked: Step, step: Step, alike: float) -> Near:
-    found = request_differences(step, asked)
+    found = _differences(step, asked)
     reasons = [_reason(item) for item in found[:_REASONS]]
     if len(found) > _REASONS:
         reasons.append(f"{len(found) - _REASONS} more differences")
     if not found:
         reasons.append("it asks the same, and its answer is given to another call")
     return Near(step, alike, tuple(reasons), tuple(item.path for item in found))
+
+
+def _differences(step: Step, asked: Step) -> list[Difference]:
+    """Where two requests differ; when only in generated ids, then there."""
+    return request_differences(step, asked) or strict_differences(step, asked)
 
 
 # ----------------------------------------------------------------------------------------- shortlist
@@ -194,31 +239,35 @@ def _shortlist(call: Call, candidates: Sequence[Step]) -> list[Step]:
     body = call.request.body
     few = max(_FEWEST, min(_SKETCHED, _READ // (len(body) + 1)))
     if len(like) > _MANY:
-        like = _best(body, like, _MANY, _rough)
-    return _best(body, like, few, _shared_ends) if len(like) > few else like
+        like = _best(body, like, _MANY, _sampled(body))
+    return _best(body, like, few, partial(_shared_ends, body)) if len(like) > few else like
 
 
-def _best(body: bytes, steps: list[Step], many: int, shared: Callable[[bytes, bytes], int]) -> list[Step]:
+def _best(body: bytes, steps: list[Step], many: int, shared: Callable[[bytes], int]) -> list[Step]:
     """The steps that share most with a body, and differ least in length, in their own order."""
-
-    def distance(n: int) -> tuple[int, int, int]:
-        other = steps[n].request.body
-        return -shared(body, other), abs(len(body) - len(other)), n
-
-    ranked = sorted(range(len(steps)), key=distance)
-    return [steps[n] for n in sorted(ranked[:many])]
+    size = len(body)
+    others = [step.request.body for step in steps]
+    ranked = sorted((-shared(other), abs(size - len(other)), n) for n, other in enumerate(others))
+    return [steps[n] for n in sorted(n for _, _, n in ranked[:many])]
 
 
-def _rough(a: bytes, b: bytes) -> int:
-    """About how much of two bodies is a common beginning and end: blocks that double are compared whole."""
-    start = end = 0
-    size = 32
-    while size <= _PROBED and a[start:size] == b[start:size] != b"":
-        start, size = size, size * 2
-    size = 32
-    while size <= _PROBED and a[-size:] == b[-size:]:
-        end, size = size, size * 2
-    return start + end
+def _sampled(body: bytes) -> Callable[[bytes], int]:
+    """About how much another body has of this one: how many samples of it stand there at the same place, as counted
+    from the beginning or from the end."""
+    gap = max(_SAMPLE, len(body) // _SAMPLES)
+    places = range(0, max(1, len(body) - _SAMPLE), gap)
+    front = [(slice(at, at + _SAMPLE), body[at : at + _SAMPLE]) for at in places]
+    back = [(slice(-at - _SAMPLE - 1, -at - 1), body[-at - _SAMPLE - 1 : -at - 1]) for at in places]
+    probes = [probe for probe in (*front, *back) if probe[1]]
+
+    def shared(other: bytes) -> int:
+        count = 0
+        for where, sample in probes:
+            if other[where] == sample:
+                count += 1
+        return count
+
+    return shared
 
 
 def _shared_ends(a: bytes, b: bytes) -> int:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from threading import RLock
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
 from rashomon.errors import Escaped, Missed
-from rashomon.model import Call, Divergence, End, Event, Grade, Kind, Lane, Match, Request, Step, Tape
+from rashomon.model import Call, Divergence, End, Event, Grade, Kind, Lane, Match, Request, Response, Site, Step, Tape
 from rashomon.redaction import Redactor
 from rashomon.replay import stubs as stubbing
+from rashomon.replay.ambient import Ambient
+from rashomon.replay.claims import Claims
 from rashomon.replay.clock import VirtualClock
 from rashomon.replay.conductor import Conductor, StepPace
+from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
 from rashomon.replay.matching import Found, Matcher, of_process
+from rashomon.replay.policy import Policy, refusal
 from rashomon.replay.stubs import Stub
+
+
+_READINGS = 1000
+_TIMERS = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
+"""Nobody writes these into a request."""
 
 
 class Scribe(Protocol):
@@ -23,7 +32,7 @@ class Scribe(Protocol):
 
     def open(self, call: Call, match: Match | None) -> Witness: ...
 
-    def connected(self, peer: str) -> None: ...
+    def connected(self, peer: str, frame: FrameType | None = None) -> None: ...
 
     def diverged(self, divergence: Divergence) -> None: ...
 
@@ -46,48 +55,84 @@ class Line(Protocol):
     def next_sleep(self) -> int: ...
 
 
+class Plan(NamedTuple):
+    """How a tape is to be replayed: what is changed, what may go out, and by which of its processes.
+
+    `live` names kinds of calls that may be made when the tape has no answer. `on_drift`: `serve` answers a call that
+    merely stands where a recorded one stood with that one's answer; `stop` refuses it. `process` is the number of the
+    recorded process that this one stands for; `claims` is given where several processes replay one tape.
+    """
+
+    stubs: tuple[Stub, ...] = ()
+    live: tuple[str, ...] = ()
+    policy: Policy | None = None
+    on_drift: str = "stop"
+    process: int | None = None
+    claims: Claims | None = None
+
+
+PLAN = Plan()
+
+
 class _State:
     """What all lines of one replay share."""
 
-    def __init__(self, tape: Tape, redactor: Redactor, stubs: Iterable[Stub], live: Iterable[str]) -> None:
-        self.tape = tape
-        self.redactor = redactor
-        self.matcher = Matcher(tape.steps)
-        self.stubs = {stub.tool: stub for stub in stubs}
-        self.live = frozenset(live)
+    def __init__(self, tape: Tape, redactor: Redactor, plan: Plan) -> None:
+        self.tape, self.redactor, self.plan = tape, redactor, plan
+        several = len(tape.trace.processes) > 1
+        own = tape.steps if plan.claims is not None or not several else of_process(tape, plan.process).steps
+        self.matcher = Matcher(own, plan.process, None if plan.claims is None else plan.claims.take)
+        self.stubs = {stub.tool: stub for stub in plan.stubs}
+        self.live = frozenset(plan.live)
+        self.policy = plan.policy if plan.policy is not None else Policy(tape)
         self.divergences: list[Divergence] = []
         self.lock = RLock()
+        known = next((one for one in tape.trace.processes if one.number == plan.process), None)
+        self.clock = VirtualClock(tape.trace, known)
+        self.ambient = Ambient(tape, self.clock, plan.process if several else None)
+        self.readings: list[Reading] = []
+        self.substitutions: list[Substitution] = []
+
+    def sources(self) -> Sources:
+        """Where a difference may come from."""
+        trace = self.tape.trace
+        span = None if trace.ended_ns is None else (trace.started_ns / 1e9, trace.ended_ns / 1e9)
+        return Sources(self.readings, self.substitutions, self.tape.reads, span, trace.uncontrolled)
+
+    def note_reading(self, reading: Reading) -> None:
+        """A value that may differ from the recording's; only the last ones count."""
+        readings = self.readings
+        readings.append(reading)
+        if len(readings) > 2 * _READINGS:
+            del readings[:_READINGS]
 
 
 class ReplaySession:
     """Answers calls from a tape, into the trace of `scribe`. `line` tells the line of the running code."""
 
+    isolates = True
+    """`rashomon.recorders.coverage` tells of files that are about to be written only where this is set."""
+
     def __init__(
-        self,
-        tape: Tape,
-        redactor: Redactor,
-        scribe: Scribe,
-        line: Callable[[], Line],
-        stubs: Iterable[Stub] = (),
-        live: Iterable[str] = (),
-        steps: Sequence[Step] | None = None,
-        process: int | None = None,
+        self, tape: Tape, redactor: Redactor, scribe: Scribe, line: Callable[[], Line], plan: Plan = PLAN
     ) -> None:
-        self._state = _State(tape, redactor, stubs, live)
-        if steps is not None:  # only these are this process's
-            self._state.matcher = Matcher(steps)
+        self._state = _State(tape, redactor, plan)
         self._scribe = scribe
         self._line = line
-        known = next((one for one in tape.trace.processes if one.number == process), None)
-        self.clock = VirtualClock(tape.trace, known)
-        self.conductor = Conductor(tape, process, self.clock, self._order_left)
+        self.conductor = Conductor(tape, plan.process, self._state.clock, self._order_left)
 
     def after_fork(self, lane: Lane) -> None:
         """In a forked child: from here on, answer from what the child that was forked there had recorded."""
-        tape = self._state.tape
+        state = self._state
+        tape = state.tape
         number = next((process.number for process in tape.trace.processes if process.lane == lane), None)
-        self._state.matcher = Matcher(of_process(tape, number).steps)
-        self._state.lock = RLock()
+        if state.plan.claims is None:
+            state.matcher = Matcher(of_process(tape, number).steps)
+        else:
+            state.matcher.narrow(number)
+        state.lock = RLock()
+        state.policy.after_fork()
+        state.ambient.after_fork(number)
         self.conductor.after_fork(tape, number)
 
     def _order_left(self, why: str) -> None:
@@ -97,7 +142,7 @@ class ReplaySession:
         """The same replay, written into another trace: one that the program began within this one."""
         other = object.__new__(ReplaySession)
         other._state, other._scribe, other._line = self._state, scribe, self._line
-        other.clock, other.conductor = self.clock, self.conductor
+        other.conductor = self.conductor
         return other
 
     @property
@@ -120,13 +165,16 @@ class ReplaySession:
             if stub is not None:
                 recorded = state.matcher.take_in_order(safe, lane)
             else:
-                found = state.matcher.take(safe, lane)
+                found = state.matcher.take(safe, lane, state.sources())
         if stub is not None:
             return self._stubbed(stub, call, recorded)
         if found is not None:
             return self._play(call, found)
         if call.kind.value in state.live:
             return self._go_live(call, safe)
+        drifted = state.matcher.take_drifted(safe, lane) if state.plan.on_drift == "serve" else None
+        if drifted is not None:
+            return self._drifted(call, safe, drifted)
         raise self._missed(call, safe)
 
     def _redacted(self, call: Call) -> Call:
@@ -139,65 +187,104 @@ class ReplaySession:
         )
 
     def _play(self, call: Call, found: Found) -> Play:
-        detail = (
-            "" if found.of == 1 else f"one of {found.of} equal requests, by {'lane' if found.same_lane else 'arrival'}"
-        )
-        witness = self._scribe.open(call, Match(Grade.EXACT, found.step.id, detail))
-        witness.pace = StepPace(self.conductor, found.step, witness)
-        self.conductor.served(found.step.id)
-        return Play(found.step.response, witness)
+        if found.ambiguous:
+            summary = f"{call.name} found {found.note}."
+            self.diverge(Divergence("ambiguous", summary, recorded=found.step.id))
+        return self._served(call, found.step, Match(found.grade, found.step.id, found.note))
+
+    def _served(self, call: Call, step: Step, match: Match, response: Response | None = None) -> Play:
+        witness = self._scribe.open(call, match)
+        witness.pace = StepPace(self.conductor, step, witness)
+        self.conductor.served(step.id)
+        return Play(step.response if response is None else response, witness)
 
     def _stubbed(self, stub: Stub, call: Call, recorded: Step | None) -> Play:
         match = Match(Grade.STUBBED, None if recorded is None else recorded.id, stub.source[:200])
-        witness = self._scribe.open(call, match)
+        response = stubbing.answer(stub, call, recorded)
+        self._state.substitutions.append(Substitution("stubbed", call, response, recorded))
         if recorded is not None:
-            witness.pace = StepPace(self.conductor, recorded, witness)
-            self.conductor.served(recorded.id)
-        return Play(stubbing.answer(stub, call, recorded), witness)
+            return self._served(call, recorded, match, response)
+        return Play(response, self._scribe.open(call, match))
+
+    def _drifted(self, call: Call, safe: Call, step: Step) -> Play:
+        """Another call's answer, because it was asked for: a divergence."""
+        divergence = self._explained(safe)
+        self.diverge(divergence._replace(kind="drifted", recorded=step.id))
+        self._state.substitutions.append(Substitution("drifted", safe, step.response, step))
+        return self._served(call, step, Match(Grade.DRIFTED, step.id, divergence.summary))
 
     def _go_live(self, call: Call, safe: Call) -> GoLive:
         """The tape cannot answer, and this kind of call may go out: a divergence all the same."""
-        from rashomon.replay.explain import explain_miss
-
-        matcher = self._state.matcher
-        divergence = explain_miss(safe, matcher.waiting(), matcher.served())
+        divergence = self._explained(safe)
         witness = self._scribe.open(call, Match(Grade.LIVE, None, divergence.summary))
         self.diverge(divergence._replace(kind="live"))
         return GoLive(_LiveWitness(witness, self.conductor))
 
     def _missed(self, call: Call, safe: Call) -> Missed:
-        from rashomon.replay.explain import explain_miss
-
-        matcher = self._state.matcher
-        divergence = explain_miss(safe, matcher.waiting(), matcher.served())
+        divergence = self._explained(safe)
         witness = self._scribe.open(call, Match(Grade.MISSED, divergence.recorded, divergence.summary))
         missed = Missed("\n".join((divergence.summary, *(f"  {line}" for line in divergence.detail))))
         witness.ended(End.ERROR, missed)
         self.diverge(divergence)
         return missed
 
+    def _explained(self, safe: Call) -> Divergence:
+        """Why no recorded step answers a call."""
+        from rashomon.replay.explain import explain_miss
+
+        matcher = self._state.matcher
+        return explain_miss(safe, matcher.waiting(), matcher.served())
+
     def diverge(self, divergence: Divergence) -> None:
         """Note where the replay left the recording."""
         self._state.divergences.append(divergence)
         self._scribe.diverged(divergence)
 
-    def connected(self, peer: str) -> None:
-        """Refuse a connection, unless it belongs to a call that may go live."""
+    def connected(self, peer: str, frame: FrameType | None = None) -> None:
+        """Refuse a connection, unless it belongs to a call that may go live, or the policy allows it."""
         if isinstance(inside.get(), _LiveWitness):
             self._scribe.connected(peer)
-            return
-        verb = f"resolve {peer[4:]}" if peer.startswith("dns:") else f"reach {peer}"
-        summary = f"The program tried to {verb}, and no recorded call did."
-        self.diverge(Divergence("escaped", summary, detail=("Nothing leaves the process during a replay.",)))
-        raise Escaped(summary + " Nothing leaves the process during a replay.")
+        elif self._state.policy.may_connect(peer):
+            self._scribe.connected(peer, frame)
+        else:
+            self._refuse("connect", (peer,), frame)
+
+    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
+        """Refuse a subprocess or a file, unless the policy allows it, or it belongs to a call that may go live."""
+        policy = self._state.policy
+        if isinstance(inside.get(), _LiveWitness):
+            allowed = True
+        else:
+            allowed = policy.may_run(target) if action == "run" else policy.may_write(target[0])
+        if not allowed:
+            self._refuse(action, target, frame)
+        self._scribe.reaching(action, target, frame)
+
+    def _refuse(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
+        enclosing = inside.get()
+        step = None if enclosing is None or enclosing.number is None else str(enclosing.number)
+        divergence = refusal(action, target, _site(frame), self._line().lane, step)
+        self.diverge(divergence)
+        raise Escaped("\n".join((divergence.summary, *(f"  {line}" for line in divergence.detail))))
 
     def read(self, kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
-        """What the recording read there."""
-        return real()
+        """What the recording read there; a virtual value where it read nothing."""
+        state = self._state
+        site = _site(frame) or Site("?", 0, "?")
+        before = len(state.ambient.unrecorded)
+        value = state.ambient.read(self._line().lane, kind, what, real, site)
+        if len(state.ambient.unrecorded) != before:
+            state.note_reading(Reading(kind, what, value, UNKNOWN, site, "the recording has no more reads here"))
+        self._scribe.note_read(kind, what, value, frame)
+        return value
 
     def library_read(self, kind: str, what: str, real: Callable[[], Any]) -> Any:
-        """A virtual value."""
-        return real()
+        """A virtual value: of the virtual clock, or of a stream of chance that is the same in every replay."""
+        state = self._state
+        value = state.ambient.library_read(self._line().lane, kind, what, real)
+        if what not in _TIMERS:
+            state.note_reading(Reading(kind, what, value, UNKNOWN, None, "a library's own reads are not recorded"))
+        return value
 
     def sleep(self, seconds: float, real: Callable[[], None], frame: FrameType) -> None:
         """Wake up in the recorded order, without waiting."""
@@ -205,9 +292,6 @@ class ReplaySession:
         lane, number = line.lane, line.next_sleep()
         self.conductor.sleep((Event.SLEEP, lane, number), seconds, lambda: None)
         self._scribe.note_sleep(seconds, number, frame)
-
-    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
-        """Refuse a subprocess or a file, unless the policy allows it."""
 
     def failed(self, error: Exception) -> None:
         """A call that cannot be described cannot be matched: it must not be made either."""
@@ -217,13 +301,18 @@ class ReplaySession:
 
     def finish(self) -> tuple[Divergence, ...]:
         """At the end: what the recording has and the replay did not ask for is a divergence too."""
-        left = list(self._state.matcher.unserved())
+        claims = self._state.plan.claims
+        left = list(self._state.matcher.unserved(None if claims is None else claims.taken))
         if left:
             names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
             noun = "step was" if len(left) == 1 else "steps were"
             summary = f"{len(left)} recorded {noun} not asked for: {names}."
             self.diverge(Divergence("unserved", summary, recorded=left[0].id))
         return self.divergences
+
+
+def _site(frame: FrameType | None) -> Site | None:
+    return None if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
 
 
 class _LiveWitness:
@@ -261,7 +350,7 @@ class Nobody:
     def open(self, call: Call, match: Match | None) -> Witness:
         return _Silent()
 
-    def connected(self, peer: str) -> None: ...
+    def connected(self, peer: str, frame: FrameType | None = None) -> None: ...
 
     def diverged(self, divergence: Divergence) -> None: ...
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgpack
 
+from rashomon.model import Lane
+
 _INT = 1 << 63
 _DEPTH = 64
 
@@ -81,11 +83,24 @@ class Shown:
         self.kept[column] = value
         return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
 
+    def lane(self, column: str, lane: Lane) -> str:
+        """A line of control: `0.2` for `(0, 2)`."""
+        if not all(type(number) is int for number in lane):
+            self.kept[column] = list(lane)
+        return ".".join(map(str, lane))
+
     def exact(self) -> bytes | None:
         """What the columns could not hold, as msgpack; None when they hold everything."""
         if not self.kept:
             return None
         return msgpack.packb(self.kept, use_bin_type=True, unicode_errors="surrogatepass")  # type: ignore[no-any-return]
+
+
+def lane_of(value: Any) -> Lane:
+    """The line of control that a column, or what was kept instead of it, stands for."""
+    if isinstance(value, str):
+        return tuple(map(int, value.split("."))) if value else ()
+    return tuple(value)
 
 
 def restore(row: dict[str, Any], *json_columns: str) -> dict[str, Any]:

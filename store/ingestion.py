@@ -24,7 +24,8 @@ from rashomon.errors import DamagedData, ForeignFile, NewerFormat
 from rashomon.journal import Damage
 from rashomon.model import Tape
 from rashomon.store import connection as connections
-from rashomon.store.ledger import READER, Entry, Known, Stat, listing, nothing_new, read_known, remember
+from rashomon.store.bodies import Memory
+from rashomon.store.ledger import NOTHING, READER, Entry, Known, Stat, listing, nothing_new, read_known, remember
 from rashomon.store.rows import BY_TRACE, Rows
 from rashomon.tapes import ProcessPart
 
@@ -107,6 +108,7 @@ class _Ingestion:
         self.updated: dict[str, None] = {}
         self.kept: dict[str, str] = {}
         self.steps = 0
+        self.memory = Memory()
 
     def run(self) -> None:
         """Do it all. The values made here have no cycles, and looking for some would take a third of the time."""
@@ -134,6 +136,8 @@ class _Ingestion:
             known = self.look()
 
     def look(self) -> Known:
+        if not self.store.exists():
+            return NOTHING
         with connections.open_reader(self.store, self.wait_s) as reader:
             return read_known(reader)
 
@@ -208,7 +212,7 @@ class _Ingestion:
             if before is not None and len(tape.steps) < before[1]:
                 self.kept[trace] = f"its journals lost {before[1] - len(tape.steps)} steps"
                 return
-            rows = Rows()
+            rows = Rows(self.memory)
             rows.add(tape, fingerprint)
         except Exception as error:  # frames that are whole and say what cannot be: named, and the rest goes on
             self.blame(batch, [name for name, _ in sources if name in readings], trace, error)

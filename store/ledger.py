@@ -15,7 +15,7 @@ from rashomon.canonical import digest
 from rashomon.journal import Damage
 from rashomon.store import migrate
 
-READER = 1_000_000 * journal.VERSION + 1
+READER = 1_000_000 * journal.VERSION + 2
 """Version of what is read out of a journal. Raise it, and every journal is read again once."""
 
 _UNSETTLED_NS = 20_000_000
@@ -61,6 +61,10 @@ class Known(NamedTuple):
     generation: str
     entries: dict[str, Entry]
     traces: dict[str, tuple[str, int]]
+
+
+NOTHING = Known("0", {}, {})
+"""What a new store holds."""
 
 
 def listing(folder: Path) -> dict[str, Stat]:

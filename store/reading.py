@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import duckdb
 
 from rashomon import home as homes
 from rashomon.errors import DamagedData, TraceNotFound, UsageError
 from rashomon.journal import Damage
-from rashomon.model import Step, Tape, Trace
+from rashomon.model import Point, Step, Tape, Trace
+from rashomon.nesting import together
 from rashomon.store import connection as connections
-from rashomon.store import nesting, references, rows
+from rashomon.store import nesting, points, references, rows, surroundings
 from rashomon.store.ingestion import IngestReport, Progress, ingest_new
 from rashomon.store.rows import StepRow, TraceRow
 
+T = TypeVar("T")
 _TABLES = '`rashomon sql "select * from trace_list"` is a start; `describe steps` lists columns.'
 _FAMILY = """
     WITH RECURSIVE family(id) AS (
@@ -153,15 +155,20 @@ class TraceStore:
         found = self._select("SELECT * FROM traces WHERE id = ?", [trace_id])
         if not found:
             raise TraceNotFound(f"There is no trace {trace_id!r}.", "`rashomon ls` lists what there is.")
-        return rows.trace_from(
-            found[0],
-            [rows.process_from(row) for row in self._of(trace_id, "processes", "number")],
-            [rows.loss_from(row) for row in self._of(trace_id, "losses")],
-            [rows.divergence_from(row) for row in self._of(trace_id, "divergences")],
+        return rows.trace_from(found[0])._replace(
+            processes=self._values(trace_id, "processes", rows.process_from, "number"),
+            losses=self._values(trace_id, "losses", rows.loss_from),
+            divergences=self._values(trace_id, "divergences", rows.divergence_from),
+            uncontrolled=self._values(trace_id, "uncontrolled", surroundings.uncontrolled_from),
+            launched=self._values(trace_id, "launched", surroundings.launched_from),
         )
 
-    def _of(self, trace_id: str, table: str, order: str = "position") -> list[dict[str, Any]]:
-        return self._select(f"SELECT * FROM {table} WHERE trace = ? ORDER BY {order}", [trace_id])
+    def _values(
+        self, trace_id: str, table: str, value_from: Callable[[dict[str, Any]], T], order: str = "position"
+    ) -> tuple[T, ...]:
+        """What a table has of a trace, in order."""
+        found = self._select(f"SELECT * FROM {table} WHERE trace = ? ORDER BY {order}", [trace_id])
+        return tuple([value_from(row) for row in found])
 
     def _family(self, trace_id: str, within: bool) -> list[str]:
         """The trace and, if asked, the traces within it, by their start."""
@@ -172,13 +179,27 @@ class TraceStore:
     # ----------------------------------------------------------------------------------------- steps
 
     def tape(self, trace_id: str, within: bool = True) -> Tape:
-        """A trace with all its steps, and with those of the traces within it, in order of their start.
+        """A trace with all its steps, reads and points, and with those of the traces within it, in order.
 
-        Steps of inner traces get ids and times of the outer one. Raises `TraceNotFound`.
+        What is of inner traces gets ids and times of the outer one. Raises `TraceNotFound`.
         """
         with self._session():
-            family = self._family(trace_id, within)
-            return nesting.together([Tape(self.trace(one), tuple(self._steps(one))) for one in family])
+            return together([self._tape(one) for one in self._family(trace_id, within)])
+
+    def _tape(self, trace_id: str) -> Tape:
+        """A trace by itself."""
+        reads = self._values(trace_id, "ambient", surroundings.read_from)
+        return Tape(self.trace(trace_id), tuple(self._steps(trace_id)), reads, self._points(trace_id))
+
+    def _points(self, trace_id: str) -> tuple[Point, ...]:
+        found = self._select("SELECT packed FROM points WHERE trace = ?", [trace_id])
+        try:
+            return points.unpack(found[0]["packed"]) if found else ()
+        except Exception as error:  # zlib, msgpack, or values that contradict each other
+            raise DamagedData(
+                f"{self.path} has points of trace {trace_id} that cannot be read: {error}.",
+                "Move it away: `rashomon ingest` builds a new store from the journals.",
+            ) from error
 
     def step_rows(self, trace_id: str, within: bool = True) -> list[StepRow]:
         """The same steps as `tape` has, as light rows without heads and bodies."""

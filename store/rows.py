@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rashomon import views
-from rashomon.canonical import content_digest, digest
+from rashomon.canonical import content_digest, digest, digest_of, header
 from rashomon.model import (
     Call,
     Coverage,
@@ -26,12 +26,23 @@ from rashomon.model import (
     Tape,
     Trace,
 )
-from rashomon.store import bodies
-from rashomon.store.exact import Shown, restore
+from rashomon.store import bodies, points, surroundings
+from rashomon.store.bodies import Split
+from rashomon.store.exact import Shown, lane_of, restore
 from rashomon.views import Summary
 
 Row = tuple[Any, ...]
-BY_TRACE = ("steps", "step_parts", "processes", "losses", "divergences")
+BY_TRACE = (
+    "steps",
+    "step_parts",
+    "processes",
+    "losses",
+    "divergences",
+    "ambient",
+    "uncontrolled",
+    "launched",
+    "points",
+)
 """Tables whose rows belong to the trace named in their column `trace`."""
 
 RESPONSE = -1
@@ -107,7 +118,8 @@ class StepRow(NamedTuple):
 class Rows:
     """The rows of some traces, by table, and the parts that they refer to."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: bodies.Memory | None = None) -> None:
+        self.memory = memory or bodies.Memory()
         self.tables: dict[str, list[Row]] = {table: [] for table in ("traces", *BY_TRACE)}
         self.parts: dict[str, bytes] = {}
 
@@ -125,6 +137,18 @@ class Rows:
             self.tables["divergences"].append(_divergence_row(trace.id, position, divergence))
         for position, step in enumerate(tape.steps):
             self._step(trace.id, position, step)
+        self._surroundings(tape)
+
+    def _surroundings(self, tape: Tape) -> None:
+        trace, tables = tape.trace.id, self.tables
+        for at, read in enumerate(tape.reads):
+            tables["ambient"].append(surroundings.read_row(trace, at, read))
+        for at, source in enumerate(tape.trace.uncontrolled):
+            tables["uncontrolled"].append(surroundings.uncontrolled_row(trace, at, source))
+        for at, launched in enumerate(tape.trace.launched):
+            tables["launched"].append(surroundings.launched_row(trace, at, launched))
+        if tape.points:
+            tables["points"].append((trace, len(tape.points), points.pack(tape.points)))
 
     def merge(self, other: Rows) -> None:
         """Add all rows of another."""
@@ -143,34 +167,18 @@ class Rows:
         return [_part_row(name, content) for name, content in self.parts.items() if name not in known]
 
     def _step(self, trace: str, position: int, step: Step) -> None:
-        split = bodies.split(step.request.body)
+        split = bodies.split(step.request.body, self.memory)
         body = step.response.body
         response = self.part(body) if step.response.pieces else None
         parts = self.tables["step_parts"]
         parts.append((trace, position, 0, "request", self.part(split.frame)))
-        for number, (path, content) in enumerate(split.parts, 1):
-            name = path.encode("utf-8", "replace").decode()
-            parts.append((trace, position, number, f"request.{name}", self.part(content)))
+        for number, part in enumerate(split.parts, 1):
+            path = part.path if part.path.isascii() else part.path.encode("utf-8", "replace").decode()
+            self.parts.setdefault(part.digest, part.content)
+            parts.append((trace, position, number, f"request.{path}", part.digest))
         if response is not None:
             parts.append((trace, position, RESPONSE, "response", response))
-        self.tables["steps"].append(_step_row(trace, position, step, split.holes, response, len(body)))
-
-
-def lane_text(lane: Lane) -> str:
-    """`0.2` for `(0, 2)`."""
-    return ".".join(map(str, lane))
-
-
-def _lane(shown: Shown, lane: Lane) -> str:
-    if not all(type(number) is int for number in lane):
-        shown.kept["lane"] = list(lane)
-    return lane_text(lane)
-
-
-def _lane_of(value: Any) -> Lane:
-    if isinstance(value, str):
-        return tuple(map(int, value.split("."))) if value else ()
-    return tuple(value)
+        self.tables["steps"].append(_step_row(trace, position, step, split, response, len(body)))
 
 
 def _trace_row(trace: Trace, fingerprint: str) -> Row:
@@ -210,9 +218,15 @@ def _process_row(trace: str, process: Process) -> Row:
         shown.texts("argv", process.argv),
         shown.text("python", process.python),
         process.ended,
-        _lane(shown, process.lane),
-        shown.exact(),
+        shown.lane("lane", process.lane),
+        *_clocks(shown, process),
     )
+
+
+def _clocks(shown: Shown, process: Process) -> Row:
+    """The columns that the second schema put behind the first one's, and the last of those."""
+    clocks = shown.integer("epoch_ns", process.epoch_ns), shown.integer("monotonic_ns", process.monotonic_ns)
+    return shown.exact(), *clocks
 
 
 def _divergence_row(trace: str, position: int, divergence: Divergence) -> Row:
@@ -230,32 +244,42 @@ def _divergence_row(trace: str, position: int, divergence: Divergence) -> Row:
     )
 
 
-def _summary(step: Step) -> Summary:
+def _summary(step: Step, split: Split) -> Summary:
     try:
-        return views.summary(step)
+        return views.summary(step, _asked(step, split))
     except Exception:  # a step that cannot be summed up is kept all the same
         return Summary(None, None, None, None, None, "", f"{step.kind} {step.name}")
 
 
-def _request_digest(step: Step) -> str:
+def _asked(step: Step, split: Split) -> dict[str, Any] | None:
+    """What a request says beside its lists, where it is certain that its view would say the same."""
+    head, values = step.request.head, split.values
+    if values is None or "url" not in head or "$bytes" in split.keys:
+        return None
+    return None if header(head, "content-encoding") or "event-stream" in header(head, "content-type") else values
+
+
+def _request_digest(step: Step, split: Split) -> str:
+    call = Call(step.kind, step.name, step.request)
     try:
-        return content_digest(Call(step.kind, step.name, step.request))
+        if split.canonical is None or header(step.request.head, "content-type").startswith("multipart/"):
+            return content_digest(call)
+        return digest_of(call, split.canonical)
     except Exception:  # a head that is not what it should be: equal bytes are still equal
         return digest(step.request.body)
 
 
 def _step_row(
-    trace: str, position: int, step: Step, holes: list[int], response_part: str | None, response_size: int
+    trace: str, position: int, step: Step, split: Split, response_part: str | None, response_size: int
 ) -> Row:
     shown, response, match, failure = Shown(), step.response, step.match, step.response.failure
-    summary = _summary(step)
     return (
         trace,
         position,
         step.id,
         step.kind.value,
         shown.text("name", step.name),
-        _lane(shown, step.lane),
+        shown.lane("lane", step.lane),
         len(step.lane),
         shown.integer("started_us", step.started_us),
         shown.integer("duration_us", response.duration_us),
@@ -268,14 +292,14 @@ def _step_row(
         shown.optional("match_detail", match.detail if match else None),
         step.within,
         shown.texts("marks", step.marks),
-        *_summary_columns(summary),
-        _request_digest(step),
+        *_summary_columns(_summary(step, split)),
+        _request_digest(step, split),
         response_part,
         shown.json("request_head", step.request.head),
         None if response.head is None else shown.json("response_head", response.head),
         len(step.request.body),
         response_size,
-        holes,
+        split.holes,
         shown.integers("piece_offsets_us", [piece.offset_us for piece in response.pieces]),
         [len(piece.data) for piece in response.pieces],
         shown.exact(),
@@ -303,9 +327,8 @@ def _part_row(name: str, content: bytes) -> Row:
         return name, len(content), None, content
 
 
-def trace_from(row: dict[str, Any], processes: Sequence[Process], losses: Sequence[Loss],
-               divergences: Sequence[Divergence]) -> Trace:  # fmt: skip
-    """A trace from its row of `traces` and what the other tables say of it."""
+def trace_from(row: dict[str, Any]) -> Trace:
+    """A trace from its row of `traces`, without what the other tables say of it."""
     row = restore(row, "tags", "swaps", "entrypoint", "environ", "versions")
     return Trace(
         id=row["id"],
@@ -324,10 +347,7 @@ def trace_from(row: dict[str, Any], processes: Sequence[Process], losses: Sequen
         cwd=row["cwd"],
         environ=row["environ"],
         versions=row["versions"],
-        processes=tuple(processes),
         coverage=Coverage(row["connections"], tuple(row["missed"])),
-        losses=tuple(losses),
-        divergences=tuple(divergences),
         result=row["result"],
     )
 
@@ -335,8 +355,8 @@ def trace_from(row: dict[str, Any], processes: Sequence[Process], losses: Sequen
 def process_from(row: dict[str, Any]) -> Process:
     """A process from its row."""
     row = restore(row)
-    lane = _lane_of(row["lane"])
-    return Process(row["number"], row["pid"], tuple(row["argv"]), row["python"], row["ended"], lane)
+    started = row["ended"], lane_of(row["lane"]), row["epoch_ns"], row["monotonic_ns"]
+    return Process(row["number"], row["pid"], tuple(row["argv"]), row["python"], *started)
 
 
 def loss_from(row: dict[str, Any]) -> Loss:
@@ -368,7 +388,7 @@ def step_from(row: dict[str, Any], parts: Sequence[tuple[int, str]], contents: M
         row["position"],
         Kind(row["kind"]),
         row["name"],
-        _lane_of(row["lane"]),
+        lane_of(row["lane"]),
         row["started_us"],
         Request(row["request_head"], body),
         response,
@@ -400,7 +420,7 @@ def step_row_from(row: dict[str, Any]) -> StepRow:
     values |= {
         "index": row["position"],
         "kind": Kind(row["kind"]),
-        "lane": _lane_of(row["lane"]),
+        "lane": lane_of(row["lane"]),
         "end": End(row["ended"]),
         "grade": Grade(row["grade"]) if row["grade"] is not None else None,
         "marks": tuple(row["marks"]),

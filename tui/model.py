@@ -284,6 +284,7 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
                 f"{plural(item.tool_calls, 'tool call')}"
             ),
             Span(f"   tokens {item.input_tokens:,} in, {item.output_tokens:,} out", "dim"),
+            Span("" if item.missed or item.losses else "   complete", "ok"),
         ),
     ]
     if item.error:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rashomon import values, views
-from rashomon.model import Json, Step, Tape, Trace
+from rashomon.model import Json, Launched, Site, Step, Tape, Trace, Uncontrolled
 
 if TYPE_CHECKING:
     from rashomon.replay.alignment import Alignment, Pair
@@ -52,12 +52,29 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
             "connections": trace.coverage.connections,
             "missed": list(trace.coverage.missed),
         },
+        "uncontrolled": [uncontrolled_facts(one) for one in trace.uncontrolled],
+        "launched": [launched_facts(one) for one in trace.launched],
         "losses": [loss._asdict() for loss in trace.losses],
         "divergences": [
             one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)} for one in trace.divergences
         ],
         "result": None if trace.result is None else values.to_json(trace.result),
     }
+
+
+def uncontrolled_facts(one: Uncontrolled) -> dict[str, Json]:
+    """A source of nondeterminism that a replay cannot control; also where a missed peer was reached."""
+    return {"what": one.what, "reason": one.reason, "site": site_facts(one.site)}
+
+
+def launched_facts(one: Launched) -> dict[str, Json]:
+    """A subprocess that the program started."""
+    return {"argv": list(one.argv), "lane": list(one.lane), "within": one.within, "site": site_facts(one.site)}
+
+
+def site_facts(site: Site | None) -> Json:
+    """A place in the program's source."""
+    return None if site is None else {"file": site.file, "line": site.line, "function": site.function}
 
 
 def duration_us(trace: Trace) -> int | None:

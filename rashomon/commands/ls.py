@@ -41,12 +41,15 @@ def ls(
     since_ns = None if since is None else time.time_ns() - age_ns(since)
     with options.reading(home) as store:
         rows = store.traces(where=where, since_ns=since_ns, name=name, limit=limit)
+        missed = {row.id: store.trace(row.id).coverage.missed for row in rows if row.coverage_missed}
     if as_json:
-        terminal.print_json({"format": "rashomon.traces/1", "traces": [facts(row) for row in rows]})
+        listed = [facts(row, missed.get(row.id, ())) for row in rows]
+        terminal.print_json({"format": "rashomon.traces/1", "traces": listed})
     elif terminal.in_terminal():
-        _print_rich(rows)
+        _print_rich(rows, missed)
     elif rows:
-        terminal.print_text(terminal.columns([cells(row) for row in rows], HEADS, right=(3,)))
+        lines = [cells(row, missed.get(row.id, ())) for row in rows]
+        terminal.print_text(terminal.columns(lines, HEADS, right=(3,)))
 
 
 def age_ns(text: str) -> int:
@@ -57,10 +60,10 @@ def age_ns(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2]] * 1_000_000_000)
 
 
-HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "NOTES")
+HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "COVERAGE", "NOTES")
 
 
-_FLEXIBLE = ("NAME", "NOTES")
+_FLEXIBLE = ("NAME", "COVERAGE", "NOTES")
 _LEAST = 12
 """These columns give way when the terminal is narrow, but not below so many characters."""
 
@@ -71,10 +74,6 @@ _RIGHT = ("TOOK", "STEPS", "LLM", "TOOL", "TOKENS")
 def notes(row: TraceRow) -> list[str]:
     """What sets a trace apart, loud things first."""
     found = []
-    if row.coverage_missed:
-        found.append("INCOMPLETE")
-    if row.losses:
-        found.append("LOST")
     if row.divergences:
         found.append("diverged")
     if row.parent:
@@ -83,7 +82,17 @@ def notes(row: TraceRow) -> list[str]:
     return found
 
 
-def cells(row: TraceRow) -> list[str]:
+def coverage(row: TraceRow, missed: tuple[str, ...]) -> str:
+    """`complete`, or which peers no recorded call reached and how many steps were lost."""
+    found = []
+    if row.coverage_missed:
+        found.append(" ".join(["INCOMPLETE", *dict.fromkeys(missed)]))
+    if row.losses:
+        found.append(f"LOST {row.lost:,}")
+    return ", ".join(found) or "complete"
+
+
+def cells(row: TraceRow, missed: tuple[str, ...] = ()) -> list[str]:
     """A trace as the cells of a line, in the order of `HEADS`."""
     from rashomon.commands import terminal
 
@@ -91,15 +100,23 @@ def cells(row: TraceRow) -> list[str]:
     tokens = f"{row.input_tokens:,}/{row.output_tokens:,}" if row.input_tokens or row.output_tokens else ""
     started, took = terminal.local_time(row.started_ns), terminal.duration(row.duration_us)
     counts = [f"{count:,}" for count in (row.steps, row.llm_calls, row.tool_calls)]
-    return [row.id, row.name, started, took, outcome, *counts, tokens, " ".join(notes(row))]
+    return [row.id, row.name, started, took, outcome, *counts, tokens, coverage(row, missed),
+            " ".join(notes(row))]  # fmt: skip
 
 
-def facts(row: TraceRow) -> dict[str, Any]:
+def facts(row: TraceRow, missed: tuple[str, ...] = ()) -> dict[str, Any]:
     """A trace as `rashomon.traces/1` lists it."""
     from rashomon.commands.documents import rfc3339
 
     listed: dict[str, Any] = row._asdict()
-    return {"id": row.id, "name": row.name, "started": rfc3339(row.started_ns)} | listed
+    return (
+        {"id": row.id, "name": row.name, "started": rfc3339(row.started_ns)}
+        | listed
+        | {
+            "complete": not row.coverage_missed and not row.losses,
+            "missed": list(missed),
+        }
+    )
 
 
 def shortest(ids: list[str], least: int = 8) -> dict[str, str]:
@@ -123,7 +140,7 @@ def fitting(widths: list[int], room: int) -> list[int]:
     return kept
 
 
-def _print_rich(rows: list[TraceRow]) -> None:
+def _print_rich(rows: list[TraceRow], missed: dict[str, tuple[str, ...]]) -> None:
     from rich.table import Table
 
     from rashomon.commands import terminal
@@ -133,7 +150,7 @@ def _print_rich(rows: list[TraceRow]) -> None:
         out.print(terminal.styled("No traces. Record one: rashomon record -- python agent.py", "dim"))
         return
     short = shortest([one for row in rows for one in (row.id, row.parent) if one])
-    shown = [cells(row._replace(parent=short.get(row.parent or ""))) for row in rows]
+    shown = [cells(row._replace(parent=short.get(row.parent or "")), missed.get(row.id, ())) for row in rows]
     widths = [max([len(head), *(len(line[at]) for line in shown)]) for at, head in enumerate(HEADS)]
     widths[0] = max(len(HEADS[0]), *map(len, short.values()))
     kept = fitting(widths, out.width)
@@ -152,7 +169,7 @@ def _print_rich(rows: list[TraceRow]) -> None:
         texts = [terminal.styled(cell) for cell in line]
         texts[0] = terminal.styled(short[row.id], "bold")
         texts[4].stylize(_OUTCOME_STYLES.get(row.outcome, ""))
-        if row.coverage_missed or row.losses:
-            texts[9].stylize("bold red", 0, (texts[9].plain + " ").index(" "))
+        incomplete = row.coverage_missed or row.losses
+        texts[HEADS.index("COVERAGE")].stylize("bold red" if incomplete else "dim")
         table.add_row(*(texts[at] for at in kept))
     out.print(table)

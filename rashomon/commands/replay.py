@@ -18,6 +18,8 @@ from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
 from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
+from rashomon.recorders.unseen import OPENED_IN_C
+from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.session import Order, new_trace_id
 
 
@@ -35,6 +37,12 @@ def parser() -> Parser:
                       help="answer a tool's calls with this instead; repeatable")  # fmt: skip
     made.add_argument("--live", action="append", default=[], metavar="KIND", choices=["llm", "http", "tool"],
                       help="let calls of this kind go out when the tape cannot answer: llm, http, tool")  # fmt: skip
+    made.add_argument("--allow", action="append", default=[], metavar="ACTION=TARGET",
+                      help="let the program do one thing that a replay refuses: connect=HOST[:PORT], run=COMMAND, "
+                           "write=PATH; repeatable")  # fmt: skip
+    made.add_argument("--on-drift", choices=["stop", "serve"], default="stop",
+                      help="when a call is not on the tape but one stands in its place: stop there and name it "
+                           "(default), or serve that one's answer. Either way the replay has diverged")  # fmt: skip
     made.add_argument("--name", help="name of the new trace (default: the recording's)")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="report as one JSON document")
@@ -50,13 +58,14 @@ def main(argv: list[str]) -> int:
     home = os.path.abspath(options.home) if options.home else home_name()
     tape = load(options.trace, home)
     _check_stubs(options.stub, tape)
+    options.allow = [str(parse_allow(text)) for text in options.allow]
     what = _command(tape.trace, command)
     info: dict[str, Any] = {
         "id": new_trace_id(),
         "name": options.name or tape.trace.name,
         "tags": tape.trace.tags,
         "parent": tape.trace.id,
-        "swaps": [{"stub": text} for text in options.stub] + [{"live": kind} for kind in options.live],
+        "swaps": _changes(options),
         "command": what,
         "cwd": os.getcwd() if command else tape.trace.cwd,
     }
@@ -75,11 +84,19 @@ def main(argv: list[str]) -> int:
             "Is it Python 3.11 or newer, and run without -I, -E or -S?",
         )
     divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ended)]
+    divergences += _unseen(replayed.trace, options.allow)
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
     _report(options, report(tape, replayed, ended, divergences))
     return 1 if divergences else 0
+
+
+def _changes(options: argparse.Namespace) -> list[dict[str, str]]:
+    """What this replay was told to do otherwise than the recording."""
+    drift = [] if options.on_drift == "stop" else [{"on-drift": str(options.on_drift)}]
+    lists = {"stub": options.stub, "live": options.live, "allow": options.allow}
+    return [{key: text} for key, texts in lists.items() for text in texts] + drift
 
 
 def load(reference: str, home: str) -> Tape:
@@ -136,7 +153,8 @@ def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[
         path = os.path.join(folder, "tape.rsj")
         tapes.write_tape(path, tape)
         stubs = tuple(_absolute(text) for text in options.stub)
-        order = Order("replay", launch.home, {"id": launch.trace_id}, path, stubs, tuple(options.live))
+        order = Order("replay", launch.home, {"id": launch.trace_id}, path, stubs, tuple(options.live),
+                      tuple(options.allow), options.on_drift)  # fmt: skip
         environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
         try:
             return run(command, environ, cwd)
@@ -173,6 +191,13 @@ def _afterwards(tape: Tape, replayed: Tape, ended: Ended) -> list[Divergence]:
     return found
 
 
+def _unseen(replayed: Trace, allow: list[str]) -> list[Divergence]:
+    """Connections that nobody could refuse: they were opened in C, and found open when the program ended."""
+    policy = Policy(Tape(replayed, ()), allow)
+    peers = [one.what for one in replayed.uncontrolled if one.reason == OPENED_IN_C]
+    return [slipped(peer) for peer in dict.fromkeys(peers) if not policy.may_connect(peer)]
+
+
 def _short(result: bytes | None) -> str:
     text = "nothing" if result is None else json.dumps(values.to_json(result), ensure_ascii=False)
     return text if len(text) <= 200 else text[:199] + "…"
@@ -190,6 +215,8 @@ def _answered(match: Match | None) -> bool:
 
 def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence]) -> dict[str, Any]:
     """The JSON document `rashomon.replay/1`."""
+    from rashomon.commands.documents import uncontrolled_facts
+
     grades: dict[str, int] = {}
     for step in replayed.steps:
         if step.match is not None:
@@ -204,6 +231,7 @@ def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergenc
         "steps": len(replayed.steps),
         "recorded_steps": len(tape.steps),
         "grades": grades,
+        "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],
         "divergences": [divergence._asdict() for divergence in divergences],
         "losses": [loss._asdict() for loss in replayed.trace.losses],
     }

@@ -35,7 +35,8 @@ def sql(
 ) -> None:
     """Ask the store in read-only SQL.
 
-    Tables: traces, steps, parts and more. Views: trace_list, llm_calls, tool_calls, ambient, notes.
+    Tables: traces, steps, parts, ambient, uncontrolled, launched and more. Views: trace_list, llm_calls, tool_calls,
+    notes.
     """
     from rashomon.commands import terminal
 

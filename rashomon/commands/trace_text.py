@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from typing import NamedTuple
 
 from rashomon import views
 from rashomon.commands import terminal
 from rashomon.commands.documents import duration_us
 from rashomon.commands.record import warnings
-from rashomon.model import End, Grade, Step, Tape, Trace
+from rashomon.model import End, Grade, Site, Step, Tape, Trace
 
 _OUTCOME_STYLES = {"ok": "green", "error": "bold red", "killed": "bold red", "open": "yellow"}
 _GRADE_STYLES = {
@@ -105,7 +106,41 @@ def header(tape: Tape) -> list[tuple[str, str]]:
     if trace.tags:
         lines.append(("tags", " ".join(f"{key}={value}" for key, value in sorted(trace.tags.items()))))
     lines.append(("coverage", coverage(tape)))
+    lines.extend(("missed", text) for text in missed(trace))
+    lines.extend(("beyond", text) for text in uncontrolled(trace))
+    lines.extend(("launched", text) for text in launched(trace))
     return lines
+
+
+def missed(trace: Trace) -> list[str]:
+    """The peers that no recorded call reached, and where in the source; equal ones are counted."""
+    places: dict[str, list[str]] = {}
+    for one in trace.uncontrolled:
+        places.setdefault(one.what, []).append(_place(one.site) or one.reason)
+    return [
+        f"{peer}{_times(times)}" + "".join(f"; {place}" for place in dict.fromkeys(places.get(peer, ())))
+        for peer, times in Counter(trace.coverage.missed).items()
+    ]
+
+
+def uncontrolled(trace: Trace) -> list[str]:
+    """What a replay cannot control, why, and where it was used; without the peers that `missed` lists."""
+    others = [one for one in trace.uncontrolled if one.what not in trace.coverage.missed]
+    return [f"{one.what}: {one.reason}" + (f"; {_place(one.site)}" if one.site else "") for one in others]
+
+
+def launched(trace: Trace) -> list[str]:
+    """The subprocesses that the program started; equal ones from one place are counted."""
+    found = Counter((shlex.join(one.argv), _place(one.site)) for one in trace.launched)
+    return [f"{command}{_times(times)}" + (f"; {place}" if place else "") for (command, place), times in found.items()]
+
+
+def _times(count: int) -> str:
+    return f" ({count} times)" if count > 1 else ""
+
+
+def _place(site: Site | None) -> str:
+    return "" if site is None else f"{site.file}:{site.line} in {site.function}"
 
 
 def _outcome(trace: Trace) -> str:
@@ -114,7 +149,10 @@ def _outcome(trace: Trace) -> str:
 
 
 def coverage(tape: Tape) -> str:
-    """`complete` when nothing is known to have slipped past, else that it is not."""
+    """`complete` when nothing is known to have slipped past, else that it is not.
+
+    Connections of recorded calls are counted once, however many calls they served.
+    """
     trace = tape.trace
     opened = terminal.plural(trace.coverage.connections, "connection")
     if trace.coverage.complete and not trace.losses and not warnings(tape):
@@ -164,7 +202,7 @@ def _print_rich(tape: Tape, loud: list[str]) -> None:
     out = terminal.console()
     for label, text in header(tape):
         style = _OUTCOME_STYLES.get(tape.trace.outcome, "") if label == "outcome" else ""
-        if text.startswith("INCOMPLETE"):
+        if text.startswith("INCOMPLETE") or label == "missed":
             style = "bold red"
         out.print(Text(f"{label:<10} ", style="dim").append_text(terminal.styled(text, style)))
     for line in loud:

@@ -37,7 +37,7 @@ def _start():
 
     roots = json.loads(os.environ.get("RASHOMON_ROOTS", "{}"))
     sys.meta_path.append(_Finder(roots))
-    from rashomon.session import start_from_environ
+    from rashomon.children import start_from_environ
 
     start_from_environ()
 

@@ -78,12 +78,15 @@ class TraceScreen(Page):
     def _write_trail(self, tape: Tape) -> None:
         trace, bar = tape.trace, self.rashomon.glyphs.bar
         told = [trace.outcome, plural(len(tape.steps), "step"), duration_of(duration_us(trace))]
+        complete = trace.coverage.complete and not trace.losses
+        if not complete:
+            told.append(" ".join(["! incomplete:", *dict.fromkeys(trace.coverage.missed)]).rstrip(":"))
         if trace.parent:
             count = len(trace.divergences)
             how = plural(count, "divergence") if count else "held"
             told.append(f"replay of {trace.parent[:SHORT_ID]}: {how}")
-        if trace.coverage.missed or trace.losses:
-            told.append("! incomplete")
+        if complete:
+            told.append("complete")
         self.trail("traces", f"{trace.name} {trace.id[:SHORT_ID]}", f"{bar} " + f" {bar} ".join(filter(None, told)))
 
     def failed(self, group: str, error: Exception) -> None:

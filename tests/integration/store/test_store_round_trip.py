@@ -126,7 +126,7 @@ def test_store_gives_back_the_tape_of_the_journal(tape: Tape) -> None:
 def test_split_body_joins_to_the_same_bytes(body: bytes) -> None:
     """A body taken apart and put together again is the same bytes, whatever it is."""
     split = bodies.split(body)
-    assert bodies.join(split.frame, split.holes, [content for _, content in split.parts]) == body
+    assert bodies.join(split.frame, split.holes, [part.content for part in split.parts]) == body
 
 
 def test_split_names_messages_and_long_values() -> None:
@@ -135,5 +135,5 @@ def test_split_names_messages_and_long_values() -> None:
     body = json.dumps({"model": "m", "system": system, "messages": [{"role": "user", "content": "é"}, {"x": 1}],
                        "stop": ["a"]}, ensure_ascii=False).encode()  # fmt: skip
     split = bodies.split(body)
-    assert [path for path, _ in split.parts] == ["system", "messages[0]", "messages[1]"]
-    assert json.loads(split.parts[1][1]) == {"role": "user", "content": "é"}
+    assert [part.path for part in split.parts] == ["system", "messages[0]", "messages[1]"]
+    assert json.loads(split.parts[1].content) == {"role": "user", "content": "é"}

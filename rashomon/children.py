@@ -1,0 +1,162 @@
+"""The processes of a trace: how each begins, joins what its parent records or replays, and hands that on.
+
+A program under a launcher begins here by its environment. What a recorded process starts comes here by the order
+that it is handed (`rashomon.recorders.processes`), or through the same environment, or both: the first wins.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+from typing import Any
+
+from rashomon import boundary, session
+from rashomon.errors import RashomonError, ReplayStop
+from rashomon.model import Lane
+from rashomon.recorders import ambient, lanes, processes, slots
+from rashomon.recorders.complaints import cannot_write, complain
+from rashomon.session import OFF, SESSION, Order
+
+_adopted: dict[tuple[int, str], boundary.Interceptor] = {}
+"""By process id and trace: what answers the jobs that this process does for traces it was not started in."""
+
+
+def start_from_environ() -> None:
+    """In a child of `rashomon record` or `rashomon replay`: begin. Never raises while recording."""
+    text = os.environ.get(SESSION)
+    if not text or os.environ.get(OFF) or slots.is_aide():
+        return
+    order = Order(**json.loads(text))
+    lane = slots.own_lane(order.home, order.info["id"])
+    names = (SESSION, slots.ROOTS, "RASHOMON_HOME")
+    hook = os.path.join(os.path.dirname(slots.__file__), "hook")
+    slots.hand_on({name: os.environ[name] for name in names if name in os.environ}, hook)
+    interceptor = _begin(order, lane)
+    if interceptor is None:
+        return
+    boundary.set_process_interceptor(interceptor)
+    _surroundings(interceptor)
+    processes.patch_exec()
+    _note_uncaught()
+
+
+def join(text: str, lane: Lane) -> None:
+    """In a process that was started inside a trace: go on with it. Does nothing where that has happened already."""
+    if os.environ.get(OFF):
+        return
+    order = Order(**json.loads(text))
+    if session.trace_id(boundary.process_interceptor()) == order.info["id"]:
+        return
+    interceptor = _begin(order, lane)
+    if interceptor is not None:
+        boundary.set_process_interceptor(interceptor)
+        _surroundings(interceptor)
+
+
+def _surroundings(interceptor: boundary.Interceptor) -> None:
+    """Before the program of this process runs: seed what it will draw from, and tell what cannot be controlled."""
+    ambient.begin(interceptor)
+    ambient.announce(getattr(interceptor, "scribe", interceptor))
+
+
+def adopt(text: str, lane: Lane) -> boundary.Interceptor | None:
+    """The interceptor for one job of a trace, in a process that may have been started in another one, or in none."""
+    order = Order(**json.loads(text))
+    trace = order.info["id"]
+    guard = boundary.current()
+    if os.environ.get(OFF) or session.trace_id(guard) == trace:
+        return guard
+    key = os.getpid(), trace
+    if key not in _adopted:
+        interceptor = _begin(order, lane)
+        if interceptor is None:
+            return None
+        _adopted[key] = interceptor
+    return _adopted[key]
+
+
+def job(order: str, lane: Lane, function: Any, numbered: bool) -> Any:
+    """A job as it is unpickled in a worker."""
+    session.install()
+    return processes.Job(order, lane, function, numbered)
+
+
+def _begin(order: Order, lane: Lane) -> boundary.Interceptor | None:
+    """Open this process's journal, if it has none, and go on with a trace in it. None: it cannot be recorded."""
+    process = session.process_recorder()
+    if process is None:
+        try:
+            process = session.open_process(order.home, lane=lane)
+        except OSError as error:
+            cannot_write(order.home, error)
+            if order.mode == "record":
+                return None
+            raise SystemExit(3) from error
+        session.use_process(process)
+        lanes.reset_process(lane)
+    info = {**order.info, "owner": False}
+    recorder = process.begin({**info, "environ": session.environ_kept()} if not lane else info)
+    session.install()
+    return session.replay_interceptor(order, recorder) if order.mode == "replay" else recorder
+
+
+def order_here() -> str | None:
+    """The order for a process that is started here; None where nothing is recorded or replayed."""
+    guard: Any = boundary.current()
+    scribe = getattr(guard, "scribe", guard)
+    trace = session.trace_id(guard)
+    if trace is None:
+        return None
+    own = slots.handed.get(SESSION)
+    if own is not None and json.loads(own)["info"]["id"] == trace:
+        return own
+    if guard is scribe:
+        home = os.path.dirname(os.path.dirname(scribe.process.writer.path))
+        return json.dumps(Order("record", home, {"id": trace})._asdict())
+    if own is not None:
+        return json.dumps({**json.loads(own), "info": {"id": trace}})
+    return _order_of_replay(guard, scribe, trace)
+
+
+def _order_of_replay(guard: Any, scribe: Any, trace: str) -> str:
+    """For a child of `with rashomon.replay(...)`: its tape goes to a file, once, for as long as this process lives."""
+    state = guard._state
+    path = getattr(state, "tape_path", None)
+    if path is None:
+        import shutil
+        import tempfile
+
+        from rashomon import tapes
+
+        folder = tempfile.mkdtemp(prefix="rashomon-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        path = state.tape_path = os.path.join(folder, "tape.rsj")
+        tapes.write_tape(path, state.tape)
+    home = os.path.dirname(os.path.dirname(scribe.process.writer.path))
+    stubs = tuple(f"{stub.tool}={stub.source}" for stub in state.stubs.values())
+    return json.dumps(Order("replay", home, {"id": trace}, path, stubs, tuple(state.live))._asdict())
+
+
+def ended() -> None:
+    """This process leaves in an orderly way, maybe without the interpreter's own end. Never raises."""
+    process = session.process_recorder()
+    if process is not None:
+        process.leaving()
+
+
+def _note_uncaught() -> None:
+    """Keep what ended the program; show a stopped replay as a message and not as a traceback of ours."""
+    before = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        guard: Any = boundary.process_interceptor()
+        if guard is not None:
+            getattr(guard, "scribe", guard).finish("error", error=f"{kind.__name__}: {error}"[:2000])
+        if isinstance(error, (ReplayStop, RashomonError)):
+            complain(f"the replay stopped the program: {error}")
+        else:
+            before(kind, error, traceback)
+
+    sys.excepthook = excepthook

@@ -1,0 +1,108 @@
+"""The process's own numbers, as the program asks for them; and what is known to be beyond control."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rashomon import boundary, real
+from rashomon.recorders.ambient.sites import USER, asker, replace
+from rashomon.recorders.imports import when_imported
+
+_getframe = sys._getframe
+_local = boundary._local.get
+_seen_as: dict[int, int] = {}
+"""By the number that a replay showed the program for this process: the real one."""
+
+_BEYOND_CONTROL = {
+    "torch": "what runs on a GPU may add in another order each time; torch.use_deterministic_algorithms(True) helps",
+    "tensorflow": "what runs on a GPU may add in another order each time; enable_op_determinism() helps",
+    "jax": "what runs on a GPU may add in another order each time",
+    "cryptography": "keys and nonces made with it come from OpenSSL's own chance",
+    "nacl": "keys and nonces made with it come from libsodium's own chance",
+    "grpc": "its calls are made in C, and have no shim",
+}
+_notes: dict[tuple[str, str], None] = {}
+
+
+def patch() -> None:
+    """Put our functions in the places of those of `os`, and wait for the modules that are beyond control."""
+    replace(os, "getpid", _own_number)
+    replace(os, "getppid", _own_number)
+    for name in ("kill", "killpg"):
+        if hasattr(os, name):
+            replace(os, name, _to_process)
+    when_imported("psutil", _patch_psutil)
+    for name, reason in _BEYOND_CONTROL.items():
+        when_imported(name, lambda _, name=name, reason=reason: note(name, reason))  # type: ignore[misc]
+
+
+def note(what: str, reason: str) -> None:
+    """Something that a replay cannot control has been met: told to the trace that is on, and to those to come."""
+    if (what, reason) not in _notes:
+        _notes[what, reason] = None
+        _tell(boundary.current(), what, reason)
+
+
+def announce(guard: Any) -> None:
+    """Tell a trace that begins what was met before it."""
+    for what, reason in list(_notes):
+        _tell(guard, what, reason)
+    if sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED", "random") in ("", "random"):
+        _tell(guard, "set order", "PYTHONHASHSEED is not set: sets of strings have another order in each process")
+
+
+def _tell(guard: Any, what: str, reason: str) -> None:
+    told = getattr(guard, "uncontrolled", None)
+    if told is not None:
+        told(what, reason, None)
+
+
+def _own_number(original: Callable[[], int]) -> Callable[[], int]:
+    what = f"os.{original.__name__}"
+
+    def read() -> int:
+        if _local() is None and boundary._process is None:
+            return original()
+        frame, who = asker(_getframe(1))
+        guard = boundary.guard_here() if who == USER else None
+        if guard is None:  # a library compares it with what the system says
+            return original()
+        number: int = guard.read("process", what, original, frame)
+        actual = original()
+        if number != actual and what == "os.getpid":
+            _seen_as[number] = actual
+        return number
+
+    return read
+
+
+def actual_number(number: Any) -> Any:
+    """The process that a program means by a number: its own, where a replay has shown it another."""
+    if _seen_as and isinstance(number, int) and abs(number) in _seen_as:
+        actual = real.getpid() if _seen_as[abs(number)] else 0
+        return actual if number > 0 else -actual
+    return number
+
+
+def _to_process(original: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """In a replay the program's own number is another process's by now: a signal must not go there."""
+
+    def send(pid: int, signal: int, /) -> None:
+        return original(actual_number(pid) if _seen_as else pid, signal)
+
+    return send
+
+
+def _patch_psutil(module: Any) -> None:
+    original = module.Process.__init__
+
+    def of_process(self: Any, pid: int | None = None) -> None:
+        original(self, actual_number(pid))
+
+    module.Process.__init__ = of_process
+
+
+__all__ = ["actual_number", "announce", "note", "patch"]

@@ -1,0 +1,1 @@
+"""Randomised schedules: programs made up from a seed, recorded, replayed, and judged from outside."""

@@ -1,0 +1,174 @@
+"""What is right: compares what a program got in a replay with what it got in the recording, and with the wire.
+
+The judge knows nothing of how replay works. Its witnesses are the program's own log, the provider's list of received
+requests, how often the bodies of tools ran, and the two tapes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from rashomon.model import Grade, Kind, Step, Tape
+from tests.schedules.events import Event, Log
+from tests.schedules.specs import Spec
+
+STOPS = frozenset({"Missed", "Escaped", "BaseExceptionGroup"})
+"""How a leaf ends that a replay refused to answer."""
+
+
+class Outcome(NamedTuple):
+    """One run of a program: its log, its trace, how it ended, and what its replay reported."""
+
+    log: Log
+    tape: Tape
+    ended: str
+    reports: tuple[str, ...] = ()
+    bodies: int = 0
+    """How many bodies of tools ran."""
+
+
+class Finding(NamedTuple):
+    """Something that is not as promised: `kind` is a column of the summary."""
+
+    kind: str
+    text: str
+
+
+Requests = Counter[tuple[str, str, str]]
+
+
+def judge_recording(recorded: Outcome, received: Requests) -> list[Finding]:
+    """Every request that reached the provider must be on the tape, with the answer that the program got."""
+    found = [Finding("unrecorded", f"{many} of {key}") for key, many in (received - _sent(recorded.tape)).items()]
+    found += [Finding("unrecorded", f"loss: {loss}") for loss in recorded.tape.trace.losses]
+    found += [Finding("unrecorded", f"connection outside any step: {peer}") for peer in recorded.tape.trace.coverage.missed]
+    found += [Finding("broken", f"recording: {event}") for event in recorded.log.events if event.error in STOPS]
+    return found
+
+
+def _sent(tape: Tape) -> Requests:
+    sent: Requests = Counter()
+    for step in tape.steps:
+        if step.kind in (Kind.LLM, Kind.HTTP):
+            head = step.request.head
+            target = "/" + str(head["url"]).split("://", 1)[1].split("/", 1)[1]
+            sent[head["method"], target, step.request.body.decode()] += 1
+    return sent
+
+
+def judge_replay(spec: Spec, recorded: Outcome, replayed: Outcome, leaked: Requests, permuted: bool) -> list[Finding]:
+    """No wrong answer, nothing reached the provider, no tool ran; an unchanged program must not leave its recording.
+
+    A permuted program may leave it, and say so, if what it asks depends on an order. Equal requests with different
+    answers may be handed to each other's callers only in the same lane, or with a report.
+    """
+    found = [Finding("leaked", f"{many} of {key}") for key, many in leaked.items()]
+    if replayed.bodies:
+        found.append(Finding("leaked", f"{replayed.bodies} tool bodies ran"))
+    found += _Comparison(spec, recorded, replayed, permuted).findings()
+    return found
+
+
+class _Comparison:
+    """Two logs of one program, leaf by leaf."""
+
+    def __init__(self, spec: Spec, recorded: Outcome, replayed: Outcome, permuted: bool) -> None:
+        self.spec, self.recorded, self.replayed, self.permuted = spec, recorded, replayed, permuted
+        inside = spec.inside_tools()
+        self.before = {event.name: event for event in recorded.log.events if event.name not in inside}
+        self.after = {event.name: event for event in replayed.log.events if event.name not in inside}
+        self.may_leave = spec.racy or (permuted and (spec.profile != "steady"))
+        self.may_swap = permuted or spec.unordered or spec.racy
+
+    def findings(self) -> list[Finding]:
+        found = [one for name in sorted({*self.before, *self.after}) for one in self._leaf(name)]
+        if self.may_leave:
+            left = [one for one in found if one.kind == "left"]
+            said = self.replayed.reports or any(event.error in STOPS for event in self.after.values())
+            return [one for one in found if one.kind != "left" or not said] + [Finding("told", one.text) for one in left]
+        if self.recorded.ended != self.replayed.ended:
+            found.append(Finding("left", f"ended with {self.replayed.ended!r}; recorded {self.recorded.ended!r}"))
+        elsewise = [text for text in self.replayed.reports if not (self.may_swap and "ambig" in text)]
+        return found + [Finding("left", f"reported: {text[:300]}") for text in elsewise]
+
+    def _leaf(self, name: str) -> list[Finding]:
+        before, after = self.before.get(name), self.after.get(name)
+        if before == after:
+            return []
+        if after is None or after.error in STOPS:
+            return [Finding("left", f"{name}: {_short(after)}; recorded {_short(before)}")]
+        text = f"{name}: got {_short(after)}; recorded {_short(before)}"
+        if before is not None and before.asked != after.asked:
+            return [self._other_way(after, text)]
+        if after.answer is None or (before is not None and _is_part(before, after)):
+            return [Finding("left", text)]
+        if self.may_swap and self._shared(after.asked):
+            return [self._swapped(after, text)]
+        return [Finding("wrong", text)]
+
+    def _other_way(self, after: Event, text: str) -> Finding:
+        """It asked something else than in the recording: right only if that was asked by somebody, so answered."""
+        if after.answer is None or after.answer in self._answers(after.asked):
+            return Finding("left", text)
+        return Finding("wrong", text)
+
+    def _answers(self, asked: str) -> set[str | None]:
+        return {event.answer for event in self.before.values() if event.asked == asked}
+
+    def _shared(self, asked: str) -> bool:
+        return sum(event.asked == asked for event in self.before.values()) > 1
+
+    def _swapped(self, after: Event, text: str) -> Finding:
+        """An answer of an equal request: it has to be another caller's, and this has to be said or follow the lane."""
+        texts = {event.answer for event in self.before.values() if event.asked == after.asked and event.answer}
+        if not any(str(answer).startswith(str(after.answer)) or str(after.answer).startswith(str(answer)) for answer in texts):
+            return Finding("wrong", text)
+        lanes = {step.id: step.lane for step in self.recorded.tape.steps}
+        silent = [step for step in self._asking(after.asked) if not _said(step, lanes)]
+        if silent:
+            return Finding("wrong", f"{text}; silently, as in step {silent[0].id} {silent[0].match} in lane {silent[0].lane}")
+        return Finding("ambiguous", text)
+
+    def _asking(self, asked: str) -> list[Step]:
+        needle = asked.encode()
+        quoted = asked.replace(":", "%3A").replace(" ", "%20").encode()
+        return [
+            step
+            for step in self.replayed.tape.steps
+            if needle in step.request.body or quoted in str(step.request.head.get("url", "")).encode()
+        ]
+
+
+def _said(step: Step, lanes: dict[str, Any]) -> bool:
+    match = step.match
+    if match is None or match.recorded is None:
+        return True
+    return match.grade is not Grade.EXACT or bool(match.detail) or lanes.get(match.recorded) == step.lane
+
+
+def _is_part(before: Event, after: Event) -> bool:
+    """The right answer, of which more or less was read than in the recording, or which was interrupted elsewhere."""
+    if before.answer is None or after.answer is None:
+        return False
+    return before.answer.startswith(after.answer) or after.answer.startswith(before.answer)
+
+
+def _short(event: Event | None) -> str:
+    if event is None:
+        return "nothing"
+    what = event.error if event.answer is None else f"{event.answer[:40]!r}" + (f" {event.error}" if event.error else "")
+    return f"{what} to {event.asked[-40:]!r}"
+
+
+def judge_order(spec: Spec, recorded: Log, replayed: Log) -> list[Finding]:
+    """The events of an event loop must come in the recorded order; where Python itself goes by address, as a set."""
+    before, after = recorded.order, replayed.order
+    if spec.by_address:
+        before, after = sorted(before), sorted(after)
+    if before == after:
+        return []
+    place = next((n for n, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), None)
+    if place is None:
+        place = min(len(before), len(after))
+    return [Finding("order", f"event {place} of {len(before)}: {after[place : place + 3]}; recorded {before[place : place + 3]}")]

@@ -1,0 +1,68 @@
+"""Random asyncio programs: what happens in a replay happens in the recorded order, event for event."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.schedules.events import Log
+from tests.schedules.judge import judge_order
+from tests.schedules.run import run_all, shares, table
+from tests.schedules.schedule import Result, Way
+from tests.schedules.specs import make_spec
+from tests.schedules.test_schedules import FIRST
+
+PROGRAMS = int(os.environ.get("RASHOMON_SCHEDULES", "200")) * 3 // 10
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """Other processes that compute for as long as the block runs."""
+    command = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def orders(way: Way, count: int, replays: int) -> None:
+    """Run programs and assert that every replay's events are the recording's."""
+    print(f"RASHOMON_SCHEDULES_SEED={FIRST}")
+    results: list[Result] = []
+    run_all(shares(count, FIRST, 2, [way]), 2, replays, results.append)
+    print(table(results))
+    assert len(results) == count
+    assert not [f"{result.command}: {finding}" for result in results for finding in result.failures]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("way", "count"), [("order", PROGRAMS), ("order-launched", 2)])
+def test_order_of_events(way: Way, count: int) -> None:
+    """Tasks, streams, queues, locks, timers and cancellations come in the recorded order."""
+    orders(way, count, 1)
+
+
+@pytest.mark.slow
+def test_many_replays_of_one_recording() -> None:
+    """However often a recording is replayed, and however busy the machine is, the events are the same."""
+    with busy_machine():
+        orders("order", 2, 10)
+
+
+def test_the_judge_of_order() -> None:
+    """One event in another place is found, and shown."""
+    spec = make_spec(1, "loop")
+    before, after = Log(), Log()
+    before.order, after.order = ["a", "b", "c"], ["a", "c", "b"]
+    assert judge_order(spec, before, before) == []
+    assert bool(judge_order(spec, before, after)) is not spec.by_address
+    after.order = ["a", "b"]
+    assert [finding.kind for finding in judge_order(spec, before, after)] == ["order"]
