@@ -14,7 +14,7 @@ from typing import Any
 
 from rashomon import boundary, session
 from rashomon.errors import RashomonError, ReplayStop
-from rashomon.model import Lane
+from rashomon.model import Lane, Tape
 from rashomon.recorders import ambient, lanes, processes, slots
 from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import OFF, SESSION, Order
@@ -38,7 +38,7 @@ def start_from_environ() -> None:
         return
     boundary.set_process_interceptor(interceptor)
     _surroundings(interceptor)
-    processes.patch_exec()
+    processes.patch_leaving()
     _note_uncaught()
 
 
@@ -49,10 +49,15 @@ def join(text: str, lane: Lane) -> None:
     order = Order(**json.loads(text))
     if session.trace_id(boundary.process_interceptor()) == order.info["id"]:
         return
-    interceptor = _begin(order, lane)
-    if interceptor is not None:
-        boundary.set_process_interceptor(interceptor)
-        _surroundings(interceptor)
+    try:
+        interceptor = _begin(order, lane)
+        if interceptor is not None:
+            boundary.set_process_interceptor(interceptor)
+            _surroundings(interceptor)
+    except Exception as error:  # recording must not break the program; a replay must not run without us
+        if order.mode == "replay":
+            raise
+        complain(f"a process is not recorded: {type(error).__name__}: {error}. The program goes on.")
 
 
 def _surroundings(interceptor: boundary.Interceptor) -> None:
@@ -99,7 +104,11 @@ def _begin(order: Order, lane: Lane) -> boundary.Interceptor | None:
     info = {**order.info, "owner": False}
     recorder = process.begin({**info, "environ": session.environ_kept()} if not lane else info)
     session.install()
-    return session.replay_interceptor(order, recorder) if order.mode == "replay" else recorder
+    if order.mode != "replay":
+        return recorder
+    replaying = session.replay_interceptor(order, recorder)
+    replaying._state.tape_path = order.tape  # for the processes that this one starts
+    return replaying
 
 
 def order_here() -> str | None:
@@ -121,22 +130,44 @@ def order_here() -> str | None:
 
 
 def _order_of_replay(guard: Any, scribe: Any, trace: str) -> str:
-    """For a child of `with rashomon.replay(...)`: its tape goes to a file, once, for as long as this process lives."""
-    state = guard._state
-    path = getattr(state, "tape_path", None)
-    if path is None:
-        import shutil
+    """For a child of `with rashomon.replay(...)`: the tape goes to a file, once, beside the claims."""
+    tape, plan = guard._state.tape, guard._state.plan
+    path: str = guard._state.tape_path or ""
+    if not path:
+        with boundary.intercepted(processes.ASIDE):
+            path = guard._state.tape_path = _tape_file(tape, plan)
+    home = os.path.dirname(os.path.dirname(scribe.process.writer.path))
+    stubs = tuple(f"{stub.tool}={stub.source}" for stub in plan.stubs)
+    order = Order("replay", home, {"id": trace}, path, stubs, tuple(plan.live))
+    return json.dumps(order._replace(allow=guard._state.policy.allow, on_drift=plan.on_drift)._asdict())
+
+
+def _tape_file(tape: Tape, plan: Any) -> str:
+    """A tape as a file for other processes, in which this one stands for the process that it stands for."""
+    from rashomon.replay.claims import Claims
+    from rashomon.tape_file import write_tape
+
+    claims = plan.claims
+    if claims is None:  # no process but this one was recorded: it has all steps
         import tempfile
 
-        from rashomon import tapes
-
         folder = tempfile.mkdtemp(prefix="rashomon-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        path = state.tape_path = os.path.join(folder, "tape.rsj")
-        tapes.write_tape(path, state.tape)
-    home = os.path.dirname(os.path.dirname(scribe.process.writer.path))
-    stubs = tuple(f"{stub.tool}={stub.source}" for stub in state.stubs.values())
-    return json.dumps(Order("replay", home, {"id": trace}, path, stubs, tuple(state.live))._asdict())
+        atexit.register(_remove, folder, os.getpid())
+        claims = Claims(os.path.join(folder, "tape.rsj.claims"))
+        for step in tape.steps:
+            claims.take(step.id)
+    path = os.path.join(os.path.dirname(claims.folder), "tape.rsj")
+    write_tape(path, tape)
+    os.mkdir(f"{path}.{plan.process or 0}")
+    return path
+
+
+def _remove(folder: str, process: int) -> None:
+    """At the end of the process that made the folder, and not of those that were forked from it."""
+    if os.getpid() == process:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ended() -> None:

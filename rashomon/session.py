@@ -21,6 +21,7 @@ from rashomon.version import __version__
 
 if TYPE_CHECKING:  # all of this is loaded when the first trace begins: a program without one does not pay for it
     from rashomon.recorders.recorder import ProcessRecorder, TraceRecorder
+    from rashomon.replay.claims import Claims
     from rashomon.replay.session import ReplaySession
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -323,6 +324,19 @@ class replay:
         self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = (), allow: tuple[str, ...] = ()
     ) -> None:
         self._tape, self._stubs, self._live, self._allow = tape, stubs, live, allow
+        self._folder: str | None = None
+
+    def _shared(self, tape: Tape) -> tuple[int | None, Claims | None]:
+        """The recorded process that this one stands for, and the claims that it shares with those it will start."""
+        if len(tape.trace.processes) < 2:
+            return None, None
+        import tempfile
+
+        from rashomon.replay.claims import Claims
+
+        self._folder = tempfile.mkdtemp(prefix="rashomon-")
+        number = next((process.number for process in tape.trace.processes if not process.lane), None)
+        return number, Claims(os.path.join(self._folder, "tape.rsj.claims"))
 
     def __enter__(self) -> Replaying:
         from rashomon.redaction import Redactor
@@ -347,7 +361,7 @@ class replay:
         parsed = tuple(stubbing.parse(text) for text in self._stubs)
         own = () if process is None else (os.path.dirname(os.path.dirname(process.writer.path)),)
         policy = Policy(tape, self._allow, None, own, redactor.text)
-        plan = playing.Plan(parsed, self._live, policy)
+        plan = playing.Plan(parsed, self._live, policy, "stop", *self._shared(tape))
         session = playing.ReplaySession(tape, redactor, scribe, lanes.current_line, plan)
         self._scope = boundary.intercepted(session)
         self._line = lanes.start_root()
@@ -367,6 +381,10 @@ class replay:
         self._replaying.session.conductor.close()
         lanes.end_root(self._line)
         self._replaying.session.finish()
+        if self._folder is not None:
+            import shutil
+
+            shutil.rmtree(self._folder, ignore_errors=True)
         if self._trace is not None:
             text = None if error is None else f"{type(error).__name__}: {error}"
             self._trace.finish("ok" if error is None else "error", error=text)
@@ -434,7 +452,7 @@ def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
     number = _claim(order.tape, tape) if tape.trace.processes else None
     redactor = recorder.process.writer.redactor
     policy = Policy(tape, order.allow, os.getcwd(), (order.home, os.path.dirname(order.tape)), redactor.text)
-    claims = Claims(f"{order.tape}.claims") if len(tape.trace.processes) > 1 else None
+    claims = Claims(f"{order.tape}.claims")  # also of one process: the program may start more than the recorded one
     stubs = tuple(stubbing.parse(text) for text in order.stubs)
     plan = Plan(stubs, tuple(order.live), policy, order.on_drift, number, claims)
     session = ReplaySession(tape, redactor, recorder, lanes.current_line, plan)

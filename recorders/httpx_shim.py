@@ -23,6 +23,7 @@ from rashomon.boundary import (
     end_of,
     guard_here,
     handed_out,
+    inside,
     place_now,
     told,
 )
@@ -214,20 +215,24 @@ class _AsyncTee:
         report = witness.piece
         while True:
             before = place_now() if live else None
+            token = inside.set(witness) if live else None
             try:
                 chunk = await anext(chunks)
             except StopAsyncIteration:
+                _leave(token)
                 settling = handed_out(witness, Event.END, 0, before) if live else None
                 witness.ended(End.COMPLETE)
                 if settling is not None:
                     await settling
                 return
             except BaseException as error:
+                _leave(token)
                 if live:
                     await told(witness, error, before)
                 else:
                     witness.ended(end_of(error), error)
                 raise
+            _leave(token)
             settling = handed_out(witness, Event.PIECE, self._number, before) if live else None
             self._number += 1
             report(chunk)
@@ -255,16 +260,28 @@ class _AsyncTee:
 
     async def _close_live(self, number: int) -> None:
         before = place_now()
+        token = inside.set(self._witness)
         try:
             await self._inner.aclose()
         except BaseException:
+            _leave(token)
             settling = handed_out(self._witness, Event.CLOSE, number, before)
             if settling is not None:
                 await settling
             raise
+        _leave(token)
         settling = handed_out(self._witness, Event.CLOSE, number, before)
         if settling is not None:
             await settling
+
+
+def _leave(token: Any) -> None:
+    """What follows is the program's own again: it may run in another context, when a generator is closed late."""
+    if token is not None:
+        try:
+            inside.reset(token)
+        except ValueError:
+            inside.set(None)
 
 
 async def _close_recorded(pace: Pace, number: int) -> None:

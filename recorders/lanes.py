@@ -174,6 +174,8 @@ def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
     finally:
         _line.reset(token_line)
         boundary.inside.reset(token_inside)
+        if boundary.conductor is not None:
+            boundary.conductor.rest()
 
 
 def patch_threads() -> None:

@@ -131,7 +131,7 @@ def _patch_queues(module: Any) -> None:
     module.Queue._start_thread = start_thread
 
 
-class _Inside:
+class _Aside:
     """Stands at the boundary while multiprocessing talks to a process of its own on this machine."""
 
     def connected(self, peer: str, frame: Any = None) -> None:
@@ -153,7 +153,8 @@ class _Inside:
         real()
 
 
-_inside: Any = _Inside()
+ASIDE: Any = _Aside()
+"""The interceptor of what Rashomon and multiprocessing do for themselves."""
 
 
 def _patch_forkserver(module: Any) -> None:
@@ -161,7 +162,7 @@ def _patch_forkserver(module: Any) -> None:
 
     @functools.wraps(original)
     def connect_to_new_process(self: Any, fds: Any) -> Any:
-        with boundary.intercepted(_inside):
+        with boundary.intercepted(ASIDE):
             return original(self, fds)
 
     module.ForkServer.connect_to_new_process = connect_to_new_process
@@ -174,7 +175,7 @@ def _patch_connection(module: Any) -> None:
     def socket_client(address: Any) -> Any:
         if not isinstance(address, (str, bytes)):
             return original(address)
-        with boundary.intercepted(_inside):
+        with boundary.intercepted(ASIDE):
             return original(address)
 
     module.SocketClient = socket_client
@@ -368,9 +369,15 @@ def environ_for(lane: Lane, given: Any, parent: int | None = None) -> Any:
     return {**kept, **wanted}
 
 
-def patch_exec() -> None:
-    """A process that becomes another program keeps its lane (`os.exec*`)."""
-    original_execv, original_execve = os.execv, os.execve
+def patch_leaving() -> None:
+    """A process that becomes another program keeps its lane (`os.exec*`); `os._exit` is an orderly end too."""
+    original_execv, original_execve, original_exit = os.execv, os.execve, os._exit
+
+    @functools.wraps(original_exit)
+    def leave(status: int) -> Any:
+        if boundary.current() is not None:
+            _spine().ended()
+        original_exit(status)
 
     @functools.wraps(original_execv)
     def execv(path: Any, args: Any, /) -> Any:
@@ -386,7 +393,7 @@ def patch_exec() -> None:
         _spine().ended()
         return original_execve(path, args, environ_for(lanes.root_lane(), env, os.getppid()))
 
-    os.execv, os.execve = execv, execve  # type: ignore[assignment]
+    os.execv, os.execve, os._exit = execv, execve, leave  # type: ignore[assignment]
 
 
 _PATCHES: dict[str, Callable[[Any], None]] = {

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from rashomon.boundary import Witness, cross_async, end_of, guard_here, handed_out, place_now, told
+from rashomon.boundary import Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
 from rashomon.recorders.endpoints import classify
@@ -206,8 +206,9 @@ async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Calla
                 witness.ended(end_of(error), error)
                 raise
     before = place_now()
+    token = inside.set(witness)
     try:
-        found = await reading
+        found = await _left(reading, token)
     except asyncio.IncompleteReadError as error:
         settling = handed_out(witness, Event.PIECE, stream._count, before) if pace is None else None
         _passed(stream, error.partial)
@@ -226,6 +227,14 @@ async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Calla
     if settling is not None:
         await settling
     return found
+
+
+async def _left(reading: Awaitable[Any], token: Any) -> Any:
+    """What a library does while it reads belongs to the call; what follows is the program's own again."""
+    try:
+        return await reading
+    finally:
+        inside.reset(token)
 
 
 def _passed(stream: Any, data: bytes) -> None:

@@ -69,7 +69,8 @@ class Ambient:
             if process is not None and read.process != process:
                 continue
             self._lanes.setdefault((read.lane, read.what), []).append((number, read))
-            for key in _keys(read.lane, read.what, read.site):
+            exact = read.lane, read.what, read.site.file, read.site.function
+            for key in (exact, _key(read.lane, read.what, read.site)):
                 self._rows.setdefault(key, _Row(self._served)).add(number, read)
 
     def after_fork(self, process: int | None) -> None:
@@ -110,10 +111,9 @@ class Ambient:
 
     def _take(self, lane: Lane, what: str, site: Site) -> Read | None:
         """The most exact place that the recording knows decides, also when nothing is left of it."""
-        for key in _keys(lane, what, site):
-            row = self._rows.get(key)
-            if row is not None:
-                return row.take()
+        row = self._rows.get((lane, what, site.file, site.function)) or self._rows.get(_key(lane, what, site))
+        if row is not None:
+            return row.take()
         orphans = self._orphans.get((lane, what))
         if orphans is None:
             orphans = self._orphans[lane, what] = _Row(self._served)
@@ -186,11 +186,9 @@ class Ambient:
         return b"".join(_blocks(repr((self._tape.trace.id, lane, number)).encode(), size))[:size]
 
 
-def _keys(lane: Lane, what: str, site: Site) -> tuple[Tuples, ...]:
-    """The rows that a read stands in, the most exact first. Without the line, which moves with every edit, and also
-    without the folder, which may be another one for the replay."""
-    file = site.file.replace("\\", "/").rpartition("/")[2]
-    return (lane, what, site.file, site.function), (lane, what, None, file, site.function)
+def _key(lane: Lane, what: str, site: Site) -> Tuples:
+    """A place without its line, which moves with every edit, and without its folder, which may be another one now."""
+    return lane, what, None, site.file.replace("\\", "/").rpartition("/")[2], site.function
 
 
 def _blocks(key: bytes, size: int) -> Iterator[bytes]:

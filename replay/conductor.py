@@ -22,7 +22,7 @@ from rashomon.boundary import NOWHERE, Witness
 from rashomon.errors import Missed
 from rashomon.model import Event, Lane, Point, Step, Tape
 from rashomon.replay.clock import VirtualClock
-from rashomon.replay.stillness import Stillness, has_children
+from rashomon.replay.stillness import Stillness, Turn, has_children
 
 Key = tuple[Event, Any, int]
 _LOOK_S = 0.005
@@ -37,10 +37,11 @@ _END_S = 2.0
 class Waiter:
     """Somebody who waits for an entry: a loop (with its state), or a thread."""
 
-    __slots__ = ("due_us", "release", "released", "state")
+    __slots__ = ("due_us", "ident", "release", "released", "state")
 
     def __init__(self, state: Any, release: Callable[[], None], due_us: int = 0) -> None:
         self.state, self.release, self.due_us = state, release, due_us
+        self.ident = get_ident()
         self.released = False
 
 
@@ -80,6 +81,7 @@ class Conductor:
         self._lanes = {step.id: step.lane for step in tape.steps}
         self._inner = _inner(tape, self._entries)
         self._stillness = Stillness()
+        self._turn = Turn()
 
     def begin(self, loops: int, place: tuple[int, int, int]) -> None:
         """The replay begins in a process that has had so many loops, with the running one at `place`."""
@@ -130,16 +132,25 @@ class Conductor:
 
     def _block(self, waiter: Waiter) -> None:
         """Wait, with the lock held, until somebody has released it; release the next one when nothing moves."""
-        self._move()
         ident = get_ident()
         self._blocked.add(ident)
         try:
-            while not waiter.released:
-                if not self._stuck() or not self._skip():
-                    self._changed.wait(_LOOK_S)
+            while True:
+                self._move()
+                if waiter.released or (self._stuck() and self._skip() and waiter.released):
+                    break
+                self._changed.wait(_LOOK_S)
+                if waiter.released:
+                    break
         finally:
             self._blocked.discard(ident)
             self._stillness.reset()
+
+    def rest(self) -> None:
+        """This thread has finished a job, or ends."""
+        with self._changed:
+            if self._turn.rest(get_ident()):
+                self._move()
 
     def settle(self, key: Key, told: Callable[[Any], None]) -> Awaitable[None] | None:
         """For a coroutine: what to await until the completion is due; None when it did not wait in the recording.
@@ -268,7 +279,7 @@ class Conductor:
                 self._head += 1
                 continue
             waiter = self._waiting.get(head)
-            if waiter is None:
+            if waiter is None or self._turn.taken(self._blocked):
                 return
             if waiter.state is not None:
                 if waiter.state.loop._thread_id != get_ident():
@@ -284,6 +295,9 @@ class Conductor:
 
     def _release(self, waiter: Waiter) -> None:
         waiter.released = True
+        if waiter.state is None:
+            self._blocked.discard(waiter.ident)
+        self._turn.give(waiter.ident)
         waiter.release()
         self._stillness.reset()
         self._changed.notify_all()
@@ -353,7 +367,7 @@ class Conductor:
         self._move()
         head = self._next()
         waiter = None if head is None else self._waiting.get(head)
-        if head is None or waiter is None or waiter.state is not state:
+        if head is None or waiter is None or waiter.state is not state or self._turn.taken((*self._blocked, get_ident())):
             return False
         entry = self._entries[head]
         self._labels[state.number] = Label(entry.loop, entry.epoch, entry.tick)

@@ -104,10 +104,10 @@ def told(flowed: Sequence[tuple[str, Flowed]]) -> str:
     """What differs, and where it was read, for `Match.detail`."""
     from rashomon import views
 
-    lines = [
-        f'{path} differs at "{views.one_line(one.recorded, 60)}" → "{views.one_line(one.live, 60)}", {origin(one.reading)}'
-        for path, one in flowed[:3]
-    ]
+    lines = []
+    for path, one in flowed[:3]:
+        before, after = views.one_line(one.recorded, 60), views.one_line(one.live, 60)
+        lines.append(f'{path} differs at "{before}" → "{after}", {origin(one.reading)}')
     return "; ".join(lines) + (f"; and {len(flowed) - 3} more" if len(flowed) > 3 else "")
 
 

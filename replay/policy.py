@@ -103,6 +103,7 @@ class Policy:
         extra_writable: Iterable[str] = (),
         redact: Callable[[str], str] = str,
     ) -> None:
+        self.allow = tuple(allow)
         self.folder = working_copy(folder or os.getcwd())
         self._redact = redact
         self._lock = Lock()
@@ -295,7 +296,7 @@ def refusal(
         step=step,
         detail=(
             _REASONS[action],
-            f"It was {line}{inside}.",
+            f"Tried by {line}{inside}.",
             f"To allow it: --allow {shlex.quote(_opening(action, target))}",
         ),
     )

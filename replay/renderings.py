@@ -73,9 +73,9 @@ def _as_read(what: str, value: Any) -> Any:
         if what == "datetime.date.today":
             return date(*value[:3])
         if what.startswith("datetime.datetime."):
-            return datetime(*value[:7], tzinfo=UTC if what.endswith(("utcnow", "(tz)")) else None)
+            return datetime(*value[:7]).replace(tzinfo=UTC if what.endswith(("utcnow", "(tz)")) else None)
         if what.startswith("time.") and len(value) >= 6:
-            return datetime(*value[:6], tzinfo=UTC if what == "time.gmtime" else None)
+            return datetime(*value[:6]).replace(tzinfo=UTC if what == "time.gmtime" else None)
     except (TypeError, ValueError):  # other numbers than those of a moment
         pass
     return tuple(value)

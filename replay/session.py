@@ -79,6 +79,7 @@ class _State:
 
     def __init__(self, tape: Tape, redactor: Redactor, plan: Plan) -> None:
         self.tape, self.redactor, self.plan = tape, redactor, plan
+        self.tape_path: str | None = None
         several = len(tape.trace.processes) > 1
         own = tape.steps if plan.claims is not None or not several else of_process(tape, plan.process).steps
         self.matcher = Matcher(own, plan.process, None if plan.claims is None else plan.claims.take)

@@ -14,8 +14,14 @@ from collections.abc import Collection
 
 from rashomon import boundary, real
 
-_SAMPLES = 3
+_SAMPLES = 2
 """So many looks in a row must find nothing moving."""
+
+
+_STILL_S = 0.007
+"""A thread that has not run for so long waits for something: longer than it may have to wait for the interpreter."""
+_LONGEST_S = 10.0
+"""For so long a thread may compute before the next one is released."""
 
 
 class Stillness:
@@ -25,6 +31,7 @@ class Stillness:
         self._seen: object = None
         self._same = 0
         self._since = real.monotonic()
+        self._looked = 0.0
 
     def reset(self) -> None:
         """Something has happened: begin to watch anew."""
@@ -36,15 +43,57 @@ class Stillness:
         return real.monotonic() - self._since
 
     def reached(self, waiting: Collection[int]) -> bool:
-        """True when no thread but those waiting (by `threading.get_ident()`) can move. To be asked again and again,
-        some milliseconds apart."""
+        """True when no thread but those waiting (by `threading.get_ident()`) can move. To be asked again and again."""
         others = [thread.native_id for ident, thread in list(boundary.threads.items()) if ident not in waiting]
         if not others:
             return True
+        now = real.monotonic()
+        if now - self._looked < _STILL_S:
+            return self._same >= _SAMPLES
+        self._looked = now
         measured = _measure([number for number in others if number is not None])
         self._same = self._same + 1 if measured == self._seen else 0
         self._seen = measured
         return self._same >= _SAMPLES
+
+
+class Turn:
+    """Which thread has been released last. It runs alone until it waits, ends or can move no more."""
+
+    def __init__(self) -> None:
+        self._ident: int | None = None
+        self._seen: object = None
+        self._looked = self._since = 0.0
+
+    def give(self, ident: int) -> None:
+        """Released now."""
+        self._ident, self._seen = ident, None
+        self._looked = self._since = real.monotonic()
+
+    def rest(self, ident: int) -> bool:
+        """This thread has finished what it was released for. True if it was its turn."""
+        if self._ident != ident:
+            return False
+        self._ident = None
+        return True
+
+    def taken(self, waiting: Collection[int]) -> bool:
+        """True while the one released last is still on its way."""
+        ident = self._ident
+        if ident is None:
+            return False
+        thread = boundary.threads.get(ident)
+        now = real.monotonic()
+        if thread is None or thread.native_id is None or ident in waiting or now - self._since > _LONGEST_S:
+            self._ident = None
+            return False
+        if self._seen is None or now - self._looked >= _STILL_S:
+            measured = _measure([thread.native_id])
+            if measured == self._seen:
+                self._ident = None
+                return False
+            self._seen, self._looked = measured, now
+        return True
 
 
 def _measure(numbers: list[int]) -> object:

@@ -55,7 +55,7 @@ def _in_child(queue: Any, name: str, context: Any, depth: int) -> None:
 
 def started(method: str) -> None:
     """Two processes, in each a thread, in each of those a process with a thread."""
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     queue: Any = context.SimpleQueue()
     children = [context.Process(target=_in_child, args=(queue, str(n), context, 1)) for n in range(2)]
     for child in children:
@@ -95,7 +95,7 @@ def commands(_: str) -> None:
 
 
 def _output(command: Any, **options: Any) -> str:
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout.strip()
+    return str(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout).strip()
 
 
 async def _awaited(command: list[str]) -> list[str]:
@@ -104,7 +104,7 @@ async def _awaited(command: list[str]) -> list[str]:
         out, _ = await process.communicate()
         return out.decode().strip()
 
-    return await asyncio.gather(one(), one(), one())
+    return list(await asyncio.gather(one(), one(), one()))
 
 
 def leaf(_: str) -> None:
@@ -149,7 +149,7 @@ def _until_killed(pipe: Any) -> None:
 
 def killed(method: str) -> None:
     """A daemon that is terminated, and a worker that is killed and replaced."""
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     for end in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         ours, theirs = context.Pipe()
         child = context.Process(target=_until_killed, args=(theirs,), daemon=True)

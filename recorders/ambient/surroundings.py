@@ -67,6 +67,8 @@ def _own_number(original: Callable[[], int]) -> Callable[[], int]:
         if _local() is None and boundary._process is None:
             return original()
         frame, who = asker(_getframe(1))
+        if frame.f_code.co_name == "ident" and frame.f_back is not None:  # `multiprocessing.current_process().pid`
+            frame, who = asker(frame.f_back)
         guard = boundary.guard_here() if who == USER else None
         if guard is None:  # a library compares it with what the system says
             return original()
