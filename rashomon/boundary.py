@@ -193,7 +193,7 @@ def other_threads() -> bool:
 def completed(witness: Witness, event: Event, number: int = 0) -> None:
     """A blocking call has come to a completion. Its order is worth noting where there are other threads."""
     if len(threads) > 1:
-        witness.at(event, number, NOWHERE)
+        witness.at(event, number, place_now() or NOWHERE)
 
 
 def place_now() -> Place | None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 from rashomon import boundary
 
@@ -25,8 +26,10 @@ _datagrams: set[tuple[int, int | None, str]] = set()
 announced: dict[int, None] = {}
 """The sockets that an event has told of, by inode, oldest first. `rashomon.recorders.unseen` looks for the others."""
 
+pythons: WeakSet[Any] = WeakSet()
+"""The socket objects that there are: what a server accepts is told by no other event."""
 claimed: set[str] = set()
-"""The ports that were told of by name: the sockets to them, opened in C, are known."""
+"""The ports that were told of before anything connects to them: the sockets to them, opened in C, are known."""
 
 
 def install() -> None:
@@ -43,7 +46,12 @@ def install() -> None:
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     watch = _WATCHED.get(event)
     if watch is not None:
-        watch(event, args)
+        try:
+            watch(event, args)
+        except Exception as error:  # an event of another form than ours: a recording goes on, a replay refuses
+            guard = boundary.current()
+            if guard is not None:
+                guard.failed(error)
 
 
 def announce(socket: Any) -> None:
@@ -61,7 +69,6 @@ def reached(peer: str) -> None:
 
     Raises `errors.Escaped` to refuse it.
     """
-    claimed.add(peer.rpartition(":")[2])
     guard = boundary.current()
     if guard is not None:
         guard.connected(peer, user_frame())
@@ -99,6 +106,13 @@ def _told_already(guard: Any, peer: str) -> bool:
         _datagrams.clear()
     _datagrams.add(fact)
     return False
+
+
+def _on_new(event: str, args: tuple[Any, ...]) -> None:
+    try:
+        pythons.add(args[0])
+    except TypeError:  # the bare kind of `_socket`, of which nobody can take note
+        pass
 
 
 def _on_name(event: str, args: tuple[Any, ...]) -> None:
@@ -188,6 +202,7 @@ _WATCHED: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
     **dict.fromkeys(_RUN, _on_run),
     **dict.fromkeys(_WRITE, _on_write),
     "open": _on_open,
+    "socket.__new__": _on_new,
 }
 
 

@@ -163,7 +163,7 @@ class _SyncTee:
         try:
             for chunk in self._inner if self._recorded is None else self._recorded:
                 if live and len(_threads) > 1:
-                    witness.at(Event.PIECE, number, NOWHERE)
+                    witness.at(Event.PIECE, number, place_now() or NOWHERE)
                     number += 1
                 report(chunk)
                 yield chunk

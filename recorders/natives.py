@@ -66,7 +66,9 @@ def patch_grpc(module: Any) -> None:
 
     @functools.wraps(original)
     def init(self: Any, target: Any, *args: Any, **kwargs: Any) -> None:
-        coverage.reached(_grpc_peer(target.decode() if isinstance(target, bytes) else str(target)))
+        peer = _grpc_peer(target.decode() if isinstance(target, bytes) else str(target))
+        coverage.reached(peer)
+        coverage.claimed.add(peer.rpartition(":")[2])
         original(self, target, *args, **kwargs)
 
     module.Channel.__init__ = init

@@ -63,11 +63,12 @@ def patch(module: Any) -> None:
 class _Ticket:
     """Joins the trace where it is unpickled."""
 
-    def __init__(self, order: str, lane: Lane) -> None:
-        self._order, self._lane = order, lane
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
 
     def __reduce__(self) -> Any:
-        return eval, (_JOIN, {"order": self._order, "lane": self._lane})
+        order = _spine().order_here()
+        return eval, ("None" if order is None else _JOIN, {"order": order, "lane": self._lane})
 
 
 def _patch_process(module: Any) -> None:
@@ -77,7 +78,10 @@ def _patch_process(module: Any) -> None:
     def start(self: Any) -> None:
         if boundary.current() is None:
             return original_start(self)  # type: ignore[no-any-return]
-        token = slots.starting.set(lanes.current_line().child().lane)
+        lane = lanes.current_line().child().lane
+        # again, for a child that finds Rashomon only where its parent's sys.path led to
+        self._rashomon_ticket = _Ticket(lane)
+        token = slots.starting.set(lane)
         try:
             return original_start(self)  # type: ignore[no-any-return]
         finally:
@@ -102,11 +106,8 @@ def _patch_spawn(module: Any) -> None:
     def get_preparation_data(name: str) -> Any:
         data = original_data(name)
         lane = slots.starting.get()
-        order = None if lane is None else _spine().order_here()
-        if lane is not None and order is not None:
-            # first: the child joins before it runs the program's main module
-            data = {"rashomon": _Ticket(order, lane), **data}
-        return data
+        # first: the child joins before it runs the program's main module
+        return data if lane is None else {"rashomon": _Ticket(lane), **data}
 
     @functools.wraps(original_command)
     def get_command_line(**kwargs: Any) -> list[str]:
@@ -121,14 +122,18 @@ def _patch_spawn(module: Any) -> None:
 
 
 def _patch_queues(module: Any) -> None:
-    original = module.Queue._start_thread
+    module.Queue._start_thread = _quiet(module.Queue._start_thread)
+
+
+def _quiet(original: Any) -> Any:
+    """A function of a library that starts threads or tasks of its own: they are not the program's doing."""
 
     @functools.wraps(original)
-    def start_thread(self: Any) -> None:
-        with lanes.quietly():  # the queue's own thread is not the program's doing
-            original(self)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with lanes.quietly():
+            return original(*args, **kwargs)
 
-    module.Queue._start_thread = start_thread
+    return call
 
 
 class _Aside:
@@ -264,6 +269,7 @@ def _patch_executor(module: Any) -> None:
         with lanes.on_line(*pool):
             return original_spawn(self)  # type: ignore[no-any-return]
 
+    executor._rashomon_pool = None  # of pools that are older than this patch
     executor.__init__, executor.submit, executor._spawn_process = init, submit, spawn_process
 
 
@@ -322,6 +328,19 @@ def _patch_subprocess(module: Any) -> None:
             slots.executing.reset(token)
 
     module.Popen.__init__ = init
+
+
+def _patch_transport(module: Any) -> None:
+    """asyncio's subprocesses: the task that connects their pipes."""
+    module.BaseSubprocessTransport.__init__ = _quiet(module.BaseSubprocessTransport.__init__)
+
+
+def _patch_watcher(module: Any) -> None:
+    """The thread that waits for an asyncio subprocess; newer Pythons and uvloop have none."""
+    for name in ("ThreadedChildWatcher", "_ThreadedChildWatcher"):
+        watcher = getattr(module, name, None)
+        if watcher is not None:
+            watcher.add_child_handler = _quiet(watcher.add_child_handler)
 
 
 def _with_lane(args: Any, more: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -405,4 +424,6 @@ _PATCHES: dict[str, Callable[[Any], None]] = {
     "multiprocessing.pool": _patch_pool,
     "concurrent.futures.process": _patch_executor,
     "subprocess": _patch_subprocess,
+    "asyncio.base_subprocess": _patch_transport,
+    "asyncio.unix_events": _patch_watcher,
 }

@@ -296,7 +296,7 @@ class TraceRecorder:
         """Write that a blocking sleep ended. Never raises."""
         self.note_read("sleep", "time.sleep", seconds, frame)
         if boundary.other_threads():
-            self.note_point(Event.SLEEP, lanes.here()[0], number, NOWHERE)
+            self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.place_now() or NOWHERE)
 
     def note_point(self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None:
         """Write when a timer, a wake-up or a sleep was handed out. Never raises."""

@@ -32,6 +32,8 @@ PATCHED = (
     "multiprocessing.pool",
     "concurrent.futures.process",
     "subprocess",
+    "asyncio.base_subprocess",
+    "asyncio.unix_events",
 )
 """The modules that `rashomon.recorders.processes` patches, once they are loaded."""
 

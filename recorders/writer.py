@@ -194,6 +194,8 @@ class Writer:
 
     def lose(self, reason: str, step: bool) -> None:
         """Count something that was not written; tell the user once, and the file each time."""
+        if self._fd < 0:  # an answer that was dropped is collected when the journal has been closed
+            return
         # what later frames would refer to may not be on the disk: they define it again
         self._interned.clear()
         self._sites.clear()
@@ -251,9 +253,9 @@ class Writer:
             self.step_ended()
             if self._fsync == "end":
                 os.fsync(self._fd)
-            os.close(self._fd)
         except OSError:
             pass  # nothing more can be done at the end of a process
+        self.abandon()
 
     def abandon(self) -> None:
         """After a fork, in the child: the file belongs to the parent.

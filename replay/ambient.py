@@ -10,6 +10,7 @@ from hashlib import sha256
 from threading import RLock
 from typing import Any
 
+from rashomon.boundary import inside
 from rashomon.model import Lane, Read, Site, Tape
 from rashomon.replay.clock import VirtualClock
 
@@ -56,6 +57,8 @@ class Ambient:
         self._noted: set[tuple[str, str, str]] = set()
         self._gone: dict[tuple[str, str], bool] = {}
         self._values: list[tuple[Read, Any]] = []
+        self._looking: Any = None
+        self._looks = self._shown_us = 0
         self._fill(process)
 
     def _fill(self, process: int | None) -> None:
@@ -68,9 +71,10 @@ class Ambient:
         for number, read in enumerate(self._tape.reads):
             if process is not None and read.process != process:
                 continue
-            self._lanes.setdefault((read.lane, read.what), []).append((number, read))
-            exact = read.lane, read.what, read.site.file, read.site.function
-            for key in (exact, _key(read.lane, read.what, read.site)):
+            inner = read.within is not None
+            self._lanes.setdefault((inner, read.lane, read.what), []).append((number, read))
+            exact = inner, read.lane, read.what, read.site.file, read.site.function
+            for key in (exact, _key(inner, read.lane, read.what, read.site)):
                 self._rows.setdefault(key, _Row(self._served)).add(number, read)
 
     def after_fork(self, process: int | None) -> None:
@@ -91,7 +95,9 @@ class Ambient:
             else:
                 self._note(what, site)
         if found is None:
-            return self.library_read(lane, kind, what, real)
+            if kind == "clock":
+                self._hurry((what, site), 20, 100_000)
+            return self._beyond(lane, kind, what, real)
         if what.startswith(_SHARED):
             real()
         return found.value
@@ -99,7 +105,14 @@ class Ambient:
     def library_read(self, lane: Lane, kind: str, what: str, real: Callable[[], Any]) -> Any:
         """A value of the virtual clock, or of a stream of chance that is the same in every replay."""
         if kind == "clock":
-            return self._virtual(what)
+            self._hurry(None, 200, 1000)
+        return self._beyond(lane, kind, what, real)
+
+    def _beyond(self, lane: Lane, kind: str, what: str, real: Callable[[], Any]) -> Any:
+        if kind == "clock":
+            value = self._virtual(what)
+            self._shown_us = self._clock.now_us
+            return value
         if kind == "random":
             return self._chance(lane, what, real)
         return real()
@@ -110,14 +123,19 @@ class Ambient:
             return tuple(self._values)
 
     def _take(self, lane: Lane, what: str, site: Site) -> Read | None:
-        """The most exact place that the recording knows decides, also when nothing is left of it."""
-        row = self._rows.get((lane, what, site.file, site.function)) or self._rows.get(_key(lane, what, site))
+        """The most exact place that the recording knows decides, also when nothing is left of it.
+
+        What a tool's own code read is for tools that run in the replay too: one that is served does not ask for it.
+        """
+        inner = inside.get() is not None
+        exact = self._rows.get((inner, lane, what, site.file, site.function))
+        row = exact or self._rows.get(_key(inner, lane, what, site))
         if row is not None:
             return row.take()
-        orphans = self._orphans.get((lane, what))
+        orphans = self._orphans.get((inner, lane, what))
         if orphans is None:
-            orphans = self._orphans[lane, what] = _Row(self._served)
-            for number, read in self._lanes.get((lane, what), ()):
+            orphans = self._orphans[inner, lane, what] = _Row(self._served)
+            for number, read in self._lanes.get((inner, lane, what), ()):
                 if self._is_gone(read.site):
                     orphans.add(number, read)
         return orphans.take()
@@ -165,6 +183,17 @@ class Ambient:
                 shown = anchor[0] + max(1, clock.now_us - anchor[1]) * 1000
         return shown if name.endswith("_ns") else shown / _NS
 
+    def _hurry(self, who: Any, patience: int, longest_us: int) -> None:
+        """Who looks at the clock again and again, while nothing else moves it, waits for a moment to come: it comes
+        in growing steps, or a loop that waits a little for something real each time would go on for hours."""
+        with self._lock:
+            if who != self._looking or self._clock.now_us != self._shown_us:
+                self._looking, self._looks = who, 0
+            self._looks += 1
+            if self._looks > patience:
+                self._clock.advance(min(longest_us, 1 << min(40, self._looks // patience)))
+                self._shown_us = self._clock.now_us
+
     def _chance(self, lane: Lane, what: str, real: Callable[[], Any]) -> Any:
         """Bytes from the stream of this lane; a draw from a generator is made, for its seed is known."""
         name, _, size = what.partition("(")
@@ -186,9 +215,9 @@ class Ambient:
         return b"".join(_blocks(repr((self._tape.trace.id, lane, number)).encode(), size))[:size]
 
 
-def _key(lane: Lane, what: str, site: Site) -> Tuples:
+def _key(inner: bool, lane: Lane, what: str, site: Site) -> Tuples:
     """A place without its line, which moves with every edit, and without its folder, which may be another one now."""
-    return lane, what, None, site.file.replace("\\", "/").rpartition("/")[2], site.function
+    return inner, lane, what, None, site.file.replace("\\", "/").rpartition("/")[2], site.function
 
 
 def _blocks(key: bytes, size: int) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ cannot come ends the replay with an explanation.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from threading import Condition, RLock, get_ident
@@ -22,7 +23,7 @@ from rashomon.boundary import NOWHERE, Witness
 from rashomon.errors import Missed
 from rashomon.model import Event, Lane, Point, Step, Tape
 from rashomon.replay.clock import VirtualClock
-from rashomon.replay.stillness import Stillness, Turn, has_children
+from rashomon.replay.stillness import Stillness, Turn, children
 
 Key = tuple[Event, Any, int]
 _LOOK_S = 0.005
@@ -71,6 +72,10 @@ class Conductor:
         self._entries = _in_order([point for point in own if point.event is not Event.BEGIN])
         self._index = {_key(point): number for number, point in enumerate(self._entries)}
         self._done = bytearray(len(self._entries))
+        self._by_loop: dict[int, deque[int]] = {}
+        for number, point in enumerate(self._entries):
+            if point.loop >= 0:
+                self._by_loop.setdefault(point.loop, deque()).append(number)
         self._head = 0
         self._waiting: dict[int, Waiter] = {}
         self._unordered: list[tuple[int, int, Waiter]] = []
@@ -82,6 +87,7 @@ class Conductor:
         self._inner = _inner(tape, self._entries)
         self._stillness = Stillness()
         self._turn = Turn()
+        self._strangers = children()
 
     def begin(self, loops: int, place: tuple[int, int, int]) -> None:
         """The replay begins in a process that has had so many loops, with the running one at `place`."""
@@ -310,23 +316,61 @@ class Conductor:
                 label = self._label(state)
                 self._labels[state.number] = label._replace(tick=label.tick + 1)
                 self._hand_out_here(state)
+                if self._is_due(state):
+                    self._await_due(state)
             return wait(0)
         events = wait(0)
         if events:
             return events
         self._stillness.reset()
-        while True:
-            with self._changed:
-                if self._hand_out_idle(state) or state.loop._ready:
-                    return wait(0)
-                ident = get_ident()
-                self._blocked.add(ident)
-            try:
+        ident = get_ident()
+        try:
+            while events is None or not events:
+                with self._changed:
+                    self._blocked.add(ident)
+                    if self._hand_out_idle(state) or state.loop._ready:
+                        return wait(0)
                 events = self._idle(state, timeout, wait)
-            finally:
-                self._blocked.discard(ident)
-            if events is not None:
-                return events
+                if events is not None:
+                    break
+        finally:
+            self._blocked.discard(ident)
+        return events
+
+    def _is_due(self, state: Any) -> bool:
+        """True when this loop had been handed something by this tick of the recording that depends on other threads:
+        a wake-up that has not come yet, or what stands behind a completion of another thread."""
+        label = self._label(state)
+        index = self._first_of_loop(label.loop)
+        if index is None:
+            return False
+        entry = self._entries[index]
+        if entry.epoch != label.epoch or entry.tick > label.tick:
+            return False
+        return index in self._waiting or entry.event is Event.WAKE
+
+    def _first_of_loop(self, loop: int) -> int | None:
+        """The first entry of a recorded loop that has not been handed out."""
+        own = self._by_loop.get(loop)
+        while own and self._done[own[0]]:
+            own.popleft()
+        return own[0] if own else None
+
+    def _await_due(self, state: Any) -> None:
+        """With the lock held: wait for the other threads, as long as any of them can move."""
+        ident = get_ident()
+        self._stillness.reset()
+        self._blocked.add(ident)
+        try:
+            while self._is_due(state):
+                if self._stuck() and not self._skip():
+                    return
+                self._hand_out_here(state)
+                if self._is_due(state):
+                    self._changed.wait(_LOOK_S)
+                    self._hand_out_here(state)
+        finally:
+            self._blocked.discard(ident)
 
     def _idle(self, state: Any, timeout: float | None, wait: Callable[[float | None], Any]) -> Any:
         """Nothing of this loop's is due. Events when something real happened; None to look again."""
@@ -367,7 +411,9 @@ class Conductor:
         self._move()
         head = self._next()
         waiter = None if head is None else self._waiting.get(head)
-        if head is None or waiter is None or waiter.state is not state or self._turn.taken((*self._blocked, get_ident())):
+        if head is None or waiter is None or waiter.state is not state:
+            return False
+        if self._turn.taken((*self._blocked, get_ident())):
             return False
         entry = self._entries[head]
         self._labels[state.number] = Label(entry.loop, entry.epoch, entry.tick)
@@ -391,7 +437,7 @@ class Conductor:
             return False
         if not self._stillness.reached(self._blocked):
             return seconds > _PATIENCE_S
-        return seconds > _CHILD_PATIENCE_S or not has_children()
+        return seconds > _CHILD_PATIENCE_S or not children() - self._strangers
 
     def _skip(self) -> bool:
         """Hand out the earliest of what is waited for. False when nothing is."""
@@ -455,7 +501,7 @@ class StepPace:
 
     def wait(self, event: Event, number: int = 0) -> None:
         key = (event, self._step.id, number)
-        if not self._conductor.wait(key, lambda: self._witness.at(event, number, NOWHERE)):
+        if not self._conductor.wait(key, lambda: boundary.completed(self._witness, event, number)):
             self._conductor.clock.advance_to(self._time(event, number))
 
     def settle(self, event: Event, number: int = 0) -> Awaitable[None] | None:

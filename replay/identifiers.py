@@ -18,15 +18,16 @@ from rashomon.model import Call, Kind, Step
 
 _EDGE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 _END = rb"(?![A-Za-z0-9])"
+_PREFIX = rb"(?:call|toolu|srvtoolu|chatcmpl|msg|fc|run|req|trace|span)[-_]{1,2}"
 _TOKEN = re.compile(
     _EDGE
-    + rb"(?:(?:call|toolu|srvtoolu|chatcmpl|msg|fc|run|req|trace|span)[-_]{1,2}"
-    + rb"(?P<tail>(?=[A-Za-z]*[0-9])[A-Za-z0-9]{8,})"
+    + rb"(?:(?P<prefixed>" + _PREFIX + rb"(?=[A-Za-z]*[0-9])[A-Za-z0-9]{8,}(?!-[0-9A-Fa-f]{4}-))"
     + rb"|(?P<uuid>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12})"
     + rb"|(?P<hex>(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{16,}|(?=[0-9]*[A-F])(?=[A-F]*[0-9])[0-9A-F]{16,})"
     + rb"|(?P<ulid>01[0-9A-HJKMNP-TV-Z]{24}))"
     + _END
-)
+)  # fmt: skip
+_PREFIXED = re.compile(_PREFIX + rb"([A-Za-z0-9]{8,})")
 _IN_ID_FIELD = re.compile(rb'(\w*(?:id|Id|ID))\\*"\s*:\s*\\*"(?P<opaque>[A-Za-z0-9_-]{16,64})(?=\\*")')
 _MIXED = re.compile(rb"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])")
 _FIELD = re.compile(rb'([A-Za-z_][\w-]*)(?:\\*"\s*:\s*\\*"|[\xa0-\xbf]|\xd9.)\Z', re.DOTALL)
@@ -84,10 +85,11 @@ def neutral(call: Call) -> Renaming:
 
 
 def core(spelled: bytes) -> bytes:
-    """One name for all spellings of an id: a UUID without dashes and in small letters."""
+    """One name for all spellings of an id: a UUID without dashes and in small letters, `call_…` without `call_`."""
     if _ANY_UUID.fullmatch(spelled):
         return spelled.replace(b"-", b"").lower()
-    return spelled.lower() if _is_hex(spelled) else spelled
+    prefixed = _PREFIXED.fullmatch(spelled)
+    return spelled.lower() if _is_hex(spelled) else prefixed[1] if prefixed else spelled
 
 
 def _is_hex(text: bytes) -> bool:
@@ -96,10 +98,8 @@ def _is_hex(text: bytes) -> bool:
 
 def _spans(kind: Kind, body: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Where generated ids stand that may be renamed there, and their shape; in order, without overlaps."""
-    found = [(*_span(match), match) for match in _TOKEN.finditer(body)]
-    spans = [
-        (start, end, shape) for start, end, shape, match in found if _may_be_renamed(kind, body, match.start(), shape)
-    ]
+    found = map(_span, _TOKEN.finditer(body))
+    spans = [(start, end, shape) for start, end, shape in found if _may_be_renamed(kind, body, start, shape)]
     if kind is Kind.LLM:
         taken = {start for start, _, _ in spans}
         for match in _IN_ID_FIELD.finditer(body):
@@ -114,8 +114,8 @@ def _spans(kind: Kind, body: bytes) -> Iterator[tuple[int, int, bytes]]:
 def _span(match: re.Match[bytes]) -> tuple[int, int, bytes]:
     shape = match.lastgroup or ""
     spelled = match[shape]
-    case = b"" if spelled == spelled.lower() else b"!"
-    return (*match.span(shape), shape.encode() + case if shape in ("uuid", "hex") else shape.encode())
+    kind = spelled[: -len(core(spelled))] if shape == "prefixed" else b"" if spelled == spelled.lower() else b"upper"
+    return (*match.span(shape), shape.encode() + b" " + kind)
 
 
 def _may_be_renamed(kind: Kind, body: bytes, start: int, shape: bytes) -> bool:
@@ -126,7 +126,7 @@ def _may_be_renamed(kind: Kind, body: bytes, start: int, shape: bytes) -> bool:
     field = b"" if named is None else _plain(named[1])
     if kind is Kind.LLM:
         return field not in _REFERENCES
-    return shape == b"tail" or field in _CORRELATION
+    return shape.startswith(b"prefixed") or field in _CORRELATION
 
 
 def _plain(field: bytes) -> bytes:
@@ -178,12 +178,14 @@ class Identifiers:
         """Once, when the first id is to be renamed: which ids the tape knows."""
         if self._answered is not None:
             return
-        self._answered = set()
+        asked: set[bytes] = set()
+        told: set[bytes] = set()
         for step in self._steps:
-            self._known.update(_cores(step.request.body))
-            self._known.update(_cores(str(step.request.head.get("url", "")).encode("utf-8", "replace")))
-            self._answered.update(*map(_cores, _answer_texts(step)))
-        self._known |= self._answered
+            asked.update(_tokens(step.request.body))
+            asked.update(_tokens(str(step.request.head.get("url", "")).encode("utf-8", "replace")))
+            told.update(*map(_tokens, _answer_texts(step)))
+        self._answered = {name for token in told for name in _names(token)}
+        self._known = {name for token in asked - told for name in _names(token)} | self._answered
 
 
 def _answer_texts(step: Step) -> Iterator[bytes]:
@@ -195,12 +197,18 @@ def _answer_texts(step: Step) -> Iterator[bytes]:
         yield value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
-def _cores(text: bytes) -> Iterator[bytes]:
-    """Everything in a text that could be an id, whatever stands around it: rather too much than too little."""
-    for read in (text, _ESCAPE.sub(b" ", text)) if b"\\" in text else (text,):
-        for token in _KNOWN.findall(read):
-            yield token
-            yield from _RUN.findall(token)
-            for pattern in (_ANY_HEX, _ANY_UUID):
-                for spelled in pattern.findall(token):
-                    yield core(spelled)
+def _tokens(text: bytes) -> set[bytes]:
+    """Everything in a text that could hold an id, whatever stands around it: rather too much than too little."""
+    found = set(_KNOWN.findall(text))
+    if b"\\" in text:  # what looks like a letter may be the end of an escape
+        found.update(_KNOWN.findall(_ESCAPE.sub(b" ", text)))
+    return found
+
+
+def _names(token: bytes) -> Iterator[bytes]:
+    """What could be an id within a stretch of letters, digits and dashes."""
+    yield token
+    yield from _RUN.findall(token)
+    for pattern in (_ANY_HEX, _ANY_UUID):
+        for spelled in pattern.findall(token):
+            yield core(spelled)

@@ -206,6 +206,8 @@ class Matcher:
             for key in ((self._process, lane), lane):
                 for step in group.waiting(key, self._gone):
                     yield step, "lane"
+        if self._process is None and self._claim is not None and len(group.steps) > 1 and group.answers_differ():
+            return  # of several processes, one that was not recorded: nothing but a lane says whose answer is its own
         for step in () if self._process is None else group.waiting(self._process, self._gone):
             yield step, "process"
         for step in group.waiting(None, self._gone):

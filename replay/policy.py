@@ -112,7 +112,7 @@ class Policy:
         self._hosts = _Hosts([one.target for one in allowances if one.action == "connect"])
         given = [one.target for one in allowances if one.action == "write"]
         places = [*([] if self.folder is None else [self.folder]), *temporary_folders(), *extra_writable, *given]
-        self._writable = tuple({os.path.realpath(place) for place in places})
+        self._writable = tuple({os.path.normcase(os.path.realpath(place)) for place in places})
         self._recorded: dict[tuple[str, ...], int] = {}
         for launched in tape.trace.launched:
             key = _comparable(launched.argv)
@@ -138,6 +138,7 @@ class Policy:
 
     def may_write(self, path: str) -> bool:
         """True if a file may be changed. `path` is absolute; its folder has no symbolic links left in it."""
+        path = os.path.normcase(path)
         if is_device(path):
             return True
         if any(_is_within(path, place) for place in self._writable):
@@ -145,7 +146,7 @@ class Policy:
         temporary = getattr(
             sys.modules.get("tempfile"), "tempdir", None
         )  # the program may have chosen another in the meantime
-        if isinstance(temporary, str) and _is_within(path, os.path.realpath(temporary)):
+        if isinstance(temporary, str) and _is_within(path, os.path.normcase(os.path.realpath(temporary))):
             return True
         return _is_bytecode(path)
 

@@ -32,14 +32,17 @@ _TIMES = (
 """Forms of a moment, in the words of `strftime`; `%3` are milliseconds."""
 
 _HOURS = re.compile("%[HMSIf3p]")
+_DATE = re.compile("%[dbBYAa]")
+_DAY = 86_400.0
 _RESOLUTIONS = (
     (re.compile("%[Sf3]|^[^%]*$"), 1.0),
     (re.compile("%M"), 60.0),
-    (re.compile("%[daA]"), 86_400.0),
-    (re.compile("%[mbB]"), 31 * 86_400.0),
-    (re.compile("%"), 366 * 86_400.0),
+    (re.compile("%[daA]"), _DAY),
+    (re.compile("%[mbB]"), 31 * _DAY),
+    (re.compile("%"), 366 * _DAY),
 )
 _EPOCHS = (("s", 1), ("ms", 1000), ("us", 1_000_000), ("ns", 1_000_000_000))
+_HEX_FORMS = ("hex", "HEX", "uuid", "UUID", "bare", "BARE", "x")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
 
@@ -200,8 +203,15 @@ def counterpart(spelling: Spelling, text: str, start: int, span: tuple[float, fl
         moment = _moment(match[0], spelling)
     except ValueError:  # looks like a time, and is none
         return None
-    slack = next(seconds for units, seconds in _RESOLUTIONS if units.search(spelling.form))
-    return match[0] if span is not None and span[0] - slack <= moment <= span[1] + slack else None
+    return match[0] if span is not None and _is_within(moment, spelling.form, span) else None
+
+
+def _is_within(moment: float, form: str, span: tuple[float, float]) -> bool:
+    """Whether a moment lies in the recording, as exactly as its form tells it; without a date, on any day."""
+    if _HOURS.search(form) and not _DATE.search(form):
+        moment += round((span[0] - moment) / _DAY) * _DAY
+    slack = next(seconds for units, seconds in _RESOLUTIONS if units.search(form))
+    return span[0] - slack <= moment <= span[1] + slack
 
 
 @lru_cache(maxsize=512)
@@ -209,12 +219,17 @@ def _pattern(spelling: Spelling) -> re.Pattern[str]:
     form, live, at = spelling
     if at is not None and "%" in form:
         return re.compile(re.sub("[A-Za-z]{2,}", "[A-Za-z]+", re.sub("[0-9]", "[0-9]", re.escape(live))))
+    name = form.rpartition(" ")[2]
+    if (name == "bare" and "base64" in form) or name in ("base64", "urlsafe"):
+        return re.compile(f"[0-9A-Za-z+/_-]{{{len(live.rstrip('='))}}}" + "=" * live.count("="))
+    if name in _HEX_FORMS:
+        signs = "[0-9a-f]" if name.islower() else "[0-9A-F]"
+        return re.compile("".join("-" if sign == "-" else signs for sign in live))
     if live.isdecimal():
         return re.compile(f"[0-9]{{{len(live)}}}")
     if re.fullmatch(r"[0-9]+\.[0-9]+", live):
         return re.compile(r"[0-9]+\.[0-9]+")
-    signs = "[0-9a-f]" if not live.replace("-", "").strip("0123456789abcdef") else "[0-9A-Za-z]"
-    return re.compile("".join(signs if sign.isalnum() else re.escape(sign) for sign in live))
+    return re.compile("".join("[0-9A-Za-z]" if sign.isalnum() else re.escape(sign) for sign in live))
 
 
 def _moment(text: str, spelling: Spelling) -> float:

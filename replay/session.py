@@ -21,7 +21,6 @@ from rashomon.replay.matching import Found, Matcher, of_process
 from rashomon.replay.policy import Policy, refusal
 from rashomon.replay.stubs import Stub
 
-
 _READINGS = 1000
 _TIMERS = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 """Nobody writes these into a request."""

@@ -5,7 +5,6 @@ Each call of `ask` gets another answer to the same request, so that only lanes c
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -90,7 +89,7 @@ def commands(_: str) -> None:
     print(_output(f"{' '.join(own)}; {' '.join(own)}; true", shell=True))
     print(_output([sys.executable, __file__, "becomes"]))
     print(_output(own, preexec_fn=os.getpid))
-    print(asyncio.run(_awaited(own)))
+    print(_awaiting(own))
     print("last", ask())
 
 
@@ -98,7 +97,15 @@ def _output(command: Any, **options: Any) -> str:
     return str(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout).strip()
 
 
+def _awaiting(command: list[str]) -> list[str]:
+    import asyncio  # not for all: most of these processes live for a few milliseconds
+
+    return asyncio.run(_awaited(command))
+
+
 async def _awaited(command: list[str]) -> list[str]:
+    import asyncio
+
     async def one() -> str:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         out, _ = await process.communicate()

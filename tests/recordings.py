@@ -34,7 +34,7 @@ class Run(NamedTuple):
         """Write the journals, as if long ago."""
         folder.mkdir(parents=True, exist_ok=True)
         for number, frames in enumerate(self.processes):
-            path = folder / f"{number:02}.rsj"
+            path = folder / f"{number:016x}.rsj"
             path.write_bytes(journal.header_bytes() + b"".join(journal.frame(journal.pack(one)) for one in frames))
             os.utime(path, ns=(10**18, 10**18))
 

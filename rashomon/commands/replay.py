@@ -55,10 +55,10 @@ def main(argv: list[str]) -> int:
     """Replay; returns the exit code."""
     given, command = split_command(argv)
     options = parser().parse_args(given)
+    options.allow = [str(parse_allow(text)) for text in options.allow]
     home = os.path.abspath(options.home) if options.home else home_name()
     tape = load(options.trace, home)
     _check_stubs(options.stub, tape)
-    options.allow = [str(parse_allow(text)) for text in options.allow]
     what = _command(tape.trace, command)
     info: dict[str, Any] = {
         "id": new_trace_id(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from rashomon import boundary, real
@@ -26,14 +27,23 @@ LARGEST = 1 << 16
 
 _entropy: bytes | None = None
 _derived: dict[Any, int] = {}
+_MAX_DERIVED = 100_000
 _drawing: set[Any] = set()
+_beyond = False
 
 
 def begin(guard: boundary.Interceptor) -> None:
-    """In a launched process, before its program runs: what its generators are seeded from. Reseeds those loaded."""
+    """In a launched process, before its program runs: what its generators are seeded from. Seeds those loaded."""
     global _entropy
     _entropy = guard.read("random", "process.entropy", lambda: real.urandom(32), _getframe(0))
-    _reseed()
+    for name, seed in (("random", _seed_random), ("numpy.random.mtrand", _seed_numpy)):
+        if name in sys.modules:
+            seed(sys.modules[name])
+
+
+def is_seeded() -> bool:
+    """Whether this process's generators are seeded from recorded entropy."""
+    return _entropy is not None
 
 
 def _seed(name: str) -> int | None:
@@ -56,16 +66,6 @@ def _next_seed() -> bytes:
     return _digest(lane, number)
 
 
-def _reseed() -> None:
-    """Seed the shared generators of the modules that are loaded."""
-    module = sys.modules.get("random")
-    if module is not None and hasattr(module, "_inst"):
-        _seed_random(module)
-    mtrand = sys.modules.get("numpy.random.mtrand")
-    if mtrand is not None and hasattr(mtrand, "_rand"):
-        _seed_numpy(mtrand)
-
-
 def _seed_random(module: Any) -> None:
     seed = _seed("random")
     if seed is not None:
@@ -79,11 +79,11 @@ def _seed_numpy(module: Any) -> None:
 
 
 def _after_fork() -> None:
-    """In a forked child, behind `random`'s own handler, which has seeded it from the system."""
+    """In a forked child, behind `random`'s own handler, which has seeded it from the system. numpy has none."""
     _derived.clear()
     _drawing.clear()
     if boundary.current() is not None:
-        _reseed()
+        _seed_random(sys.modules["random"])
 
 
 def patch_os() -> None:
@@ -135,21 +135,30 @@ def patch_random(module: Any) -> None:
 
 def _counted(name: str) -> bool:
     """Whether the draw that is being made is one of those that are recorded."""
+    global _beyond
     frame, who = asker(_getframe(2))
     if who != USER:
         return False
     line = lanes.current_line()
     line.draws += 1
-    if line.draws <= DRAWS:
+    recorded = line.draws <= DRAWS
+    if recorded and len(_drawing) < 2 and line.lane not in _drawing:
         _drawing.add(line.lane)
-        return True
-    if line.draws == DRAWS + 1 and (len(_drawing) > 1 or _entropy is None):
-        guard: Any = boundary.guard_here()
-        note = getattr(guard, "uncontrolled", None)
-        if note is not None:
-            reason = f"only the first {DRAWS} draws of a task or thread from the shared generator are recorded"
-            note(name, reason, frame)
-    return False
+        if _beyond and len(_drawing) == 2:
+            _note_beyond(name, frame)
+    elif line.draws == DRAWS + 1:
+        _beyond = True
+        if len(_drawing) == 2 or _entropy is None:
+            _note_beyond(name, frame)
+    return recorded
+
+
+def _note_beyond(name: str, frame: FrameType) -> None:
+    guard: Any = boundary.guard_here()
+    note = getattr(guard, "uncontrolled", None)
+    if note is not None:
+        reason = f"only the first {DRAWS} draws of a task or thread from the shared generator are recorded"
+        note(name, reason, frame)
 
 
 def _draw(original: Callable[[], float]) -> Callable[[], float]:
@@ -189,12 +198,14 @@ def _patch_seed(kind: Any) -> None:
     kind.seed = seed
 
 
-def _recorded_seed(frame: Any) -> int | None:
+def _recorded_seed(frame: FrameType) -> int | None:
     """None: from the system after all."""
     if boundary.guard_here() is None:
         return None
     _, who = asker(frame)
-    if who == LIBRARY and _entropy is not None:  # the same in recording and replay, without being written down
+    if (
+        who == LIBRARY and _entropy is not None and len(_derived) < _MAX_DERIVED
+    ):  # the same in recording and replay, without being written down
         return int.from_bytes(_next_seed(), "big")
     return int.from_bytes(ask("random", "random.Random.seed", lambda: real.urandom(32), frame), "big")
 

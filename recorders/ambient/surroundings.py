@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from rashomon import boundary, real
+from rashomon.recorders.ambient import chance
 from rashomon.recorders.ambient.sites import USER, asker, replace
 from rashomon.recorders.imports import when_imported
 
 _getframe = sys._getframe
 _local = boundary._local.get
-_seen_as: dict[int, int] = {}
-"""By the number that a replay showed the program for this process: the real one."""
+_seen_as: set[int] = set()
+"""The numbers that a replay has shown the program for this process, and that are not its real one."""
 
 _BEYOND_CONTROL = {
     "torch": "what runs on a GPU may add in another order each time; torch.use_deterministic_algorithms(True) helps",
@@ -22,7 +24,6 @@ _BEYOND_CONTROL = {
     "jax": "what runs on a GPU may add in another order each time",
     "cryptography": "keys and nonces made with it come from OpenSSL's own chance",
     "nacl": "keys and nonces made with it come from libsodium's own chance",
-    "grpc": "its calls are made in C, and have no shim",
 }
 _notes: dict[tuple[str, str], None] = {}
 
@@ -50,6 +51,8 @@ def announce(guard: Any) -> None:
     """Tell a trace that begins what was met before it."""
     for what, reason in list(_notes):
         _tell(guard, what, reason)
+    if not chance.is_seeded() and "numpy.random.mtrand" in sys.modules:
+        _tell(guard, "numpy.random", "its generators were seeded before the trace began")
     if sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED", "random") in ("", "random"):
         _tell(guard, "set order", "PYTHONHASHSEED is not set: sets of strings have another order in each process")
 
@@ -73,19 +76,20 @@ def _own_number(original: Callable[[], int]) -> Callable[[], int]:
         if guard is None:  # a library compares it with what the system says
             return original()
         number: int = guard.read("process", what, original, frame)
-        actual = original()
-        if number != actual and what == "os.getpid":
-            _seen_as[number] = actual
+        if what == "os.getpid" and number != original():
+            _seen_as.add(number)
         return number
 
     return read
 
 
-def actual_number(number: Any) -> Any:
-    """The process that a program means by a number: its own, where a replay has shown it another."""
-    if _seen_as and isinstance(number, int) and abs(number) in _seen_as:
-        actual = real.getpid() if _seen_as[abs(number)] else 0
-        return actual if number > 0 else -actual
+def actual_number(number: Any, frame: FrameType) -> Any:
+    """The process that the program means by a number: its own, where a replay has shown it another.
+
+    Only where `frame` is the program's own code: a library has the number of a real process.
+    """
+    if _seen_as and isinstance(number, int) and abs(number) in _seen_as and asker(frame)[1] == USER:
+        return real.getpid() if number > 0 else -real.getpid()
     return number
 
 
@@ -93,7 +97,7 @@ def _to_process(original: Callable[[int, int], None]) -> Callable[[int, int], No
     """In a replay the program's own number is another process's by now: a signal must not go there."""
 
     def send(pid: int, signal: int, /) -> None:
-        return original(actual_number(pid) if _seen_as else pid, signal)
+        return original(actual_number(pid, _getframe(1)) if _seen_as else pid, signal)
 
     return send
 
@@ -102,7 +106,7 @@ def _patch_psutil(module: Any) -> None:
     original = module.Process.__init__
 
     def of_process(self: Any, pid: int | None = None) -> None:
-        original(self, actual_number(pid))
+        original(self, actual_number(pid, _getframe(1)))
 
     module.Process.__init__ = of_process
 

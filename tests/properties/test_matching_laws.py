@@ -14,19 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rashomon import values
 from rashomon.canonical import content_digest
-from rashomon.model import Call, Grade, Kind, Lane, Request, Step
+from rashomon.model import Grade, Kind, Lane, Request, Step
 from rashomon.replay.flow import UNKNOWN, Reading, Sources
 from rashomon.replay.identifiers import neutral
-from rashomon.replay.matching import Matcher, call_of, process_of
+from rashomon.replay.matching import Matcher, call_of
 from tests.conftest import real_data
-from tests.steps import asked, http, llm, said, tape, tool, user
+from tests.steps import asked, http, llm, said, tool, user
 
 Content = tuple[str, int]
 lanes = st.sampled_from([(), (0,), (1,), (0, 0)])
 contents = st.tuples(st.sampled_from(["llm", "one", "two"]), st.integers(0, 3))
 digits = "0123456789abcdef"
+chances = st.integers(0, 2**32).map(random.Random)
 
 
 def made(content: Content, answer: Any = "x", lane: Lane = ()) -> Step:
@@ -121,7 +121,7 @@ def test_what_is_ambiguous_is_called_so_and_nothing_else(held: list[Any], data: 
         assert (found.by == "lane") == (len(equal) > 1 and found.step.lane == lane)
 
 
-@given(st.lists(st.tuples(contents, lanes), max_size=16), st.randoms(use_true_random=False))
+@given(st.lists(st.tuples(contents, lanes), max_size=16), chances)
 def test_a_lane_gets_the_answers_that_it_got(held: list[Any], chance: random.Random) -> None:
     """Lanes interleave differently, and each asks in its own order: every call gets the very step that it was."""
     steps = recorded([made(content, n, lane) for n, (content, lane) in enumerate(held)])
@@ -192,7 +192,7 @@ some_ids = st.lists(st.sampled_from(sorted(MAKERS)), min_size=1, max_size=5)
 
 
 @settings(max_examples=60)
-@given(st.lists(some_ids, min_size=1, max_size=4), st.randoms(use_true_random=False))
+@given(st.lists(some_ids, min_size=1, max_size=4), chances)
 def test_renaming_by_a_bijection_keeps_every_match(shapes: list[list[str]], chance: random.Random) -> None:
     """A program whose ids are all new, used as in the recording, finds all of its answers, in any order."""
     pool = {shape: [MAKERS[shape](chance) for _ in range(3)] for shape in MAKERS}
@@ -205,12 +205,11 @@ def test_renaming_by_a_bijection_keeps_every_match(shapes: list[list[str]], chan
         found = matcher.take(call_of(live), ())
         assert found is not None
         assert (found.step.id, found.grade, found.ambiguous) == (steps[n].id, Grade.EXACT, False)
-        first = used[n][0]
-        assert renamed[first].removeprefix("run--").split("_")[-1][:8] in found.detail.replace("chatcmpl-", "")
+        assert renamed[used[n][0]].removeprefix("run--").removesuffix("-0") in found.detail
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(MAKERS)), st.randoms(use_true_random=False), st.booleans())
+@given(st.sampled_from(sorted(MAKERS)), chances, st.booleans())
 def test_what_is_no_bijection_is_not_equal(shape: str, chance: random.Random, at_once: bool) -> None:
     """Two ids that became one, or one that became two, are another request: in one message and over a replay."""
     a, b, x, y = (MAKERS[shape](chance) for _ in range(4))
@@ -226,7 +225,7 @@ def test_what_is_no_bijection_is_not_equal(shape: str, chance: random.Random, at
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(MAKERS)), st.randoms(use_true_random=False))
+@given(st.sampled_from(sorted(MAKERS)), chances)
 def test_ids_that_carry_meaning_are_content(shape: str, chance: random.Random) -> None:
     """Swapped ids, ids that an answer holds, ids that another request holds, and looked-up ids are never renamed."""
     a, b, new = (MAKERS[shape](chance) for _ in range(3))
@@ -258,7 +257,7 @@ def test_what_is_not_generated_is_not_renamed(a: str, b: str) -> None:
         assert (found is not None) == (a == b)
 
 
-@given(st.randoms(use_true_random=False))
+@given(chances)
 def test_an_id_that_stood_for_itself_stays_itself(chance: random.Random) -> None:
     """What an exact match has shown to be the same id cannot become another one later."""
     a, new = uuid(chance), uuid(chance)
@@ -296,11 +295,11 @@ def test_equal_but_for_ids_goes_by_lane_and_else_is_ambiguous() -> None:
         conversation([uuid(chance)], "turn")._replace(lane=(n,), response=llm(said(f"{n}")).response) for n in range(3)
     ]
     by_lane, by_arrival = Matcher(recorded(steps), 0), Matcher(recorded(steps), 0)
-    for n in (2, 0, 1):
+    for n, by in ((2, "lane"), (0, "lane"), (1, "content")):  # the ids of the last can only be meant for one
         live = call_of(conversation([uuid(chance)], "turn"))
         found = by_lane.take(live, (n,))
         assert found is not None
-        assert (found.step.id, found.by, found.ambiguous) == (f"0.{n}", "lane", False)
+        assert (found.step.id, found.by, found.ambiguous) == (f"0.{n}", by, False)
     live = call_of(conversation([uuid(chance)], "turn"))
     first, again = by_arrival.take(live, None), None
     assert first is not None
@@ -315,7 +314,7 @@ moments = st.floats(1.6e9, 1.9e9).map(lambda value: round(value, 6))
 FORMS = ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y", "%A, %d %B %Y", "%H:%M:%S", "%Y-%m-%d", "%B %d, %Y")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(moments, moments, st.sampled_from(FORMS), st.booleans(), st.text(max_size=20))
 def test_only_what_was_read_is_explained(then: float, now: float, form: str, known: bool, said_too: str) -> None:
     """A request that differs at a time that was read is served as explained; with any other difference it is not."""
@@ -355,7 +354,7 @@ def test_chance_is_explained_in_its_spellings(then: bytes, now: bytes, known: bo
 
 
 def real_steps() -> list[Step]:
-    """Every request of the recorded provider traffic, once."""
+    """All recorded provider traffic, as one tape."""
     folder = real_data()
     if folder is None:
         pytest.skip("real traffic is absent: set RASHOMON_REAL_DATA to a folder with loaders.py and cassettes/")
@@ -365,29 +364,30 @@ def real_steps() -> list[Step]:
     loaders = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = loaders
     spec.loader.exec_module(loaders)
-    found: dict[str, Step] = {}
+    found: list[Step] = []
     for one in itertools.chain.from_iterable(loaders.iter_cassettes(errors=[])):
         head = {"method": one.method, "url": one.url, "headers": [["content-type", "application/json"]]}
-        step = llm(one.body)._replace(request=Request(head, one.req_body))
-        found.setdefault(content_digest(call_of(step)), step)
-    return list(found.values())
+        found.append(llm(one.body)._replace(request=Request(head, one.req_body)))
+    return found
 
 
 def test_no_two_real_requests_become_equal_by_renaming() -> None:
-    """Thousands of requests that differ are told apart, and each finds itself, whoever asks for another before."""
+    """Without its own step a request finds none, though another has its form; with it, it finds that one."""
     steps = recorded(real_steps())
-    assert len(steps) > 500
-    forms: dict[str, list[Step]] = {}
+    assert len(steps) > 300
+    forms: dict[str, dict[str, Step]] = {}
     for step in steps:
         renaming = neutral(call_of(step))
         if renaming.ids:
-            forms.setdefault(renaming.form, []).append(step)
+            forms.setdefault(renaming.form, {})[content_digest(call_of(step))] = step
     alike = [group for group in forms.values() if len(group) > 1]
-    for group in alike:
-        for one, other in itertools.permutations(group, 2):
-            assert Matcher((one,)).take(call_of(other), ()) is None, (one.request.body[:300], other.request.body[:300])
+    assert alike  # one program, recorded twice, with other ids from the provider
+    for name, other in ((name, group[name]) for group in alike for name in list(group)[:1]):
+        left = [step for step in steps if content_digest(call_of(step)) != name]
+        assert Matcher(left, 0).take(call_of(other), None) is None, other.request.body[:500]
     matcher = Matcher(steps, 0)
     for step in reversed(steps):
         found = matcher.take(call_of(step), None)
         assert found is not None
-        assert (found.step.id, found.detail) == (step.id, "")
+        assert found.detail == ""
+        assert content_digest(call_of(found.step)) == content_digest(call_of(step))

@@ -76,6 +76,7 @@ class _Comparison:
     def __init__(self, spec: Spec, recorded: Outcome, replayed: Outcome, permuted: bool) -> None:
         self.spec, self.recorded, self.replayed, self.permuted = spec, recorded, replayed, permuted
         inside = spec.inside_tools()
+        self.silent = frozenset(node.name for node in spec.root.walk() if node.kind == "sleep")
         self.before = {event.name: event for event in recorded.log.events if event.name not in inside}
         self.after = {event.name: event for event in replayed.log.events if event.name not in inside}
         self.may_leave = spec.racy or (permuted and (spec.profile != "steady"))
@@ -101,7 +102,7 @@ class _Comparison:
         text = f"{name}: got {_short(after)}; recorded {_short(before)}"
         if before is not None and before.asked != after.asked:
             return [self._other_way(after, text)]
-        if after.answer is None or (before is not None and _is_part(before, after)):
+        if after.answer is None or name in self.silent or (before is not None and _is_part(before, after)):
             return [Finding("left", text)]
         if self.may_swap and self._shared(after.asked):
             return [self._swapped(after, text)]
@@ -117,11 +118,11 @@ class _Comparison:
         return {event.answer for event in self.before.values() if event.asked == asked}
 
     def _shared(self, asked: str) -> bool:
-        return sum(event.asked == asked for event in self.before.values()) > 1
+        return sum(event.asked == asked for event in self.recorded.log.events) > 1
 
     def _swapped(self, after: Event, text: str) -> Finding:
         """An answer of an equal request: it has to be another caller's, and this has to be said or follow the lane."""
-        texts = {event.answer for event in self.before.values() if event.asked == after.asked and event.answer}
+        texts = {event.answer for event in self.recorded.log.events if event.asked == after.asked and event.answer}
         if not any(str(answer).startswith(str(after.answer)) or str(after.answer).startswith(str(answer)) for answer in texts):
             return Finding("wrong", text)
         lanes = {step.id: step.lane for step in self.recorded.tape.steps}

@@ -72,11 +72,28 @@ def main() -> None:
 
 
 class Provider:
+    """That server as a schedule sees it: its address, and what it received."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def received(self, tag: str) -> Counter[tuple[str, str, str]]:
+        """How often each request that contains `tag` arrived: method, target, body."""
+        with _DIRECT.open(f"{self.url}/_log?tag={tag}", timeout=20) as answer:
+            return Counter(tuple(entry) for entry in json.load(answer))
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        with _DIRECT.open(f"{self.url}/_clear", timeout=20):
+            pass
+
+
+class ProviderProcess(Provider):
     """That server in a process of its own, as a context manager."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__("")
         self._seed = seed
-        self.url = ""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.schedules.provider", "--seed", str(self._seed)]
@@ -93,16 +110,6 @@ class Provider:
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()
-
-    def received(self, tag: str) -> Counter[tuple[str, str, str]]:
-        """How often each request that contains `tag` arrived: method, target, body."""
-        with _DIRECT.open(f"{self.url}/_log?tag={tag}", timeout=20) as answer:
-            return Counter(tuple(entry) for entry in json.load(answer))
-
-    def clear(self) -> None:
-        """Forget all requests."""
-        with _DIRECT.open(f"{self.url}/_clear", timeout=20):
-            pass
 
 
 if __name__ == "__main__":

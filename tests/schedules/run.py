@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import IO, NamedTuple, cast
 
 from tests.schedules.judge import Finding
-from tests.schedules.provider import ROOT
+from tests.schedules.provider import ROOT, Provider, ProviderProcess
 from tests.schedules.schedule import Result, Way
 
 LAUNCHED_SHARE = 20
@@ -53,17 +53,18 @@ class Share(NamedTuple):
 def run_share(share: Share, replays: int, done: Callable[[Result], None]) -> None:
     """Run schedules in workers; a worker that hangs is left behind, and a new one goes on after that schedule."""
     seeds = share.seeds
-    while seeds:
-        reached = _work(Share(share.way, seeds), replays, done)
-        seeds = seeds[reached:]
+    with ProviderProcess(seeds.start) as provider:
+        while seeds:
+            reached = _work(Share(share.way, seeds), provider, replays, done)
+            seeds = seeds[reached:]
 
 
-def _work(share: Share, replays: int, done: Callable[[Result], None]) -> int:
+def _work(share: Share, provider: Provider, replays: int, done: Callable[[Result], None]) -> int:
     """One worker; returns how many schedules it has dealt with, the one that ended it included."""
     seconds = SECONDS[share.way] + 5 * (replays - 1)
     seeds = f"{share.seeds.start}:{share.seeds.stop}:{share.seeds.step}"
     command = [sys.executable, "-m", "tests.schedules.worker", "--way", share.way, "--seeds", seeds,
-               "--seconds", str(seconds), "--replays", str(replays)]  # fmt: skip
+               "--seconds", str(seconds), "--replays", str(replays), "--provider", provider.url]  # fmt: skip
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RASHOMON_")}
     with tempfile.TemporaryFile("w+") as errors:
         worker = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)

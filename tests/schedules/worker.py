@@ -22,16 +22,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--way", default="inside")
     parser.add_argument("--seeds", required=True, help="FIRST:END:STEP")
+    parser.add_argument("--provider", required=True, help="its address")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--replays", type=int, default=1)
     options = parser.parse_args()
     seeds = range(*map(int, options.seeds.split(":")))
-    with Provider(seeds.start) as provider:
-        for seed in seeds:
-            faulthandler.dump_traceback_later(options.seconds, exit=True)
-            result = _run(options, seed, provider)
-            faulthandler.cancel_dump_traceback_later()
-            print(json.dumps(result._asdict()), flush=True)
+    provider = Provider(options.provider)
+    for seed in seeds:
+        faulthandler.dump_traceback_later(options.seconds, exit=True)
+        result = _run(options, seed, provider)
+        faulthandler.cancel_dump_traceback_later()
+        print(json.dumps(result._asdict()), flush=True)
 
 
 def _run(options: Any, seed: int, provider: Provider) -> Result:

@@ -95,6 +95,14 @@ def test_a_clock_goes_on_where_the_recording_ends() -> None:
         assert [name for name, _ in ambient.unrecorded] == [what]
 
 
+def test_a_loop_until_a_deadline_ends() -> None:
+    """A loop that waits for a moment to come, and that the recording does not know, sees it come soon."""
+    ambient, _ = an_ambient()
+    deadline = ask(ambient, "time.monotonic") + 60
+    looks = next(count for count in range(10_000) if ask(ambient, "time.monotonic") > deadline)
+    assert looks < 2000
+
+
 def test_a_library_is_never_behind_the_program() -> None:
     """A library's clock has passed what the program has been shown."""
     ambient, _ = an_ambient(a_read(TIME, STARTED_NS / 1e9 + 5, at_us=5_000_000))

@@ -232,7 +232,7 @@ def recorded(home: Path) -> Any:
     def run(function: Any) -> tuple[Any, Tape]:
         with rashomon.trace("t"):
             result = function()
-        rashomon.session.close_journal()  # type: ignore[attr-defined]
+        rashomon.session.close_journal()
         return result, tapes_of(home)[-1]
 
     return run
@@ -329,8 +329,8 @@ def test_dates_are_of_the_class_that_was_asked(recorded: Any) -> None:
 class OneClock:
     """A class that keeps functions as attributes, which a built-in one survives and a Python one would not."""
 
-    clock = time.time
-    broken_down = time.localtime
+    clock: Any = time.time
+    broken_down: Any = time.localtime
 
 
 def test_patched_functions_pass_for_built_in_ones() -> None:
@@ -341,9 +341,10 @@ def test_patched_functions_pass_for_built_in_ones() -> None:
     assert logging.Formatter().formatTime(logging.makeLogRecord({}))
     for function in (time.time, time.sleep, os.urandom, uuid.uuid1, random.random):
         assert pickle.loads(pickle.dumps(function)) is function
-    for call in (lambda: time.time(1), lambda: time.sleep("x"), lambda: os.urandom("x"), lambda: time.localtime("x")):
+    wrong: list[tuple[Any, Any]] = [(time.time, 1), (time.sleep, "x"), (os.urandom, "x"), (time.localtime, "x")]
+    for refusing, argument in wrong:
         with pytest.raises(TypeError):
-            call()  # type: ignore[no-untyped-call]
+            refusing(argument)
     with pytest.raises(ValueError, match="negative"):
         time.sleep(-1)
 
@@ -352,18 +353,45 @@ def test_waits_end_as_recorded(recorded: Any) -> None:
     """A wait that ran out runs out again without waiting; one that was answered is answered again."""
     limit = 0.01
 
-    def waiting() -> tuple[bool, bool]:
-        event = threading.Event()
+    def waiting() -> tuple[bool, bool, list[str]]:
+        event, rung = threading.Event(), list[str]()
         before = event.wait(limit)
         threading.Thread(target=event.set).start()
-        return before, event.wait(60)
+        timer = threading.Timer(limit, rung.append, ["rung"])
+        timer.start()
+        timer.join()
+        return before, event.wait(60), rung
 
-    assert waiting() == (False, True)
+    expected = (False, True, ["rung"])
+    assert waiting() == expected
     result, tape = recorded(waiting)
-    assert result == (False, True)
+    assert result == expected
     limit = 86400.0
     with rashomon.replay(tape):
-        assert waiting() == (False, True)
+        assert waiting() == expected
+
+
+def stamp() -> str:
+    """Used in a tool and around it."""
+    return f"{time.time()} {uuid.uuid4()}"
+
+
+@rashomon.tool
+def stamping() -> list[str]:
+    """A tool whose own code reads the clock."""
+    return [stamp(), stamp()]
+
+
+def test_a_served_tool_leaves_others_their_values(recorded: Any) -> None:
+    """What a tool's code had read while it ran is not given to the program, which gets the tool's answer."""
+
+    def agent() -> list[Any]:
+        return [stamp(), stamping(), stamp(), stamping(), stamp()]
+
+    result, tape = recorded(agent)
+    with rashomon.replay(tape) as session:
+        assert agent() == result
+    assert session.divergences == ()
 
 
 @pytest.mark.skipif(find_spec("time_machine") is None, reason="time-machine is not installed")

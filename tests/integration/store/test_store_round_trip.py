@@ -10,9 +10,12 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rashomon import tapes
-from rashomon.model import End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
+from rashomon import tapes, views
+from rashomon.canonical import canonical_body, content_digest
+from rashomon.model import Call, End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
 from rashomon.store import TraceStore, bodies, ingest
+from tests.steps import http, said
+from tests.steps import tape as tape_of
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=12)
 """Any text, lone surrogates and control characters too."""
@@ -127,6 +130,50 @@ def test_split_body_joins_to_the_same_bytes(body: bytes) -> None:
     """A body taken apart and put together again is the same bytes, whatever it is."""
     split = bodies.split(body)
     assert bodies.join(split.frame, split.holes, [part.content for part in split.parts]) == body
+
+
+@settings(max_examples=300, deadline=None)
+@given(sent=st.lists(BODIES, min_size=1, max_size=3), again=st.lists(st.integers(0, 2), max_size=3))
+@example(sent=[b'{"n":[12,[3],"%s"]}' % (b"x" * 70), b'{"n":[123,[3],"%s"]}' % (b"x" * 70)], again=[0])
+@example(sent=[b'{"a":1,"a":[{}],"messages":[],"%s":NaN}' % (b"x" * 70)], again=[0])
+@example(sent=[b'{"a":[{}],"a":1,"messages":[]}' + b" " * 70, b'{"a":[{}],"messages":[]} ,' + b" " * 70], again=[])
+def test_what_is_known_of_a_body_is_what_reading_it_says(sent: list[bytes], again: list[int]) -> None:
+    """Elements that are recognised from earlier bodies change nothing, and the canonical form is the spine's."""
+    memory = bodies.Memory()
+    for body in [*sent, *(sent[at % len(sent)] for at in again)]:
+        split = bodies.split(body, memory)
+        assert repr(split) == repr(bodies.split(body))
+        assert bodies.join(split.frame, split.holes, [part.content for part in split.parts]) == body
+        if split.canonical is not None:
+            request = Request({}, body)
+            assert split.canonical == canonical_body(request)
+            assert split.keys == json.loads(body).keys()
+
+
+def test_steps_are_summed_up_as_their_views_say(tmp_path: Path) -> None:
+    """Model, title, text and digest of a step in the store are those that are made from the step by itself."""
+    first = {"role": "user", "content": "Where is my order? " * 5}
+    requests: list[Any] = [
+        {"model": "gpt-4o", "messages": [first]},
+        {"model": "gpt-4o", "messages": [first, {"role": "user", "content": "And the other? " * 5}]},
+        {"messages": [first], "model": "m1", "$bytes": "00"},
+        {"messages": [first], "model": ["m1"], "stop": None},
+    ]
+    dumped = [json.dumps(request).encode() for request in requests]
+    dumped += [dumped[0].replace(b"}", b"} x"), b"\xff" + dumped[0], b'{"model": "a", "model": "b"}' + b" " * 70]
+    answers = [said("Here."), said(None, ("call_1", "get_order", {"id": 1}))]
+    made = [http(Kind.LLM, body, json.dumps(answer).encode()) for body in dumped for answer in answers]
+    coded = [["content-encoding", "gzip"], ["content-type", "multipart/form-data; boundary=gpt"]]
+    made += [made[0]._replace(request=made[0].request._replace(head={**made[0].request.head, "headers": [one]}))
+             for one in coded]  # fmt: skip
+    (tmp_path / "journals").mkdir()
+    tapes.write_tape(tmp_path / "journals" / "0.rsj", tape_of(made, "t1"))
+    ingest(tmp_path / "journals", tmp_path / "store.duckdb")
+    with TraceStore(tmp_path / "store.duckdb") as store:
+        for row, step in zip(store.step_rows("t1"), store.tape("t1").steps, strict=True):
+            summary = views.summary(step)
+            assert (row.model, row.title, row.finish) == (summary.model, summary.title, summary.finish)
+            assert row.request_digest == content_digest(Call(step.kind, step.name, step.request))
 
 
 def test_split_names_messages_and_long_values() -> None:

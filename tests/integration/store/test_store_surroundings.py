@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rashomon import nesting, tapes
+from rashomon import launch, nesting, tapes
 from rashomon.errors import DamagedData
 from rashomon.journal import Code
 from rashomon.model import Tape
@@ -70,6 +70,14 @@ def test_a_trace_that_grows_is_replaced_with_its_surroundings(tmp_path: Path) ->
         found = TraceStore(tmp_path / "store.duckdb").query(query).rows
         assert found
         assert found == TraceStore(clean).query(query).rows
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_launcher_and_store_tell_the_same(tmp_path: Path, seed: int) -> None:
+    """The tape that a launcher puts together from the journals is the one that the store gives."""
+    made_up(Random(seed), events=40).write(tmp_path / "journals")
+    ingest_new(tmp_path)
+    assert launch.gather(str(tmp_path), "outer", 0) == TraceStore(tmp_path / "store.duckdb").tape("outer")
 
 
 def test_points_that_cannot_be_read_are_named(tmp_path: Path) -> None:

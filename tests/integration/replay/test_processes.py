@@ -1,0 +1,176 @@
+"""Programs of many processes are replayed offline: each process, thread and job gets the answer that it had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rashomon.replay.claims import Claims
+from tests.process_recordings import PROGRAM, printed, recorded
+from tests.support import environment, rashomon, tapes_of
+
+SCENARIOS = [
+    ("started", "fork"),
+    ("started", "spawn"),
+    ("started", "forkserver"),
+    ("executor", "fork"),
+    ("executor", "forkserver"),
+    ("pool", "spawn"),
+    ("commands",),
+    ("threads",),
+    ("killed", "fork"),
+    ("killed", "spawn"),
+]
+
+
+@pytest.mark.parametrize("words", SCENARIOS, ids="-".join)
+def test_a_program_of_many_processes_is_replayed_exactly(words: tuple[str, ...]) -> None:
+    """The same output, and exit code 0, though all requests are equal and only lanes tell them apart."""
+    home, lines, _ = recorded(*words)
+    done = rashomon("replay", "@last" if len(tapes_of(home)) == 1 else "@prev", home=home)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == sorted(lines), done.stderr
+    replayed = tapes_of(home)[-1]
+    assert {step.match.grade for step in replayed.steps if step.match} == {"exact"}
+    assert not any("one of" in step.match.detail and "arrival" in step.match.detail
+                   for step in replayed.steps if step.match)  # fmt: skip
+
+
+IN_PROCESS = """
+import sys
+import rashomon
+from rashomon import tapes
+from tests import process_program
+from tests.support import tapes_of
+from pathlib import Path
+
+def main():
+    run = lambda: process_program.SCENARIOS["{scenario}"]("{method}")
+    with rashomon.trace("one") as recording:
+        run()
+    print("--", flush=True)
+    tape = next(tape for tape in tapes_of(Path("{home}")) if tape.trace.id == recording.id)
+    with rashomon.replay(tape) as replaying:
+        run()
+    replaying.check()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("scenario", "method"), [("executor", "fork"), ("started", "spawn"), ("started", "forkserver")]
+)
+def test_processes_are_replayed_inside_a_program_too(tmp_path: Path, scenario: str, method: str) -> None:
+    """`with rashomon.replay(tape)`: the processes that the block starts are answered from the same tape."""
+    home = tmp_path / "home"
+    script = tmp_path / "program.py"
+    script.write_text(IN_PROCESS.format(scenario=scenario, method=method, home=home))
+    env = environment(home, PYTHONPATH=str(PROGRAM.parents[1]), TMPDIR=str(tmp_path))
+    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split("--\n")
+    assert first == second
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("rashomon-")], "no tape is left behind"
+
+
+def _program(tmp_path: Path, text: str) -> list[str]:
+    """The command of a program that does something else when the file `changed` is there."""
+    script = tmp_path / "program.py"
+    script.write_text(text)
+    return [sys.executable, str(script), str(tmp_path / "changed")]
+
+
+POOL = """
+import multiprocessing, os, sys
+from tests.process_program import ask
+
+def job(number):
+    return ask("asked" if number < 3 or not os.path.exists(sys.argv[1]) else "not recorded")
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        print(pool.map(job, range(4)))
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_pool_whose_job_was_not_recorded_ends_the_replay(tmp_path: Path, method: str) -> None:
+    """multiprocessing waits for ever for a job whose worker was ended; the program gets the miss instead."""
+    command = _program(tmp_path, POOL.format(method=method))
+    more = {"PYTHONPATH": str(PROGRAM.parents[1])}
+    home = tmp_path / "home"
+    assert rashomon("record", "--", *command, home=home, env=more).returncode == 0
+    (tmp_path / "changed").touch()
+    done = rashomon("replay", "@last", home=home, env=more)
+    assert done.returncode == 1
+    assert "not recorded" in done.stderr
+
+
+MORE = """
+import os, subprocess, sys
+from tests.process_program import ask, __file__ as program
+print(ask())
+if os.path.exists(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        try:
+            print("child", ask(), flush=True)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+print(ask())
+"""
+
+
+def test_a_process_that_was_not_recorded_takes_no_other_ones_answers(tmp_path: Path) -> None:
+    """A replayed program that starts one process more than the recording did: a divergence, and no wrong answer."""
+    command = _program(tmp_path, MORE)
+    more = {"PYTHONPATH": str(PROGRAM.parents[1])}
+    home = tmp_path / "home"
+    before = rashomon("record", "--", *command, home=home, env=more)
+    (tmp_path / "changed").touch()
+    done = rashomon("replay", "@last", home=home, env=more)
+    assert done.returncode == 1
+    assert printed(done.stdout.splitlines()) == printed(before.stdout.splitlines())
+    assert "child" not in done.stdout
+
+
+def _take(claims: Claims, steps: list[str], got: list[str]) -> None:
+    got.extend(step for step in steps if claims.take(step))
+
+
+def test_each_step_is_claimed_once_by_all_processes_and_threads(tmp_path: Path) -> None:
+    """Four processes of four threads want all of 300 steps: each is given out once."""
+    steps = [f"{number % 3}.{number}" for number in range(290)] + [f"odd-{number}" for number in range(10)]
+    reading, writing = os.pipe()
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            claims = Claims(str(tmp_path))
+            got: list[str] = []
+            running = [threading.Thread(target=_take, args=(claims, steps, got)) for _ in range(4)]
+            for thread in running:
+                thread.start()
+            for thread in running:
+                thread.join()
+            os.write(writing, "".join(f"{step}\n" for step in got).encode())
+            os._exit(0)
+        children.append(child)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        taken = file.read().split()
+    for child in children:
+        os.waitpid(child, 0)
+    assert sorted(taken) == sorted(steps)
+    claims = Claims(str(tmp_path))
+    assert all(map(claims.taken, steps))
+    assert not claims.taken("0.290")
+    assert not claims.take("1.1")
