@@ -7,6 +7,7 @@ that it is handed (`rashomon.recorders.processes`), or through the same environm
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import sys
@@ -23,13 +24,24 @@ _adopted: dict[tuple[int, str], boundary.Interceptor] = {}
 """By process id and trace: what answers the jobs that this process does for traces it was not started in."""
 
 
+@functools.lru_cache(maxsize=64)
+def _order(text: str) -> Order:
+    return Order(**json.loads(text))
+
+
+@functools.lru_cache(maxsize=64)
+def _text(mode: str, home: str, trace: str) -> str:
+    return json.dumps(Order(mode, home, {"id": trace})._asdict())
+
+
 def start_from_environ() -> None:
     """In a child of `rashomon record` or `rashomon replay`: begin. Never raises while recording."""
     text = os.environ.get(SESSION)
     if not text or os.environ.get(OFF) or slots.is_aide():
         return
-    order = Order(**json.loads(text))
-    lane = slots.own_lane(order.home, order.info["id"])
+    order = _order(text)
+    lane, inside = slots.own_lane(order.home, order.info["id"])
+    slots.enter(inside)
     names = (SESSION, slots.ROOTS, "RASHOMON_HOME")
     hook = os.path.join(os.path.dirname(slots.__file__), "hook")
     slots.hand_on({name: os.environ[name] for name in names if name in os.environ}, hook)
@@ -42,13 +54,14 @@ def start_from_environ() -> None:
     _note_uncaught()
 
 
-def join(text: str, lane: Lane) -> None:
+def join(text: str, lane: Lane, inside: str | None) -> None:
     """In a process that was started inside a trace: go on with it. Does nothing where that has happened already."""
     if os.environ.get(OFF):
         return
-    order = Order(**json.loads(text))
+    order = _order(text)
     if session.trace_id(boundary.process_interceptor()) == order.info["id"]:
         return
+    slots.enter(inside)
     try:
         interceptor = _begin(order, lane)
         if interceptor is not None:
@@ -68,7 +81,7 @@ def _surroundings(interceptor: boundary.Interceptor) -> None:
 
 def adopt(text: str, lane: Lane) -> boundary.Interceptor | None:
     """The interceptor for one job of a trace, in a process that may have been started in another one, or in none."""
-    order = Order(**json.loads(text))
+    order = _order(text)
     trace = order.info["id"]
     guard = boundary.current()
     if os.environ.get(OFF) or session.trace_id(guard) == trace:
@@ -82,10 +95,10 @@ def adopt(text: str, lane: Lane) -> boundary.Interceptor | None:
     return _adopted[key]
 
 
-def job(order: str, lane: Lane, function: Any, numbered: bool) -> Any:
+def job(order: str, lane: Lane, inside: str | None, function: Any, numbered: bool) -> Any:
     """A job as it is unpickled in a worker."""
     session.install()
-    return processes.Job(order, lane, function, numbered)
+    return processes.Job(order, lane, inside, function, numbered)
 
 
 def _begin(order: Order, lane: Lane) -> boundary.Interceptor | None:
@@ -119,13 +132,13 @@ def order_here() -> str | None:
     if trace is None:
         return None
     own = slots.handed.get(SESSION)
-    if own is not None and json.loads(own)["info"]["id"] == trace:
+    if own is not None and _order(own).info["id"] == trace:
         return own
     if guard is scribe:
         home = os.path.dirname(os.path.dirname(scribe.process.writer.path))
-        return json.dumps(Order("record", home, {"id": trace})._asdict())
+        return _text("record", home, trace)
     if own is not None:
-        return json.dumps({**json.loads(own), "info": {"id": trace}})
+        return json.dumps(_order(own)._replace(info={"id": trace})._asdict())
     return _order_of_replay(guard, scribe, trace)
 
 
@@ -168,6 +181,12 @@ def _remove(folder: str, process: int) -> None:
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def inside_here() -> str | None:
+    """The step that the running code is inside of, as other processes name it."""
+    process = session.process_recorder()
+    return None if process is None else slots.inside_of(process.writer.path)
 
 
 def ended() -> None:

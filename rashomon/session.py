@@ -123,6 +123,9 @@ def _after_fork() -> None:
         return
     lanes.reset_process(lane)
     guard = boundary.current()
+    step = slots.inside_of(_process.writer.path)
+    if step is not None:
+        slots.enter(step)
     _process.after_fork(lane, trace_id(guard))
     narrow = getattr(guard, "after_fork", None)
     if narrow is not None:
@@ -339,6 +342,7 @@ class replay:
         return number, Claims(os.path.join(self._folder, "tape.rsj.claims"))
 
     def __enter__(self) -> Replaying:
+        from rashomon.recorders import reaching  # noqa: F401  # as in `replay_interceptor`
         from rashomon.redaction import Redactor
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
@@ -442,6 +446,7 @@ class Order(NamedTuple):
 def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
     """What answers this process from the order's tape, written by `recorder`."""
     from rashomon import tapes
+    from rashomon.recorders import reaching  # noqa: F401  # before anything is refused: its own import writes a file
     from rashomon.replay import stubs as stubbing
     from rashomon.replay.claims import Claims
     from rashomon.replay.policy import Policy

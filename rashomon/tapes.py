@@ -51,16 +51,16 @@ def _merge(trace_id: str, found: list[ProcessPart]) -> Tape:
     reads: list[Read] = []
     points: list[Point] = []
     launched: list[Launched] = []
+    names = {f"{start:016x}-{pid}": number for number, (start, pid) in enumerate(map(_process_order, workers))}
     for number, part in enumerate(workers):
         shift_us = (part.process.get("started_ns", 0) - started_ns) // 1000
         found_steps = part.parts[trace_id].steps
         # a tape file has one process and keeps the ids that its steps had
         ids = {str(step.index): step.id if "." in step.id else f"{number}.{step.id}" for step in found_steps}
+        placed = _Placed(number, shift_us, ids, "processes" in info, names)
         for step in found_steps:
-            within = None if step.within is None else ids.get(step.within, f"{number}.{step.within}")
             own = ids[str(step.index)]
-            steps.append(step._replace(id=own, started_us=step.started_us + shift_us, within=within))
-        placed = _Placed(number, shift_us, ids, "processes" in info)
+            steps.append(step._replace(id=own, started_us=step.started_us + shift_us, within=placed.id(step.within)))
         reads.extend(map(placed.read, part.parts[trace_id].reads))
         points.extend(map(placed.point, part.parts[trace_id].points))
         launched.extend(one._replace(within=placed.id(one.within)) for one in part.parts[trace_id].launched)
@@ -78,8 +78,13 @@ class _Placed(NamedTuple):
     ids: dict[str, str]
     numbered: bool
     """True in a tape file: there each read and point says its process."""
+    names: dict[str, int]
+    """The numbers of the processes, by what a process that was started inside one of their steps calls them."""
 
     def id(self, step: str | None) -> str | None:
+        if step is not None and "#" in step:
+            name, _, own = step.partition("#")
+            return f"{self.names[name]}.{own}" if name in self.names else None
         return None if step is None else self.ids.get(step, f"{self.number}.{step}")
 
     def read(self, read: Read) -> Read:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 import sys
+from _weakrefset import WeakSet  # as `threading` does: `weakref` itself would cost an import
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
-from weakref import WeakSet
 
 from rashomon import boundary
+from rashomon.recorders import reaching
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _MAX_ANNOUNCED = 10_000
@@ -135,15 +136,11 @@ def looked_up(name: str) -> None:
 def _on_open(event: str, args: tuple[Any, ...]) -> None:
     flags = args[2]
     if flags & _WRITING and _isolates(boundary.current()):
-        from rashomon.recorders import reaching
-
         _tell_write(reaching.written_by_open(args[0]))
 
 
 def _on_write(event: str, args: tuple[Any, ...]) -> None:
     if _isolates(boundary.current()):
-        from rashomon.recorders import reaching
-
         _tell_write(reaching.written(event, args))
 
 
@@ -151,8 +148,6 @@ def _on_run(event: str, args: tuple[Any, ...]) -> None:
     guard = boundary.current()
     if guard is None:
         return
-    from rashomon.recorders import reaching
-
     argv = None if reaching.is_enquiry(sys._getframe(1)) else reaching.command(event, args)
     if argv is not None:
         guard.reaching("run", argv, user_frame())

@@ -99,6 +99,23 @@ def spawn() -> Line | None:
     return _spawn()
 
 
+class inner:
+    """`with inner(line):` — the body of a tool, on a line of its own: a replay that answers it does not run it, and
+    what it spawns and counts must not be missed on the line that called it."""
+
+    __slots__ = ("_line", "_token")
+
+    def __init__(self, line: Line | None) -> None:
+        self._line = line
+
+    def __enter__(self) -> None:
+        self._token = None if self._line is None else _line.set(self._line)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._token is not None:
+            _line.reset(self._token)
+
+
 class quietly:
     """`with quietly():` — threads that are started here are a library's own, and get no lanes."""
 

@@ -21,11 +21,11 @@ from rashomon.model import Lane
 from rashomon.recorders import lanes, slots
 
 _JOIN = (
-    "__import__('rashomon.children', fromlist=['join']).join(order, lane)"
+    "__import__('rashomon.children', fromlist=['join']).join(order, lane, inside)"
     " if __import__('importlib.util').util.find_spec('rashomon') else None"
 )
 _JOB = (
-    "__import__('rashomon.children', fromlist=['job']).job(order, lane, function, numbered)"
+    "__import__('rashomon.children', fromlist=['job']).job(order, lane, inside, function, numbered)"
     " if __import__('importlib.util').util.find_spec('rashomon') else function if not numbered"
     " else lambda *given: function(given[0][1]) if len(given) == 1 else function(*given[1])"
 )
@@ -42,6 +42,12 @@ class Spine(Protocol):
 
     def adopt(self, order: str, lane: Lane) -> Any:
         """In a child: the interceptor of the order's trace; `lane` names the process if it has no name yet."""
+
+    def inside_here(self) -> str | None:
+        """The step that the running code is inside of, as other processes name it."""
+
+    def job(self, order: str, lane: Lane, inside: str | None, function: Any, numbered: bool) -> Any:
+        """A job as it is unpickled in a worker."""
 
     def ended(self) -> None:
         """A process of multiprocessing has run its target, and may leave without further notice."""
@@ -67,8 +73,10 @@ class _Ticket:
         self._lane = lane
 
     def __reduce__(self) -> Any:
-        order = _spine().order_here()
-        return eval, ("None" if order is None else _JOIN, {"order": order, "lane": self._lane})
+        spine = _spine()
+        order = spine.order_here()
+        names = {"order": order, "lane": self._lane, "inside": spine.inside_here()}
+        return eval, ("None" if order is None else _JOIN, names)
 
 
 def _patch_process(module: Any) -> None:
@@ -114,7 +122,7 @@ def _patch_spawn(module: Any) -> None:
         command: list[str] = original_command(**kwargs)
         lane = slots.starting.get()
         if lane is not None and slots.handed and "-c" in command:
-            command[1:1] = ["-X", f"rashomon={slots.text_of(lane)}"]
+            command[1:1] = ["-X", f"rashomon={slots.text_of(lane, None, _spine().inside_here())}"]
         return command
 
     module.get_preparation_data = get_preparation_data
@@ -189,21 +197,35 @@ def _patch_connection(module: Any) -> None:
 # ---------------------------------------------------------------- pools
 
 
+def _same_python() -> bool:
+    """True when workers run this interpreter: they find what this process has found."""
+    spawn: Any = sys.modules.get("multiprocessing.spawn")
+    return spawn is None or os.fsdecode(spawn.get_executable()) == sys.executable
+
+
 class Job:
     """A function that runs in another process with a lane of its own. With `numbered`, one of many: its first
     argument is its number, or a pair of the number and the argument."""
 
     def __init__(
-        self, order: str, lane: Lane, function: Any, numbered: bool, here: tuple[Interceptor | None] | None = None
+        self,
+        order: str,
+        lane: Lane,
+        inside: str | None,
+        function: Any,
+        numbered: bool,
+        here: tuple[Interceptor | None] | None = None,
     ) -> None:
         self.lane = lane
-        self._order, self._function, self._numbered = order, function, numbered
+        self._order, self._inside, self._function, self._numbered = order, inside, function, numbered
         self._here = here
         """The submitter's own interceptor, while the job is still in the submitter's process."""
 
     def __reduce__(self) -> Any:
-        names = {"order": self._order, "lane": self.lane, "function": self._function, "numbered": self._numbered}
-        return eval, (_JOB, names)
+        parts = self._order, self.lane, self._inside, self._function, self._numbered
+        if _same_python():
+            return _spine().job, parts  # a tenth of the cost
+        return eval, (_JOB, dict(zip(("order", "lane", "inside", "function", "numbered"), parts, strict=True)))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         lane = self.lane
@@ -213,7 +235,8 @@ class Job:
             args = (given,) if len(args) == 1 else tuple(given)
         guard = _spine().adopt(self._order, self.lane) if self._here is None else self._here[0]
         try:
-            return lanes.run_in(guard, lane, self._function, args, kwargs)
+            with slots.entered(self._inside):
+                return lanes.run_in(guard, lane, self._function, args, kwargs)
         except ReplayStop as stop:
             # `multiprocessing.Pool` waits for ever for a job whose worker such an exception has ended
             raise _Stopped(stop) from None
@@ -236,7 +259,7 @@ def _job(function: Any, numbered: bool = False) -> Job | None:
     line = None if order is None else lanes.spawn()
     if order is None or line is None:
         return None
-    return Job(order, line.lane, function, numbered, (boundary.local_interceptor(),))
+    return Job(order, line.lane, _spine().inside_here(), function, numbered, (boundary.local_interceptor(),))
 
 
 def _patch_executor(module: Any) -> None:
@@ -380,7 +403,7 @@ def environ_for(lane: Lane, given: Any, parent: int | None = None) -> Any:
     session, own = found.get("RASHOMON_SESSION"), slots.handed["RASHOMON_SESSION"]
     if "RASHOMON_OFF" in found or (session is not None and os.fsdecode(session) != own):
         return base
-    wanted = {**slots.handed, slots.LANE: slots.text_of(lane, parent)}
+    wanted = {**slots.handed, slots.LANE: slots.text_of(lane, parent, _spine().inside_here())}
     path = os.fsdecode(found.get("PYTHONPATH", ""))
     if slots.hook not in path.split(os.pathsep):
         wanted["PYTHONPATH"] = os.pathsep.join(entry for entry in (slots.hook, path) if entry)

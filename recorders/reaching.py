@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from types import FrameType
 from typing import Any
@@ -53,6 +52,8 @@ def command(event: str, args: tuple[Any, ...]) -> tuple[str, ...] | None:
 
 def _words(args: Any) -> tuple[str, ...]:
     if isinstance(args, str) and os.name == "nt":
+        import shlex
+
         return tuple(shlex.split(args, posix=False))
     if isinstance(args, (str, bytes, os.PathLike)):
         return (_text(args),)

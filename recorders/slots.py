@@ -1,10 +1,10 @@
 """How a new process learns its lane, and what it must hand on to the processes that it starts.
 
-A launcher or a recorded parent puts `RASHOMON_LANE` (`0.2@4711`: the lane, and the parent's process id) into the
-environment of a child; multiprocessing's spawned children find the same in `-X rashomon=`. A process that was not
-started by that parent itself (a shell script starts several programs) shares the lane as a slot: the first has the
-lane, those after it have the even negative numbers below it. Commands that are not seen to be Python have the odd
-ones, so that how often a library asks `uname` never moves the lane of anything else.
+A launcher or a recorded parent puts `RASHOMON_LANE` (`0.2@4711@`: the lane, the parent's process id, the step that it
+is inside of) into the environment of a child; multiprocessing's spawned children find the same in `-X rashomon=`. A
+process that was not started by that parent itself (a shell script starts several programs) shares the lane as a slot:
+the first has the lane, those after it have the even negative numbers below it. Commands that are not seen to be Python
+have the odd ones, so that how often a library asks `uname` never moves the lane of anything else.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import sys
 from contextvars import ContextVar
 from itertools import count
+from typing import Any, cast
 
-from rashomon import real
+from rashomon import boundary, real
 from rashomon.model import Lane
 from rashomon.recorders import lanes
 
@@ -48,9 +49,46 @@ executing: ContextVar[bool] = ContextVar("rashomon_executing", default=False)
 _forked: ContextVar[Lane | None] = ContextVar("rashomon_forked", default=None)
 
 
-def text_of(lane: Lane, parent: int | None = None) -> str:
-    """A lane as it is handed to a child of `parent`, which is this process unless named."""
-    return f"{'.'.join(map(str, lane))}@{real.getpid() if parent is None else parent}"
+class Outer:
+    """Stands for the step that a process or a job was started inside of: one of another process's journal."""
+
+    leaf = False
+    pace = None
+
+    def __init__(self, number: str) -> None:
+        self.number = number
+
+
+def inside_of(journal: str) -> str | None:
+    """The step that the running code is inside of, as other processes name it: `journal` is this process's file."""
+    enclosing: Any = boundary.inside.get()
+    number = None if enclosing is None or enclosing.leaf else enclosing.number
+    if number is None or isinstance(number, str):
+        return number
+    return f"{os.path.basename(journal).rpartition('-')[0]}#{number}"
+
+
+def enter(step: str | None) -> None:
+    """Go on inside a step of another process, or of none."""
+    boundary.inside.set(None if step is None else cast(Any, Outer(step)))
+
+
+class entered:
+    """`with entered(step):` — be inside a step of another process, or of none."""
+
+    def __init__(self, step: str | None) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._token = boundary.inside.set(None if self._step is None else cast(Any, Outer(self._step)))
+
+    def __exit__(self, *exc_info: object) -> None:
+        boundary.inside.reset(self._token)
+
+
+def text_of(lane: Lane, parent: int | None = None, inside: str | None = None) -> str:
+    """A lane as it is handed to a child of `parent`, which is this process unless named; `inside` as `inside_of`."""
+    return f"{'.'.join(map(str, lane))}@{real.getpid() if parent is None else parent}@{inside or ''}"
 
 
 def hand_on(variables: dict[str, str], hook_folder: str) -> None:
@@ -80,19 +118,19 @@ def is_aide() -> bool:
     return any("forkserver import main" in word or "resource_tracker import main" in word for word in sys.orig_argv)
 
 
-def own_lane(home: str, trace: str) -> Lane:
-    """The lane of this process, which has just been started by a launcher or a recorded process.
+def own_lane(home: str, trace: str) -> tuple[Lane, str | None]:
+    """The lane of this process, which has just been started by a launcher or a recorded process; and inside of what.
 
     Takes the lane out of the environment: what this process starts has other ones.
     """
     text = os.environ.pop(LANE, None) or sys._xoptions.get("rashomon")
     if not isinstance(text, str):
-        return _share((), os.path.join(home, HELD, trace), 1)
-    numbers, _, parent = text.partition("@")
+        return _share((), os.path.join(home, HELD, trace), 1), None
+    numbers, parent, inside = text.split("@")
     lane = tuple(int(number) for number in numbers.split(".")) if numbers else ()
-    if parent == str(os.getppid()):
-        return lane
-    return _share(lane, os.path.join(home, HELD, trace), 0)
+    if parent != str(os.getppid()):
+        lane = _share(lane, os.path.join(home, HELD, trace), 0)
+    return lane, inside or None
 
 
 def _share(lane: Lane, folder: str, first: int) -> Lane:

@@ -26,6 +26,7 @@ from rashomon.boundary import (
 )
 from rashomon.errors import Missed
 from rashomon.model import Call, End, Event, Kind, Request, Response
+from rashomon.recorders import lanes
 
 if TYPE_CHECKING:
     import inspect  # loaded when the first tool is decorated: it would double the time of `import rashomon`
@@ -140,7 +141,13 @@ def _wrap_sync(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if guard_here() is None:
             return function(*args, **kwargs)
-        return cross(known.call(args, kwargs), lambda: function(*args, **kwargs), _CODEC)
+        line = lanes.spawn()
+
+        def body() -> Any:
+            with lanes.inner(line):
+                return function(*args, **kwargs)
+
+        return cross(known.call(args, kwargs), body, _CODEC)
 
     return wrapper
 
@@ -150,7 +157,13 @@ def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         if guard_here() is None:
             return await function(*args, **kwargs)
-        return await cross_async(known.call(args, kwargs), lambda: function(*args, **kwargs), _CODEC)
+        line = lanes.spawn()
+
+        async def body() -> Any:
+            with lanes.inner(line):
+                return await function(*args, **kwargs)
+
+        return await cross_async(known.call(args, kwargs), body, _CODEC)
 
     return wrapper
 
@@ -161,15 +174,16 @@ def _wrap_generator(function: Callable[..., Any], known: _Tool) -> Callable[...,
         guard = guard_here()
         if guard is None:
             return (yield from function(*args, **kwargs))
+        line = lanes.spawn()
         verdict = guard.arrive(known.call(args, kwargs))
         if isinstance(verdict, Play):
             return (yield from _played(verdict.response, verdict.witness))
-        return (yield from _watched(function(*args, **kwargs), verdict.witness))
+        return (yield from _watched(function(*args, **kwargs), verdict.witness, line))
 
     return wrapper
 
 
-def _watched(generator: Any, witness: Witness) -> Generator[Any, Any, Any]:
+def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Generator[Any, Any, Any]:
     """A live generator, told to `witness` value by value; sends and throws reach it."""
     sent: Any = None
     step = generator.send
@@ -178,7 +192,8 @@ def _watched(generator: Any, witness: Witness) -> Generator[Any, Any, Any]:
         while True:
             token = inside.set(witness)
             try:
-                item = step(sent)
+                with lanes.inner(line):
+                    item = step(sent)
             except StopIteration as stop:
                 if stop.value is not None:
                     witness.began({"returned": values.encode(stop.value)})
@@ -247,11 +262,12 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
             async for item in function(*args, **kwargs):
                 yield item
             return
+        line = lanes.spawn()
         verdict = guard.arrive(known.call(args, kwargs))
         if isinstance(verdict, Play):
             chosen = _played_async(verdict.response, verdict.witness)
         else:
-            chosen = _watched_async(function(*args, **kwargs), verdict.witness)
+            chosen = _watched_async(function(*args, **kwargs), verdict.witness, line)
         try:
             async for item in chosen:
                 yield item
@@ -261,14 +277,15 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
     return wrapper
 
 
-async def _watched_async(generator: Any, witness: Witness) -> AsyncGenerator[Any, None]:
+async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | None) -> AsyncGenerator[Any, None]:
     """A live async generator, told to `witness` value by value."""
     number = 0
     while True:
         before = place_now()
         token = inside.set(witness)
         try:
-            item = await anext(generator)
+            with lanes.inner(line):
+                item = await anext(generator)
         except StopAsyncIteration:
             inside.reset(token)
             settling = handed_out(witness, Event.END, 0, before)

@@ -529,7 +529,7 @@ class StepPace:
     def _time(self, event: Event, number: int) -> int:
         step = self._step
         pieces = step.response.pieces
-        if event is Event.PIECE:
+        if event is Event.PIECE and number < len(pieces):  # a stub may have more of them
             return step.started_us + pieces[number].offset_us
         if event is Event.HEAD and pieces:
             return step.started_us + pieces[0].offset_us

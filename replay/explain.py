@@ -103,8 +103,8 @@ def _with_origins(best: Near, call: Call, consumed: Sequence[Step], sources: Sou
     """The reasons of the nearest step, each with where it comes from."""
     found = _differences(best.step, _as_step(call))
     causes = origins(found, sources, consumed)
-    told = [reason + cause for reason, cause in zip(best.reasons, causes, strict=False)]
-    if sources.uncontrolled and not all(causes[: len(told)]):
+    told = [reason + cause.sentence for reason, cause in zip(best.reasons, causes, strict=False)]
+    if sources.uncontrolled and not all(cause.whole for cause in causes):
         told.append(_uncontrolled(sources.uncontrolled))
     return told + list(best.reasons[len(causes) :])
 

@@ -23,7 +23,7 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
-_MOST = 256
+_MOST = 128
 """Of so many reads, the last ones, it is tried whether a difference flows from them."""
 _LONGEST = 200
 _NOTHING = Response(None, (), End.OPEN)

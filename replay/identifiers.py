@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     + _END
 )  # fmt: skip
 _PREFIXED = re.compile(_PREFIX + rb"([A-Za-z0-9]{8,})")
-_IN_ID_FIELD = re.compile(rb'(\w*(?:id|Id|ID))\\*"\s*:\s*\\*"(?P<opaque>[A-Za-z0-9_-]{16,64})(?=\\*")')
+_IN_ID_FIELD = re.compile(rb'"(\w{0,40}(?:id|Id|ID))\\*"\s*:\s*\\*"(?P<opaque>[A-Za-z0-9_-]{16,64})(?=\\*")')
 _MIXED = re.compile(rb"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])")
 _FIELD = re.compile(rb'([A-Za-z_][\w-]*)(?:\\*"\s*:\s*\\*"|[\xa0-\xbf]|\xd9.)\Z', re.DOTALL)
 """The name of the field that the text before an id ends in: in JSON, in JSON within a string, or in msgpack."""

@@ -109,7 +109,7 @@ class Matcher:
 
     `steps` are those of all processes of the tape, in its order; `process` is the one that this process stands for.
     Where several processes replay one tape, `claim(step_id)` must say True for a step to be served: False means that
-    another process has it.
+    another process has it. Then no `process` means one that was not recorded: nothing on the tape may answer it.
     """
 
     def __init__(
@@ -135,12 +135,21 @@ class Matcher:
         self._lanes: dict[Lane, set[int]] = {}
         self._gone: set[str] = set()
         self._served: set[str] = set()
+        self._barred: set[str] = set()
+        if process is None and claim is not None:
+            self._bar(self._steps)
 
     def narrow(self, process: int | None) -> None:
         """In a forked child: it stands for this recorded process. Without a claim, only its own steps are left."""
         self._process = process
-        if self._claim is None:
-            self._gone.update(step.id for step in self._steps if process_of(step) != process)
+        if self._claim is None or process is None:
+            self._bar(step for step in self._steps if process_of(step) != process)
+
+    def _bar(self, steps: Iterable[Step]) -> None:
+        """These are for others, and were not served here."""
+        barred = {step.id for step in steps} - self._gone
+        self._barred |= barred
+        self._gone |= barred
 
     def take(self, call: Call, lane: Lane | None, sources: Sources | None = None) -> Found | None:
         """The step that answers this call; it is served with that, and never again.
@@ -189,11 +198,11 @@ class Matcher:
 
     def waiting(self) -> list[Step]:
         """All steps that were not served."""
-        return [step for step in self._steps if step.id not in self._gone]
+        return [step for step in self._steps if step.id not in self._gone or step.id in self._barred]
 
     def served(self) -> list[Step]:
         """All steps that were served, here or by another process as far as it is known."""
-        return [step for step in self._steps if step.id in self._gone]
+        return [step for step in self._steps if step.id in self._gone and step.id not in self._barred]
 
     def _inner(self, step: Step) -> bool:
         return step.within is not None and step.within in self._served

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rashomon.canonical import canonical_json
 from rashomon.model import End, Json, Read, Step
@@ -15,10 +16,11 @@ from rashomon.replay.renderings import SHORTEST, spellings
 
 _SOUGHT = 500
 """In so many answers, the last ones, a value is looked for."""
-_READS = 512
+_READS = 128
 _TOLD = 2
 _TIME = re.compile(
-    r"[0-9]{1,4}[-/.:][0-9]{1,2}[-/.:][0-9]{1,4}|(?<![0-9.])1[0-9]{9}(?:[0-9]{3}|[0-9]{6}|[0-9]{9})?(?![0-9])"
+    r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
+    r"|(?<![0-9.])1[0-9]{9}(?:[0-9]{3}|[0-9]{6}|[0-9]{9})?(?:\.[0-9]+)?(?![0-9])"
 )
 _ID = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[a-f]*[0-9])[0-9a-f]{16,}|01[0-9A-Z]{24}"
@@ -26,18 +28,32 @@ _ID = re.compile(
 )
 
 
-def origins(found: Sequence[Difference], sources: Sources, served: Sequence[Step]) -> list[str]:
+class Origin(NamedTuple):
+    """Where a difference comes from, as the end of a sentence about it; `whole` when that accounts for both sides."""
+
+    sentence: str
+    whole: bool
+
+
+def origins(found: Sequence[Difference], sources: Sources, served: Sequence[Step]) -> list[Origin]:
     """For each difference between a recorded request and a call: ", read from time.time() at agent.py:34, …";
     empty where its origin is not known. `served` are the steps whose answers the program has got."""
     followed = traced(found, [_as_followed(one) for one in sources.substitutions])
     return [
-        _of_reads(difference, sources)
-        or (_of_answer(sources.substitutions[cause]) if cause is not None else "")
-        or _of_order(difference, found, served)
-        or _of_recorded_read(difference, sources.reads)
-        or _of_form(difference)
+        _whole(difference, found, sources, cause, served)
+        or Origin(_of_recorded_read(difference, sources.reads) or _of_form(difference), False)
         for difference, cause in zip(found, followed, strict=True)
     ]
+
+
+def _whole(
+    difference: Difference, found: Sequence[Difference], sources: Sources, cause: int | None, served: Sequence[Step]
+) -> Origin | None:
+    sentence = _of_reads(difference, sources)
+    if not sentence and cause is not None:
+        sentence = _of_answer(sources.substitutions[cause])
+    sentence = sentence or _of_order(difference, found, served)
+    return Origin(sentence, True) if sentence else None
 
 
 def _of_reads(difference: Difference, sources: Sources) -> str:

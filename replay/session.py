@@ -233,7 +233,7 @@ class ReplaySession:
         from rashomon.replay.explain import explain_miss
 
         matcher = self._state.matcher
-        return explain_miss(safe, matcher.waiting(), matcher.served())
+        return explain_miss(safe, matcher.waiting(), matcher.served(), self._state.sources())
 
     def diverge(self, divergence: Divergence) -> None:
         """Note where the replay left the recording."""

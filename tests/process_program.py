@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -148,6 +148,49 @@ def threads(_: str) -> None:
         thread.join()
 
 
+@rashomon.tool
+def delegate(method: str) -> list[str]:
+    """A tool that has its work done by other processes."""
+    context: Any = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_delegated, args=(theirs,))
+    child.start()
+    found = [ours.recv()]
+    child.join()
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        found.extend(pool.map(job, range(3)))
+    return [*found, _output([sys.executable, __file__, "leaf"])]
+
+
+def _delegated(pipe: Any) -> None:
+    pipe.send(ask())
+
+
+def delegating(method: str) -> None:
+    """Tools that start processes, one after the other."""
+    print(delegate(method), delegate(method), ask())
+
+
+@rashomon.tool
+def counting(last: int) -> Iterator[str]:
+    """A stream of numbers."""
+    for number in range(last):
+        yield f"number {number}"
+
+
+def streaming(_: str) -> None:
+    """A fork while two streams are under way; the child drops one and reads the other to its end."""
+    first, second = counting(3), counting(4)
+    print(next(first), next(second), flush=True)
+    child = os.fork()
+    if child == 0:
+        first.close()
+        say("child", ask(), *second)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("parent", ask(), *first, *second)
+
+
 def _until_killed(pipe: Any) -> None:
     pipe.send(ask())
     pipe.send(ask())
@@ -203,7 +246,8 @@ def prefork(_: str) -> None:
 
 
 SCENARIOS: dict[str, Callable[[str], None]] = {
-    one.__name__: one for one in (started, executor, pool, commands, leaf, becomes, threads, killed, prefork)
+    one.__name__: one
+    for one in (started, executor, pool, commands, leaf, becomes, threads, killed, prefork, delegating, streaming)
 }
 
 if __name__ == "__main__":

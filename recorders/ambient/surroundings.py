@@ -8,15 +8,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from rashomon import boundary, real
+from rashomon import boundary
 from rashomon.recorders.ambient import chance
 from rashomon.recorders.ambient.sites import USER, asker, replace
 from rashomon.recorders.imports import when_imported
 
 _getframe = sys._getframe
 _local = boundary._local.get
-_seen_as: set[int] = set()
-"""The numbers that a replay has shown the program for this process, and that are not its real one."""
+_seen_as: dict[int, Callable[[], int]] = {}
+"""By a number that a replay has shown the program for this process or its parent: what gives the real one."""
 
 _BEYOND_CONTROL = {
     "torch": "what runs on a GPU may add in another order each time; torch.use_deterministic_algorithms(True) helps",
@@ -35,6 +35,8 @@ def patch() -> None:
     for name in ("kill", "killpg"):
         if hasattr(os, name):
             replace(os, name, _to_process)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_seen_as.clear)
     when_imported("psutil", _patch_psutil)
     for name, reason in _BEYOND_CONTROL.items():
         when_imported(name, lambda _, name=name, reason=reason: note(name, reason))  # type: ignore[misc]
@@ -76,20 +78,21 @@ def _own_number(original: Callable[[], int]) -> Callable[[], int]:
         if guard is None:  # a library compares it with what the system says
             return original()
         number: int = guard.read("process", what, original, frame)
-        if what == "os.getpid" and number != original():
-            _seen_as.add(number)
+        if number != original():
+            _seen_as[number] = original
         return number
 
     return read
 
 
 def actual_number(number: Any, frame: FrameType) -> Any:
-    """The process that the program means by a number: its own, where a replay has shown it another.
+    """The process that the program means by a number: its own or its parent, where a replay has shown it another.
 
     Only where `frame` is the program's own code: a library has the number of a real process.
     """
     if _seen_as and isinstance(number, int) and abs(number) in _seen_as and asker(frame)[1] == USER:
-        return real.getpid() if number > 0 else -real.getpid()
+        actual = _seen_as[abs(number)]()
+        return actual if number > 0 else -actual
     return number
 
 
@@ -109,6 +112,3 @@ def _patch_psutil(module: Any) -> None:
         original(self, actual_number(pid, _getframe(1)))
 
     module.Process.__init__ = of_process
-
-
-__all__ = ["actual_number", "announce", "note", "patch"]

@@ -24,7 +24,7 @@ RUNS = {"pydantic_ai": 4}
 """How many runs an agent makes at once; each asks its model three times, and one of them is refused once."""
 CITIES = {"pydantic_ai": 10}
 """For how many cities the agent's tools ask the weather service."""
-PATIENCE = 120.0
+PATIENCE = 180.0
 """Seconds after which a process counts as hanging."""
 
 
@@ -95,7 +95,8 @@ def test_an_unchanged_agent_is_recorded_whole_and_replays_offline(agent: Agent, 
     """Every call of the agent is recorded; each replay ends with exit code 0 and prints what was printed."""
     home = tmp_path / "home"
     recorded, report = record(agent, home)
-    assert report["kinds"] == {"llm": 3 * RUNS.get(agent.framework, 3) + 1, "http": CITIES.get(agent.framework, 8)}
+    assert report["kinds"]["llm"] == 3 * RUNS.get(agent.framework, 3) + 1
+    assert report["kinds"]["http"] == CITIES.get(agent.framework, 8)
     assert report["coverage"]["complete"], report
     assert not report["losses"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # so that each runs beside others, as on a busy machine

@@ -47,8 +47,6 @@ def load(kinds: frozenset[str], libraries: frozenset[str]) -> None:
     The openai SDK's modules import each other, and two threads that begin with different ones may wait for each other
     for ever, or meet half a module: that is Python's import system, and nothing to be tested here.
     """
-    import openai.resources.chat
-    import openai.resources.responses
 
     if "message" in kinds:
         import anthropic.resources.messages  # noqa: F401

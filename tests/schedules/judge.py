@@ -42,7 +42,9 @@ def judge_recording(recorded: Outcome, received: Requests) -> list[Finding]:
     """Every request that reached the provider must be on the tape, with the answer that the program got."""
     found = [Finding("unrecorded", f"{many} of {key}") for key, many in (received - _sent(recorded.tape)).items()]
     found += [Finding("unrecorded", f"loss: {loss}") for loss in recorded.tape.trace.losses]
-    found += [Finding("unrecorded", f"connection outside any step: {peer}") for peer in recorded.tape.trace.coverage.missed]
+    found += [
+        Finding("unrecorded", f"connection outside any step: {peer}") for peer in recorded.tape.trace.coverage.missed
+    ]
     found += [Finding("broken", f"recording: {event}") for event in recorded.log.events if event.error in STOPS]
     return found
 
@@ -87,7 +89,9 @@ class _Comparison:
         if self.may_leave:
             left = [one for one in found if one.kind == "left"]
             said = self.replayed.reports or any(event.error in STOPS for event in self.after.values())
-            return [one for one in found if one.kind != "left" or not said] + [Finding("told", one.text) for one in left]
+            return [one for one in found if one.kind != "left" or not said] + [
+                Finding("told", one.text) for one in left
+            ]
         if self.recorded.ended != self.replayed.ended:
             found.append(Finding("left", f"ended with {self.replayed.ended!r}; recorded {self.recorded.ended!r}"))
         elsewise = [text for text in self.replayed.reports if not (self.may_swap and "ambig" in text)]
@@ -123,12 +127,16 @@ class _Comparison:
     def _swapped(self, after: Event, text: str) -> Finding:
         """An answer of an equal request: it has to be another caller's, and this has to be said or follow the lane."""
         texts = {event.answer for event in self.recorded.log.events if event.asked == after.asked and event.answer}
-        if not any(str(answer).startswith(str(after.answer)) or str(after.answer).startswith(str(answer)) for answer in texts):
+        if not any(
+            str(answer).startswith(str(after.answer)) or str(after.answer).startswith(str(answer)) for answer in texts
+        ):
             return Finding("wrong", text)
         lanes = {step.id: step.lane for step in self.recorded.tape.steps}
         silent = [step for step in self._asking(after.asked) if not _said(step, lanes)]
         if silent:
-            return Finding("wrong", f"{text}; silently, as in step {silent[0].id} {silent[0].match} in lane {silent[0].lane}")
+            return Finding(
+                "wrong", f"{text}; silently, as in step {silent[0].id} {silent[0].match} in lane {silent[0].lane}"
+            )
         return Finding("ambiguous", text)
 
     def _asking(self, asked: str) -> list[Step]:
@@ -158,7 +166,9 @@ def _is_part(before: Event, after: Event) -> bool:
 def _short(event: Event | None) -> str:
     if event is None:
         return "nothing"
-    what = event.error if event.answer is None else f"{event.answer[:40]!r}" + (f" {event.error}" if event.error else "")
+    what = (
+        event.error if event.answer is None else f"{event.answer[:40]!r}" + (f" {event.error}" if event.error else "")
+    )
     return f"{what} to {event.asked[-40:]!r}"
 
 
@@ -172,4 +182,8 @@ def judge_order(spec: Spec, recorded: Log, replayed: Log) -> list[Finding]:
     place = next((n for n, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), None)
     if place is None:
         place = min(len(before), len(after))
-    return [Finding("order", f"event {place} of {len(before)}: {after[place : place + 3]}; recorded {before[place : place + 3]}")]
+    return [
+        Finding(
+            "order", f"event {place} of {len(before)}: {after[place : place + 3]}; recorded {before[place : place + 3]}"
+        )
+    ]

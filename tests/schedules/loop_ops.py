@@ -101,7 +101,12 @@ async def _callbacks(run_: Run, node: Node, asked: str, got: list[str]) -> None:
     """Timers and callbacks of the loop beside calls."""
     loop = asyncio.get_running_loop()
     fired = asyncio.Event()
-    loop.call_later(0.002, lambda: (run_.log.happened(f"{node.name} timer"), fired.set()))
+
+    def fire() -> None:
+        run_.log.happened(f"{node.name} timer")
+        fired.set()
+
+    loop.call_later(0.002, fire)
     loop.call_soon(run_.log.happened, f"{node.name} soon")
 
     async def work(number: int) -> None:

@@ -27,7 +27,7 @@ from rashomon.testing.http import Received
 
 ROOT = Path(__file__).resolve().parents[2]
 _FLAKY = re.compile(r"flaky=(\d)x(\d+)")
-_WORDS = "river stone lantern harbour willow copper market evening".split()
+_WORDS = ["river", "stone", "lantern", "harbour", "willow", "copper", "market", "evening"]
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -25,7 +25,7 @@ from tests.schedules.schedule import Result, Way
 
 LAUNCHED_SHARE = 20
 """One schedule in so many runs as a launched program, which may fork; the others run inside one process."""
-SECONDS: dict[Way, float] = {"inside": 8, "launched": 300, "order": 8, "order-launched": 300}
+SECONDS: dict[Way, float] = {"inside": 30, "launched": 300, "order": 30, "order-launched": 300}
 """After how long one schedule counts as hung. A loaded machine needs a few seconds at most for one inside a process."""
 _COUNTED = ("calls", "requests", "replays", "tasks", "threads", "pooled jobs", "event loops", "forks", "cancellations",
             "timeouts", "streams abandoned")  # fmt: skip

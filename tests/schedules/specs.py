@@ -17,7 +17,17 @@ Profile = Literal["steady", "wild", "loop"]
 """`steady`: what is asked depends on no order. `wild`: timeouts, cancellations, races whose winner decides what is
 asked next. `loop`: wild, and all of it on one event loop."""
 
-_LEAVES = {"chat": 8, "stream": 4, "message": 2, "responses": 1, "get": 4, "tool": 4, "sleep": 2, "chain": 2, "retry": 1}
+_LEAVES = {
+    "chat": 8,
+    "stream": 4,
+    "message": 2,
+    "responses": 1,
+    "get": 4,
+    "tool": 4,
+    "sleep": 2,
+    "chain": 2,
+    "retry": 1,
+}
 _ASYNC = {"seq": 3, "gather": 4, "group": 3, "queue": 1, "event": 1, "to_thread": 2, "executor": 1, "agent": 1}
 _ASYNC_WILD = {"wait_for": 4, "cancel": 4, "hedge": 2, "ticket": 1, "completed": 1, "shield": 1, "chance": 1}
 _LOOP = {"streams": 4, "spin": 3, "relay": 2, "semaphore": 1, "condition": 1, "callbacks": 2, "wait": 2, "to_thread": 1}
@@ -28,8 +38,8 @@ _PARALLEL = ("gather", "group", "threads", "pool", "executor", "streams", "wait"
 _RACY = frozenset({"first"})
 _INTERRUPTING = frozenset({"wait_for", "cancel"})
 _LEAVING_TASKS = frozenset({"group", "wait", "shield", "hedge", "completed", "callbacks", "relay", "queue"})
-_LEAF_KINDS = frozenset({*_LEAVES, "hedge", "first", "chance", "impatient", "queue", "workers", "spin", "ticket", "relay",
-                         "semaphore", "condition", "callbacks", "event"})  # fmt: skip
+_ITEMS = frozenset({"queue", "workers", "relay", "ticket", "semaphore", "condition", "callbacks", "event"})
+_LEAF_KINDS = frozenset({*_LEAVES, *_ITEMS, "hedge", "first", "chance", "impatient", "spin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +86,12 @@ class Spec:
     def racy(self) -> bool:
         """True when threads race for what is asked next, so that a replay may have to say that it left the recording.
 
-        Also when a thread's job may be cancelled: whether it has begun by then is up to the operating system.
+        Also when a thread's job may be cancelled: whether it has begun by then is up to the operating system. And when
+        `as_completed` is given coroutines: it starts them in the order of a set, which is that of their addresses.
         """
-        return any(node.kind in _RACY for node in self.root.walk()) or _threads_interrupted(self.root, False)
+        return any(node.kind in _RACY or node.options.get("raw") for node in self.root.walk()) or _threads_interrupted(
+            self.root, False
+        )
 
     @property
     def unordered(self) -> bool:
@@ -204,13 +217,15 @@ class _Maker:
         if kind in ("chat", "retry") and ": common" not in asks and (kind == "retry" or rng.random() < 0.2):
             asks += f" flaky={rng.randint(1, 2)}x{rng.choice([429, 500])}"
         if kind == "get":
-            options["library"] = rng.choice(["httpx", "httpx2", "aiohttp"] if on_loop else ["httpx", "requests", "httpx2"])
+            options["library"] = rng.choice(
+                ["httpx", "httpx2", "aiohttp"] if on_loop else ["httpx", "requests", "httpx2"]
+            )
         elif kind == "tool":
             options["flavour"] = rng.choice(["sync", "generator", *(["async", "stream"] if on_loop else [])])
             options["fails"] = rng.random() < 0.15
         elif kind == "sleep":
             options |= {"ms": rng.choice([None, 1, 3]), "turns": rng.randint(1, 4)}
-        elif kind in ("queue", "workers", "relay", "ticket", "semaphore", "condition", "callbacks", "event", "chain"):
+        elif kind in _ITEMS or kind == "chain":
             options |= {"items": rng.randint(2, 5), "consumers": rng.randint(1, 3), "size": rng.randint(0, 2)}
         elif kind == "spin":
             options |= {"turns": rng.randint(1, 6), "rounds": rng.randint(1, 4), "ms": rng.choice([None, 0, 1, 2])}

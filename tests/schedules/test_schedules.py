@@ -19,7 +19,7 @@ from tests.schedules.specs import Node, Spec, make_spec
 from tests.steps import llm, served, tape, user
 
 INSIDE = int(os.environ.get("RASHOMON_SCHEDULES", "200"))
-LAUNCHED = max(2, INSIDE // 70)
+LAUNCHED = max(2, INSIDE // 100)
 FIRST = int(os.environ.get("RASHOMON_SCHEDULES_SEED", "0")) or random.SystemRandom().randrange(1, 10_000_000)
 
 

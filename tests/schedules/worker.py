@@ -12,6 +12,7 @@ import sys
 import traceback
 from typing import Any
 
+from tests.schedules.clients import load
 from tests.schedules.judge import Finding
 from tests.schedules.provider import Provider
 from tests.schedules.schedule import Result, run_schedule, spec_of
@@ -28,6 +29,8 @@ def main() -> None:
     options = parser.parse_args()
     seeds = range(*map(int, options.seeds.split(":")))
     provider = Provider(options.provider)
+    if not options.way.endswith("launched"):  # importing takes seconds, which are not the first schedule's
+        load(frozenset({"message"}), frozenset({"aiohttp", "httpx", "httpx2", "requests"}))
     for seed in seeds:
         faulthandler.dump_traceback_later(options.seconds, exit=True)
         result = _run(options, seed, provider)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 from rashomon.canonical import content_digest
-from rashomon.model import Call, Grade, Kind, Request, Step
+from rashomon.model import Call, Grade, Kind, Read, Request, Site, Step, Uncontrolled
 from rashomon.replay.alignment import align
 from rashomon.replay.explain import explain_miss, first_divergence, nearest
+from rashomon.replay.flow import Reading, Sources, Substitution
 from tests.steps import asked, http, llm, result, said, served, tape, tool, user
 
 
@@ -171,3 +173,81 @@ def test_missing_and_extra_steps_are_divergences() -> None:
     assert missing.summary == "Step 0.2 of the first run, get_order(n=2) → 2, was not made again."
     assert extra
     assert extra.summary == "Step 0.2, get_order(n=2) → 2, has no counterpart in the first run."
+
+
+NOW, THEN = 1_790_000_123.25, 1_790_000_000.5
+SITE = Site("/app/agent.py", 34, "main")
+
+
+def told(at: float) -> Step:
+    """A model call that tells the time as text."""
+    return llm(said("x"), asked(user(f"now {datetime.fromtimestamp(at, UTC)}")))
+
+
+def test_a_difference_names_the_read_that_it_comes_from() -> None:
+    """Function, file, line, and why the clock is not controlled there."""
+    reading = Reading("clock", "time.time", NOW, THEN, SITE, "the recording has no more reads here")
+    miss = explain_miss(call(told(NOW)), numbered(told(THEN)), [], Sources([reading]))
+    assert miss.paths == ("request.messages[0].content",)
+    (line,) = miss.detail
+    assert line.startswith("request.messages[0].content differs: ")
+    assert line.endswith(
+        ", read from time.time() at agent.py:34 in main, which is not controlled because the recording has no more "
+        "reads here"
+    )
+
+
+def test_a_difference_that_nothing_gave_says_what_the_recording_has_there() -> None:
+    """The live side's source is unknown; the recorded side's read and what cannot be controlled are named."""
+    sources = Sources(
+        reads=[Read(0, (), "clock", "time.time", THEN, SITE, 0)],
+        uncontrolled=[Uncontrolled("a C extension's clock", "it does not go through Python.", SITE)],
+    )
+    line, more = explain_miss(call(told(NOW)), numbered(told(THEN)), [], sources).detail
+    assert line.endswith(", where the recording has what it read from time.time() at agent.py:34 in main")
+    assert more == (
+        "not controlled in this program: a C extension's clock at agent.py:34 in main, because it does not go through "
+        "Python"
+    )
+
+
+def test_a_difference_that_nobody_read_says_what_it_looks_like() -> None:
+    """Times and generated ids are recognised by their form."""
+    assert (
+        explain_miss(call(told(NOW)), numbered(told(THEN)), [])
+        .detail[0]
+        .endswith(", which looks like a time from a source that is not recorded")
+    )
+    steps = [tool({"customer": "6f1c2a3b-0a1b-4c2d-8e3f-0123456789a" + digit}, 1) for digit in "12"]
+    assert (
+        explain_miss(call(steps[0]), numbered(steps[1]), [])
+        .detail[0]
+        .endswith(", which looks like a generated id from a source that is not recorded")
+    )
+
+
+def test_a_difference_names_the_stub_that_it_follows_from() -> None:
+    """A changed tool answer, followed into the model's request."""
+    order, stubbed = tool({"id": "A"}, {"price": 4200}), tool({"id": "A"}, {"price": 9700})
+    ask = [llm(said("x"), asked(user("Hi"), result("call_1", {"price": price}))) for price in (4200, 9700)]
+    steps = numbered(order, ask[0])
+    sources = Sources(substitutions=[Substitution("stubbed", call(stubbed), stubbed.response, steps[0])])
+    miss = explain_miss(call(ask[1]), steps[1:], steps[:1], sources)
+    assert miss.detail == (
+        "request.messages[1].content.$json.price: 4200 → 9700, "
+        "which follows from the stubbed answer of get_order (0.0)",
+    )
+
+
+def test_answers_in_another_order_are_called_so() -> None:
+    """Two tool results that changed places are no new content."""
+    answers = [tool({"n": n}, f"the order of customer number {n}") for n in range(2)]
+    results = [result(f"call_{n}", f"the order of customer number {n}") for n in range(2)]
+    steps = numbered(*answers, llm(said("x"), asked(user("Go"), *results)))
+    miss = explain_miss(call(llm(said(), asked(user("Go"), *reversed(results)))), steps[2:], steps[:2])
+    assert any(
+        "which contains the recorded answer of 0." in line and "in another order" in line for line in miss.detail
+    )
+    lines = ["alpha is first", "beta is second", "gamma is third"]
+    before, after = (tool({"text": "\n".join(order)}, 1) for order in (lines, lines[::-1]))
+    assert explain_miss(call(after), numbered(before), []).detail[0].endswith(": the same lines in another order")

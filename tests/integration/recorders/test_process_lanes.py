@@ -21,11 +21,11 @@ METHODS = ("fork", "spawn", "forkserver")
 def test_processes_threads_and_processes_in_those_have_lanes_of_their_own(method: str) -> None:
     """However a process is started, and however deep, it is one process of the trace, with its place in the order."""
     _, lines, tape = recorded("started", method)
-    assert lanes(tape) == [(), (0,), (0, 0, 0), (1,), (1, 0, 0)]
+    assert lanes(tape) == [(), (0,), (0, 1, 1), (1,), (1, 1, 1)]
     assert answers(tape) == printed(lines)
     assert all(process.ended for process in tape.trace.processes)
     assert sorted(step.lane for step in tape.steps) == sorted(
-        [(), *((n, *rest) for n in range(2) for rest in ((), (0,), (0, 0), (0, 0, 0)))]
+        [(), *((n, *rest) for n in range(2) for rest in ((), (1,), (1, 1), (1, 1, 1)))]
     )
 
 
@@ -102,6 +102,24 @@ def _inside(home: Path, text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=60)
 
 
+def test_what_a_tool_has_other_processes_do_is_inside_the_tool() -> None:
+    """Steps of a process, a pool's job and a command that a tool started belong to that call of the tool."""
+    _, _, tape = recorded("delegating", "spawn")
+    outer = [step.id for step in tape.steps if step.name == "delegate"]
+    inner = Counter(step.within for step in tape.steps if step.name == "ask")
+    assert inner == {outer[0]: 5, outer[1]: 5, None: 1}
+
+
+def test_a_fork_does_not_mix_up_what_is_under_way() -> None:
+    """Streams that were open at a fork stay the parent's; what the child does with its copies is no step of its own."""
+    _, lines, tape = recorded("streaming")
+    by_process = {number: [step for step in tape.steps if step.id.startswith(f"{number}.")] for number in range(2)}
+    assert [step.name for step in by_process[0]] == ["counting", "counting", "ask"]
+    assert [len(step.response.pieces) for step in by_process[0]] == [3, 4, 1]
+    assert [step.name for step in by_process[1]] == ["ask"]
+    assert answers(tape._replace(steps=(by_process[0][2], by_process[1][0]))) == printed(lines)
+
+
 IN_PROCESS = """
 import rashomon, sys
 from tests import process_program
@@ -125,7 +143,7 @@ def test_processes_join_a_trace_that_was_begun_in_the_program(tmp_path: Path, me
     assert [tape.trace.name for tape in found] == ["one", "two"]
     assert answers(found[0]) + answers(found[1]) == printed(done.stdout.splitlines())
     assert [len(tape.steps) for tape in found] == [process_program.JOBS + 4, 9]
-    assert lanes(found[1]) == [(), (0,), (0, 0, 0), (1,), (1, 0, 0)]
+    assert lanes(found[1]) == [(), (0,), (0, 1, 1), (1,), (1, 1, 1)]
 
 
 POOL_OF_BEFORE = """

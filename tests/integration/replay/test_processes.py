@@ -25,6 +25,9 @@ SCENARIOS = [
     ("threads",),
     ("killed", "fork"),
     ("killed", "spawn"),
+    ("delegating", "fork"),
+    ("delegating", "spawn"),
+    ("streaming",),
 ]
 
 
@@ -85,6 +88,50 @@ def _program(tmp_path: Path, text: str) -> list[str]:
     script = tmp_path / "program.py"
     script.write_text(text)
     return [sys.executable, str(script), str(tmp_path / "changed")]
+
+
+UVLOOP = """
+import asyncio, sys, uvloop
+from tests.process_program import __file__ as program
+import os, rashomon
+
+@rashomon.tool
+async def ask() -> str:
+    await asyncio.sleep(os.urandom(1)[0] / 10_000)
+    return os.urandom(4).hex()
+
+async def main():
+    print(type(asyncio.get_running_loop()).__module__, file=sys.stderr)
+    print(await asyncio.gather(*[ask() for _ in range(6)]))
+    process = await asyncio.create_subprocess_exec(sys.executable, program, "leaf", stdout=asyncio.subprocess.PIPE)
+    print((await process.communicate())[0].decode())
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask(), name=f"task {n}") for n in range(3)]
+    print([task.result() for task in tasks], tasks[0].get_name())
+
+if "run" in sys.argv:
+    uvloop.run(main())
+elif "install" in sys.argv:
+    uvloop.install()
+    asyncio.run(main())
+else:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["run", "install", "factory"])
+def test_uvloop_is_recorded_and_asyncio_replays_it(tmp_path: Path, how: str) -> None:
+    """Tasks and subprocesses on uvloop have the lanes that they have on asyncio's loop."""
+    pytest.importorskip("uvloop")
+    command = [*_program(tmp_path, UVLOOP), how]
+    more = {"PYTHONPATH": str(PROGRAM.parents[1])}
+    home = tmp_path / "home"
+    before = rashomon("record", "--", *command, home=home, env=more)
+    assert before.returncode == 0, before.stderr
+    assert "uvloop" in before.stderr
+    done = rashomon("replay", "@last", home=home, env=more)
+    assert (done.returncode, done.stdout) == (0, before.stdout), done.stderr
 
 
 POOL = """
