@@ -48,6 +48,7 @@ def install() -> None:
     coverage.install()
     lanes.patch_threads()
     when_imported("concurrent.futures.thread", lanes.patch_executors)
+    when_imported("anyio._backends._asyncio", lanes.patch_anyio)
     when_imported("asyncio.base_events", _patch_asyncio)
     for name in ("httpx", "httpx2"):
         when_imported(name, _patch_httpx)
@@ -342,7 +343,6 @@ class replay:
         return number, Claims(os.path.join(self._folder, "tape.rsj.claims"))
 
     def __enter__(self) -> Replaying:
-        from rashomon.recorders import reaching  # noqa: F401  # as in `replay_interceptor`
         from rashomon.redaction import Redactor
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
@@ -446,7 +446,6 @@ class Order(NamedTuple):
 def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
     """What answers this process from the order's tape, written by `recorder`."""
     from rashomon import tapes
-    from rashomon.recorders import reaching  # noqa: F401  # before anything is refused: its own import writes a file
     from rashomon.replay import stubs as stubbing
     from rashomon.replay.claims import Claims
     from rashomon.replay.policy import Policy

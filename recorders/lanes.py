@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from rashomon import boundary
@@ -182,7 +182,21 @@ def last_of_thread() -> tuple[Any, Line | None, Any]:
     return interceptor or boundary.process_interceptor(), line, inside
 
 
+def _in_context(function: Any, args: Any, kwargs: Any) -> Any:
+    """Context, function and arguments of `copy_context().run(function, ...)`, however wrapped; None for others."""
+    while isinstance(function, functools.partial):
+        function, args, kwargs = function.func, (*function.args, *args), {**function.keywords, **kwargs}
+    context = getattr(function, "__self__", None)
+    if not isinstance(context, Context) or function.__name__ != "run" or not args:
+        return None
+    return context, args[0], args[1:], kwargs
+
+
 def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    within = _in_context(function, args, kwargs)
+    if within is not None:  # the program's own context would hide the line: it is set inside
+        context, *rest = within
+        return context.run(_run_carried, carried, *rest)
     interceptor, line, inside = _last.carried = carried
     token_line, token_inside = _line.set(line), boundary.inside.set(inside)
     try:
@@ -195,16 +209,41 @@ def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
             boundary.conductor.rest()
 
 
+def _is_pooled(thread: threading.Thread) -> bool:
+    """Whether anyio made the thread for whoever came when none was idle: a matter of timing, and of no line's."""
+    return type(thread).__name__ == "WorkerThread" and type(thread).__module__.startswith("anyio.")
+
+
+def patch_anyio(module: Any) -> None:
+    """Hand lanes to the jobs of anyio's own threads (`anyio._backends._asyncio`)."""
+    backend = module.AsyncIOBackend
+    original = backend.run_sync_in_worker_thread.__func__
+
+    @functools.wraps(original)
+    async def run_sync_in_worker_thread(cls: Any, func: Any, args: Any, *rest: Any, **options: Any) -> Any:
+        carried = _carry()
+        if carried is not None:
+            func, args = functools.partial(_run_carried, carried, func, args, {}), ()
+        return await original(cls, func, args, *rest, **options)
+
+    backend.run_sync_in_worker_thread = classmethod(run_sync_in_worker_thread)
+
+
 def patch_threads() -> None:
     """Hand lanes to threads."""
     original = threading.Thread.start  # maybe wrapped by another tool already: `install` calls this once
 
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
-        carried = None if _quiet.get() else _carry()
+        carried = None if _quiet.get() or _is_pooled(self) else _carry()
         if carried is not None:
-            run = self.run
-            self.run = functools.partial(_run_carried, carried, run, (), {})  # type: ignore[method-assign]
+            thread: Any = self
+            if type(self).run is threading.Thread.run and _in_context(thread._target, thread._args, thread._kwargs):
+                work = (carried, thread._target, thread._args, thread._kwargs)
+                thread._target, thread._args, thread._kwargs = _run_carried, work, {}
+            else:
+                run = self.run
+                self.run = functools.partial(_run_carried, carried, run, (), {})  # type: ignore[method-assign]
         original(self)
 
     threading.Thread.start = start  # type: ignore[method-assign]
@@ -233,6 +272,13 @@ def patch_executors(module: Any) -> None:
         return future
 
     module.ThreadPoolExecutor.submit = submit
+    module._base.Future.__hash__ = _hash_of_future
+
+
+def _hash_of_future(future: Any) -> int:
+    """By lane, not by address: a set of futures (`as_completed`, `wait`) has the same order in every run."""
+    tagged = future.__dict__.get("_rashomon_lane")
+    return object.__hash__(future) if tagged is None or tagged[1] is None else hash(tagged[1].lane)
 
 
 def patch_asyncio(module: Any) -> None:
@@ -243,15 +289,41 @@ def patch_asyncio(module: Any) -> None:
 def task_lanes(original: Any) -> Any:
     """An event loop's `create_task` that gives each task its lane."""
 
+    from asyncio import events, tasks
+
+    class Task(tasks.Task):  # type: ignore[type-arg]
+        """A task whose place in a set does not depend on its address, so that a set has one order in every run."""
+
+        def __init__(self, coro: Any, lane: Lane, **options: Any) -> None:
+            self._rashomon_hash = hash(lane)
+            super().__init__(coro, **options)
+
+        def __hash__(self) -> int:
+            return self._rashomon_hash
+
+    Task.__qualname__, Task.__module__ = "Task", tasks.Task.__module__
+    running = events._get_running_loop
+
     @functools.wraps(original)
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
+        given = kwargs.get("context")
         # the loop closes a dropped async generator by a task, whenever the garbage collector finds it
-        if kwargs.get("context") is None and type(coro).__name__ != "async_generator_athrow":
-            line = _spawn()
-            if line is not None:
-                context = copy_context()
-                context.run(_line.set, line)
-                kwargs["context"] = context
-        return original(self, coro, **kwargs)
+        if type(coro).__name__ == "async_generator_athrow" or (given is not None and running() is None):
+            return original(self, coro, **kwargs)  # asyncio.Runner's main task is the program itself
+        line = _spawn()
+        if line is None:
+            return original(self, coro, **kwargs)
+        context = copy_context() if given is None else given
+        try:
+            context.run(_line.set, line)
+            kwargs["context"] = context
+        except RuntimeError:  # the context that this code runs in: the task stays on its line
+            pass
+        if self.get_task_factory() is not None or self.is_closed():
+            return original(self, coro, **kwargs)
+        task = Task(coro, line.lane, loop=self, **kwargs)
+        if task._source_traceback:
+            del task._source_traceback[-1]
+        return task
 
     return create_task

@@ -8,11 +8,10 @@ expression over builtins, so that a child that cannot import rashomon goes on wi
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from rashomon import boundary
 from rashomon.boundary import Interceptor
@@ -34,30 +33,6 @@ _ENV_ARGUMENT = 10
 """The position of `env` among the arguments of `subprocess.Popen`."""
 
 
-class Spine(Protocol):
-    """What `rashomon.children` does for the processes of a trace."""
-
-    def order_here(self) -> str | None:
-        """The order for a child of the running code; None where nothing is recorded or replayed."""
-
-    def adopt(self, order: str, lane: Lane) -> Any:
-        """In a child: the interceptor of the order's trace; `lane` names the process if it has no name yet."""
-
-    def inside_here(self) -> str | None:
-        """The step that the running code is inside of, as other processes name it."""
-
-    def job(self, order: str, lane: Lane, inside: str | None, function: Any, numbered: bool) -> Any:
-        """A job as it is unpickled in a worker."""
-
-    def ended(self) -> None:
-        """A process of multiprocessing has run its target, and may leave without further notice."""
-
-
-def _spine() -> Spine:
-    """`rashomon.children`, which stands above this package: by name, as a child process finds it."""
-    return importlib.import_module("rashomon.children")
-
-
 def patch(module: Any) -> None:
     """Patch one of `slots.PATCHED` that has just been imported."""
     _PATCHES[module.__name__](module)
@@ -73,7 +48,7 @@ class _Ticket:
         self._lane = lane
 
     def __reduce__(self) -> Any:
-        spine = _spine()
+        spine = slots.spine()
         order = spine.order_here()
         names = {"order": order, "lane": self._lane, "inside": spine.inside_here()}
         return eval, ("None" if order is None else _JOIN, names)
@@ -101,7 +76,7 @@ def _patch_process(module: Any) -> None:
         try:
             return original_bootstrap(self, *args, **kwargs)
         finally:
-            _spine().ended()
+            slots.spine().ended()
 
     module.BaseProcess.start = start
     module.BaseProcess._bootstrap = bootstrap
@@ -122,7 +97,7 @@ def _patch_spawn(module: Any) -> None:
         command: list[str] = original_command(**kwargs)
         lane = slots.starting.get()
         if lane is not None and slots.handed and "-c" in command:
-            command[1:1] = ["-X", f"rashomon={slots.text_of(lane, None, _spine().inside_here())}"]
+            command[1:1] = ["-X", f"rashomon={slots.text_of(lane, None, slots.spine().inside_here())}"]
         return command
 
     module.get_preparation_data = get_preparation_data
@@ -224,7 +199,7 @@ class Job:
     def __reduce__(self) -> Any:
         parts = self._order, self.lane, self._inside, self._function, self._numbered
         if _same_python():
-            return _spine().job, parts  # a tenth of the cost
+            return slots.spine().job, parts  # a tenth of the cost
         return eval, (_JOB, dict(zip(("order", "lane", "inside", "function", "numbered"), parts, strict=True)))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -233,7 +208,7 @@ class Job:
             number, given = args[0] if len(args) == 1 else args
             lane = (*lane, number)
             args = (given,) if len(args) == 1 else tuple(given)
-        guard = _spine().adopt(self._order, self.lane) if self._here is None else self._here[0]
+        guard = slots.spine().adopt(self._order, self.lane) if self._here is None else self._here[0]
         try:
             with slots.entered(self._inside):
                 return lanes.run_in(guard, lane, self._function, args, kwargs)
@@ -255,11 +230,11 @@ class _Stopped(Exception):
 
 def _job(function: Any, numbered: bool = False) -> Job | None:
     """A function as the job of a pool; None where jobs do not count."""
-    order = None if boundary.current() is None else _spine().order_here()
+    order = None if boundary.current() is None else slots.spine().order_here()
     line = None if order is None else lanes.spawn()
     if order is None or line is None:
         return None
-    return Job(order, line.lane, _spine().inside_here(), function, numbered, (boundary.local_interceptor(),))
+    return Job(order, line.lane, slots.spine().inside_here(), function, numbered, (boundary.local_interceptor(),))
 
 
 def _patch_executor(module: Any) -> None:
@@ -403,7 +378,7 @@ def environ_for(lane: Lane, given: Any, parent: int | None = None) -> Any:
     session, own = found.get("RASHOMON_SESSION"), slots.handed["RASHOMON_SESSION"]
     if "RASHOMON_OFF" in found or (session is not None and os.fsdecode(session) != own):
         return base
-    wanted = {**slots.handed, slots.LANE: slots.text_of(lane, parent, _spine().inside_here())}
+    wanted = {**slots.handed, slots.LANE: slots.text_of(lane, parent, slots.spine().inside_here())}
     path = os.fsdecode(found.get("PYTHONPATH", ""))
     if slots.hook not in path.split(os.pathsep):
         wanted["PYTHONPATH"] = os.pathsep.join(entry for entry in (slots.hook, path) if entry)
@@ -418,21 +393,21 @@ def patch_leaving() -> None:
     @functools.wraps(original_exit)
     def leave(status: int) -> Any:
         if boundary.current() is not None:
-            _spine().ended()
+            slots.spine().ended()
         original_exit(status)
 
     @functools.wraps(original_execv)
     def execv(path: Any, args: Any, /) -> Any:
         if boundary.current() is None:
             return original_execv(path, args)
-        _spine().ended()
+        slots.spine().ended()
         return original_execve(path, args, environ_for(lanes.root_lane(), None, os.getppid()))
 
     @functools.wraps(original_execve)
     def execve(path: Any, args: Any, env: Any) -> Any:
         if boundary.current() is None:
             return original_execve(path, args, env)
-        _spine().ended()
+        slots.spine().ended()
         return original_execve(path, args, environ_for(lanes.root_lane(), env, os.getppid()))
 
     os.execv, os.execve, os._exit = execv, execve, leave  # type: ignore[assignment]

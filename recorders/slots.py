@@ -9,11 +9,12 @@ have the odd ones, so that how often a library asks `uname` never moves the lane
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from contextvars import ContextVar
 from itertools import count
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from rashomon import boundary, real
 from rashomon.model import Lane
@@ -37,6 +38,31 @@ PATCHED = (
     "asyncio.unix_events",
 )
 """The modules that `rashomon.recorders.processes` patches, once they are loaded."""
+
+
+class Spine(Protocol):
+    """What `rashomon.children` does for the processes of a trace."""
+
+    def order_here(self) -> str | None:
+        """The order for a child of the running code; None where nothing is recorded or replayed."""
+
+    def adopt(self, order: str, lane: Lane) -> Any:
+        """In a child: the interceptor of the order's trace; `lane` names the process if it has no name yet."""
+
+    def inside_here(self) -> str | None:
+        """The step that the running code is inside of, as other processes name it."""
+
+    def job(self, order: str, lane: Lane, inside: str | None, function: Any, numbered: bool) -> Any:
+        """A job as it is unpickled in a worker."""
+
+    def ended(self) -> None:
+        """A process of multiprocessing has run its target, and may leave without further notice."""
+
+
+def spine() -> Spine:
+    """`rashomon.children`, which stands above this package: by name, as a child process finds it."""
+    return importlib.import_module("rashomon.children")
+
 
 handed: dict[str, str] = {}
 """The variables by which a child of this process is recorded too; empty where no launcher started it."""

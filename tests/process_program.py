@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -172,7 +172,7 @@ def delegating(method: str) -> None:
 
 
 @rashomon.tool
-def counting(last: int) -> Iterator[str]:
+def counting(last: int) -> Generator[str]:
     """A stream of numbers."""
     for number in range(last):
         yield f"number {number}"
