@@ -152,7 +152,11 @@ def _order_of_replay(guard: Any, scribe: Any, trace: str) -> str:
     home = os.path.dirname(os.path.dirname(scribe.process.writer.path))
     stubs = tuple(f"{stub.tool}={stub.source}" for stub in plan.stubs)
     order = Order("replay", home, {"id": trace}, path, stubs, tuple(plan.live))
-    return json.dumps(order._replace(allow=guard._state.policy.allow, on_drift=plan.on_drift)._asdict())
+    return json.dumps(
+        order._replace(
+            allow=guard._state.policy.allow, on_drift=plan.on_drift, folder=guard._state.policy.folder
+        )._asdict()
+    )
 
 
 def _tape_file(tape: Tape, plan: Any) -> str:

@@ -54,7 +54,7 @@ class Code(IntEnum):
     CLOSE = 10  # t_us
     MARK = 11  # step, text
     READ = 12  # trace number, kind, what, value, lane, t_us, within, site
-    POINT = 13  # trace number, event, step | nil, lane, number, loop, epoch, tick, t_us, within
+    POINT = 13  # trace number, event, step | nil, lane, number, loop, epoch, tick, t_us, within, delay_us
     UNCONTROLLED = 14  # trace number, what, reason, site | nil
     LAUNCHED = 15  # trace number, argv, lane, within, site | nil
 

@@ -28,8 +28,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 SESSION = "RASHOMON_SESSION"
 """The environment variable through which a launcher tells a child what to do: one JSON object."""
 OFF = "RASHOMON_OFF"
-_KEPT_ENDINGS = ("_BASE_URL", "_API_BASE", "_ENDPOINT", "_MODEL", "_API_VERSION")
-_KEPT_NAMES = ("PYTHONHASHSEED", "TZ", "LANG", "LC_ALL")
+_KEPT_ENDINGS = ("_BASE_URL", "_API_BASE", "_ENDPOINT", "_MODEL", "_API_VERSION", "_DISABLE_TRACING", "_TELEMETRY")
+_KEPT_NAMES = ("PYTHONHASHSEED", "TZ", "LANG", "LC_ALL", "DO_NOT_TRACK")
 
 _installed = False
 _process: ProcessRecorder | None = None
@@ -441,6 +441,7 @@ class Order(NamedTuple):
     live: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     on_drift: str = "stop"
+    folder: str | None = None
 
 
 def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
@@ -455,7 +456,9 @@ def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
     tape = tapes.only_tape(order.tape)
     number = _claim(order.tape, tape) if tape.trace.processes else None
     redactor = recorder.process.writer.redactor
-    policy = Policy(tape, order.allow, os.getcwd(), (order.home, os.path.dirname(order.tape)), redactor.text)
+    policy = Policy(
+        tape, order.allow, order.folder or os.getcwd(), (order.home, os.path.dirname(order.tape)), redactor.text
+    )
     claims = Claims(f"{order.tape}.claims")  # also of one process: the program may start more than the recorded one
     stubs = tuple(stubbing.parse(text) for text in order.stubs)
     plan = Plan(stubs, tuple(order.live), policy, order.on_drift, number, claims)

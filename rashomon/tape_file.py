@@ -71,9 +71,9 @@ def _surroundings_frames(tape: Tape, numbers: dict[str, int]) -> Iterable[list[A
         inner = numbers.get(within) if within else None
         yield [Code.READ, 0, kind, what, value, list(lane), at_us, inner, _site(site), read.process]
     for point in tape.points:
-        process, event, step, lane, number, loop, epoch, tick, at_us, within = point
+        process, event, step, lane, number, loop, epoch, tick, at_us, within, delay_us = point
         own, inner = numbers.get(step) if step else None, numbers.get(within) if within else None
-        yield [Code.POINT, 0, event, own, list(lane), number, loop, epoch, tick, at_us, inner, process]
+        yield [Code.POINT, 0, event, own, list(lane), number, loop, epoch, tick, at_us, inner, delay_us, process]
     for one in tape.trace.launched:
         inner = numbers.get(one.within) if one.within else None
         yield [Code.LAUNCHED, 0, list(one.argv), list(one.lane), inner, _site(one.site)]

@@ -116,6 +116,11 @@ class inner:
             _line.reset(self._token)
 
 
+def is_quiet() -> bool:
+    """True inside `quietly`."""
+    return _quiet.get()
+
+
 class quietly:
     """`with quietly():` — threads that are started here are a library's own, and get no lanes."""
 

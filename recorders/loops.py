@@ -140,12 +140,13 @@ def _patch_timers(base: Any) -> None:
     @functools.wraps(original)
     def call_at(self: Any, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
         guard = boundary.guard_here()
-        if guard is None or getattr(self, "_rashomon", None) is None:
+        if guard is None or lanes.is_quiet() or getattr(self, "_rashomon", None) is None:
             return original(self, when, callback, *args, context=context)
         line = lanes.current_line()
         number = line.next_timer()
         enclosing = boundary.inside.get()
-        key = (guard, line.lane, number, None if enclosing is None else enclosing.number)
+        delay_us = max(0, int((when - self.time()) * 1e6))
+        key = (guard, line.lane, number, None if enclosing is None else enclosing.number, delay_us)
         if boundary.conductor is None:
             return original(self, when, _fired, key, callback, *args, context=context)
         return boundary.conductor.timer(self, when, key, functools.partial(_fired, key, callback, *args), context)
@@ -155,9 +156,9 @@ def _patch_timers(base: Any) -> None:
 
 def _fired(key: Any, callback: Any, *args: Any) -> None:
     """A timer is due: note where, and do what it was made for."""
-    guard, lane, number, within = key
-    place = boundary.ticker.place() if boundary.ticker is not None else None
-    note(guard, Event.TIMER, lane, number, place or NOWHERE, within)
+    guard, lane, number, within, delay_us = key
+    place = boundary.place_now() or NOWHERE
+    getattr(guard, "scribe", guard).note_point(Event.TIMER, lane, number, place, within, delay_us)
     callback(*args)
 
 

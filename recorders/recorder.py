@@ -298,10 +298,13 @@ class TraceRecorder:
         if boundary.other_threads():
             self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.place_now() or NOWHERE)
 
-    def note_point(self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None:
+    def note_point(
+        self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0
+    ) -> None:
         """Write when a timer, a wake-up or a sleep was handed out. Never raises."""
         writer = self.process.writer
-        writer.defer([Code.POINT, self.number, event, None, lane, number, *place, writer.now_us(), within])
+        point = [Code.POINT, self.number, event, None, lane, number, *place, writer.now_us(), within]
+        writer.defer([*point, delay_us] if delay_us else point)
 
     def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
         """Note a subprocess; files are the program's own business. Never raises."""

@@ -24,12 +24,14 @@ from typing import Any
 from rashomon.boundary import Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
+from rashomon.recorders import lanes
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
 _Failing = Callable[[Response], BaseException]
 _CHARSET = ("utf-8", "surrogateescape")  # how aiohttp reads headers
 _ENDS = (asyncio.CancelledError, TimeoutError, ReplayStop)
+_HOUSEKEEPING = ("close", "_close", "_close_immediately", "_release", "_cleanup", "_cleanup_closed", "_available")
 _READING = ("read", "readany", "readline", "readuntil", "readexactly")
 _HANDED_ON = ("__repr__", "exception", "on_eof", "feed_eof", "feed_data", "is_eof", "at_eof", "wait_eof",
               "unread_data", "get_read_buffer_limits", "set_read_chunk_size", "begin_http_chunk_receiving",
@@ -55,6 +57,23 @@ def patch(module: ModuleType) -> None:
 
     _request.__rashomon__ = True  # type: ignore[attr-defined]
     session._request = _request
+    connector = sys.modules["aiohttp.connector"].BaseConnector
+    for name in _HOUSEKEEPING:
+        if hasattr(connector, name):
+            setattr(connector, name, _aside(getattr(connector, name)))
+
+
+def _aside(original: Any) -> Any:
+    """A method that keeps house among real connections: a replay has none, so its tasks and timers do not count."""
+
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if guard_here() is None:
+            return original(self, *args, **kwargs)
+        with lanes.quietly():
+            return original(self, *args, **kwargs)
+
+    return method
 
 
 async def _cross(session: Any, limit: int | None, request: Any, send: Callable[[Any], Awaitable[Any]]) -> Any:

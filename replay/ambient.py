@@ -54,6 +54,8 @@ class Ambient:
         self._tape, self._clock = tape, clock
         self._lock = RLock()
         self.unrecorded: list[tuple[str, Site]] = []
+        self.misses = 0
+        """How many reads found nothing recorded."""
         self._noted: set[tuple[str, str, str]] = set()
         self._gone: dict[tuple[str, str], bool] = {}
         self._values: list[tuple[Read, Any]] = []
@@ -93,6 +95,7 @@ class Ambient:
                 self._anchor(what, found)
                 self._values.append((found, found.value))
             else:
+                self.misses += 1
                 self._note(what, site)
         if found is None:
             if kind == "clock":

@@ -189,7 +189,7 @@ class Conductor:
         """A timer of a loop: fires when the recorded one did, or, unrecorded, when its time has come."""
         from asyncio import TimerHandle
 
-        _, lane, number, _ = key
+        _, lane, number, _, delay_us = key
         handle = TimerHandle(when, callback, (), loop, context)
         state = loop._rashomon
 
@@ -199,9 +199,8 @@ class Conductor:
 
         with self._changed:
             index = self._index.get((Event.TIMER, lane, number))
-            delay_us = max(0, int((when - loop.time()) * 1e6))
             waiter = Waiter(state, release, self.clock.now_us + delay_us)
-            if index is not None and not self._done[index]:
+            if index is not None and not self._done[index] and _alike(self._entries[index].delay_us, delay_us):
                 self._waiting[index] = waiter
             else:
                 heapq.heappush(self._unordered, (waiter.due_us, next(self._numbers), waiter))
@@ -583,6 +582,11 @@ def _watches_more(state: Any) -> bool:
         return len(state.loop._selector.get_map()) > 1
     except Exception:
         return False  # a selector that does not say: nothing is known of such
+
+
+def _alike(recorded_us: int, now_us: int) -> bool:
+    """True when two timers may be the same: one that runs for minutes is not the one that ran for milliseconds."""
+    return abs(recorded_us - now_us) <= max(100_000, recorded_us // 2)
 
 
 def _rearm(loop: Any, handle: Any, waiter: Waiter) -> None:

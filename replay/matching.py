@@ -62,6 +62,18 @@ def of_process(tape: Tape, number: int | None) -> Tape:
     return tape._replace(steps=tuple(step for step in tape.steps if step.id.startswith(prefix)))
 
 
+def inner_steps(steps: Sequence[Step]) -> dict[str, list[str]]:
+    """By step: all that happened inside it, however deep."""
+    above = {step.id: step.within for step in steps}
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        outer = step.within
+        while outer is not None:
+            found.setdefault(outer, []).append(step.id)
+            outer = above.get(outer)
+    return found
+
+
 class _Group:
     """Steps any of which might answer a call, to be looked through in the order of preference."""
 
@@ -134,6 +146,8 @@ class Matcher:
         self._agreed: list[Step] = []
         self._lanes: dict[Lane, set[int]] = {}
         self._gone: set[str] = set()
+        self._within = inner_steps(self._steps)
+        self._passed: set[str] = set()
         self._served: set[str] = set()
         self._barred: set[str] = set()
         if process is None and claim is not None:
@@ -191,7 +205,7 @@ class Matcher:
 
         Of the own process, where there is one; `taken` tells what other processes have served.
         """
-        left = [step for step in self._steps if step.id not in self._gone and not self._inner(step)]
+        left = [step for step in self._steps if step.id not in self._gone]
         if self._process is not None:
             left = [step for step in left if process_of(step) == self._process]
         return left if taken is None else [step for step in left if not taken(step.id)]
@@ -202,10 +216,8 @@ class Matcher:
 
     def served(self) -> list[Step]:
         """All steps that were served, here or by another process as far as it is known."""
-        return [step for step in self._steps if step.id in self._gone and step.id not in self._barred]
-
-    def _inner(self, step: Step) -> bool:
-        return step.within is not None and step.within in self._served
+        unasked = self._barred | (self._passed - self._served)
+        return [step for step in self._steps if step.id in self._gone and step.id not in unasked]
 
     # ------------------------------------------------------------------------------- the choice among equals
 
@@ -228,6 +240,9 @@ class Matcher:
         if self._claim is not None and not self._claim(step.id):
             return False
         self._served.add(step.id)
+        passed = self._within.get(step.id, ())  # they happened inside it, and will not be asked for
+        self._passed.update(passed)
+        self._gone.update(passed)
         return True
 
     def _found(self, group: _Group, step: Step, by: str, detail: str = "") -> Found:

@@ -9,7 +9,22 @@ from typing import Any, NamedTuple, Protocol
 
 from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
 from rashomon.errors import Escaped, Missed
-from rashomon.model import Call, Divergence, End, Event, Grade, Kind, Lane, Match, Request, Response, Site, Step, Tape
+from rashomon.model import (
+    Call,
+    Divergence,
+    End,
+    Event,
+    Grade,
+    Kind,
+    Lane,
+    Match,
+    Piece,
+    Request,
+    Response,
+    Site,
+    Step,
+    Tape,
+)
 from rashomon.redaction import Redactor
 from rashomon.replay import stubs as stubbing
 from rashomon.replay.ambient import Ambient
@@ -41,7 +56,9 @@ class Scribe(Protocol):
 
     def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
 
-    def note_point(self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None: ...
+    def note_point(
+        self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0
+    ) -> None: ...
 
     def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
 
@@ -73,6 +90,14 @@ class Plan(NamedTuple):
 PLAN = Plan()
 
 
+def _span(tape: Tape) -> tuple[float, float]:
+    """When a recording began and ended, in Unix seconds; a killed one ended with its last step."""
+    trace = tape.trace
+    last = max((step.started_us + step.response.duration_us for step in tape.steps), default=0)
+    ended_ns = trace.started_ns + last * 1000 if trace.ended_ns is None else trace.ended_ns
+    return trace.started_ns / 1e9, ended_ns / 1e9
+
+
 class _State:
     """What all lines of one replay share."""
 
@@ -92,12 +117,11 @@ class _State:
         self.ambient = Ambient(tape, self.clock, plan.process if several else None)
         self.readings: list[Reading] = []
         self.substitutions: list[Substitution] = []
+        self._span = _span(tape)
 
     def sources(self) -> Sources:
         """Where a difference may come from."""
-        trace = self.tape.trace
-        span = None if trace.ended_ns is None else (trace.started_ns / 1e9, trace.ended_ns / 1e9)
-        return Sources(self.readings, self.substitutions, self.tape.reads, span, trace.uncontrolled)
+        return Sources(self.readings, self.substitutions, self.tape.reads, self._span, self.tape.trace.uncontrolled)
 
     def note_reading(self, reading: Reading) -> None:
         """A value that may differ from the recording's; only the last ones count."""
@@ -157,11 +181,18 @@ class ReplaySession:
 
     def arrive(self, call: Call) -> GoLive | Play:
         """Answer a call from the tape, or from its stub; let it out if that was asked for; else refuse it."""
+        try:
+            return self._answer(call)
+        except Exception as error:  # a bug of ours: the call must not be made, and nobody must take it for an answer
+            self.failed(error)
+            raise
+
+    def _answer(self, call: Call) -> GoLive | Play:
         state = self._state
+        stub = state.stubs.get(call.name) if call.kind is Kind.TOOL else None
         with state.lock:
             safe = self._redacted(call)
             lane = self._line().lane
-            stub = state.stubs.get(call.name) if call.kind is Kind.TOOL else None
             if stub is not None:
                 recorded = state.matcher.take_in_order(safe, lane)
             else:
@@ -218,7 +249,7 @@ class ReplaySession:
         divergence = self._explained(safe)
         witness = self._scribe.open(call, Match(Grade.LIVE, None, divergence.summary))
         self.diverge(divergence._replace(kind="live"))
-        return GoLive(_LiveWitness(witness, self.conductor))
+        return GoLive(_LiveWitness(witness, self, safe))
 
     def _missed(self, call: Call, safe: Call) -> Missed:
         divergence = self._explained(safe)
@@ -234,6 +265,10 @@ class ReplaySession:
 
         matcher = self._state.matcher
         return explain_miss(safe, matcher.waiting(), matcher.served(), self._state.sources())
+
+    def substituted(self, substitution: Substitution) -> None:
+        """A call got another answer than the recorded one: what follows from it can be told."""
+        self._state.substitutions.append(substitution)
 
     def diverge(self, divergence: Divergence) -> None:
         """Note where the replay left the recording."""
@@ -271,9 +306,9 @@ class ReplaySession:
         """What the recording read there; a virtual value where it read nothing."""
         state = self._state
         site = _site(frame) or Site("?", 0, "?")
-        before = len(state.ambient.unrecorded)
+        before = state.ambient.misses
         value = state.ambient.read(self._line().lane, kind, what, real, site)
-        if len(state.ambient.unrecorded) != before:
+        if state.ambient.misses != before:
             state.note_reading(Reading(kind, what, value, UNKNOWN, site, "the recording has no more reads here"))
         self._scribe.note_read(kind, what, value, frame)
         return value
@@ -316,32 +351,40 @@ def _site(frame: FrameType | None) -> Site | None:
 
 
 class _LiveWitness:
-    """Marks a call that went live during a replay, so that its connections are let through."""
+    """Marks a call that went live during a replay, so that its connections are let through; keeps what it got."""
 
-    __slots__ = ("_conductor", "_inner", "leaf", "number", "pace")
+    __slots__ = ("_done", "_head", "_inner", "_pieces", "_session", "_step", "leaf", "number", "pace")
 
-    def __init__(self, inner: Witness, conductor: Conductor) -> None:
-        self._inner = inner
-        self._conductor: Conductor | None = conductor
-        conductor.live += 1
+    def __init__(self, inner: Witness, session: ReplaySession, call: Call) -> None:
+        self._inner, self._session, self._step = inner, session, call
+        self._head: dict[str, object] | None = None
+        self._pieces: list[Piece] = []
+        self._done = False
         self.leaf = inner.leaf
         self.number = inner.number
         self.pace: Pace | None = None
+        if self.leaf:  # what happens inside a tool is waited for by itself
+            session.conductor.live += 1
 
     def at(self, event: Event, number: int, place: Place) -> None:
         self._inner.at(event, number, place)
 
     def began(self, head: dict[str, object]) -> None:
+        self._head = head
         self._inner.began(head)
 
     def piece(self, data: bytes) -> None:
+        self._pieces.append(Piece(0, data))
         self._inner.piece(data)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         self._inner.ended(end, error)
-        if self._conductor is not None:
-            self._conductor.live -= 1
-            self._conductor = None
+        if not self._done:
+            self._done = True
+            if self.leaf:
+                self._session.conductor.live -= 1
+            response = Response(self._head, tuple(self._pieces), end)
+            self._session.substituted(Substitution("live", self._step, response))
 
 
 class Nobody:
@@ -360,7 +403,9 @@ class Nobody:
 
     def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
 
-    def note_point(self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None: ...
+    def note_point(
+        self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0
+    ) -> None: ...
 
     def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
 

@@ -1,11 +1,13 @@
 """The points of a trace as one small blob: some bytes for each, where a row of a table would take a hundred.
 
-zlib around the msgpack array `[1, contexts, steps, columns]`. `contexts` lists each (process, event, lane, loop,
+zlib around the msgpack array `[1, contexts, steps, columns, delays]`. `contexts` lists each (process, event, lane, loop,
 within) once and `steps` each step id once, in the order in which they first occur. A column has one integer for
 each point, as the difference to what can be expected: of the place in `contexts` and in `steps`, of `epoch` and
 `at_us` to the point before; of `tick` too, but to 0 where the epoch is another; of `number` to one more than that of
 the last point of the same context and step, or to 0. A column is `[low, high]`: the low bytes of its integers, and
 run by run what is above them, `[value, count, value, count, ...]`.
+
+`delays` is [place, delay_us, ...] of the points that have a delay: timers.
 
 Points of other shapes, which no recorder writes, are kept whole: `[0, [point, ...]]`.
 """
@@ -52,6 +54,8 @@ def unpack(blob: bytes) -> tuple[Point, ...]:
         last[key_a, key_b] = number = last.get((key_a, key_b), -1) + 1 + more
         process, event, lane, loop, within = contexts[key_a]
         found.append(Point(process, event, steps[key_b], lane, number, loop, epoch, tick, at_us, within))
+    for place, delay_us in zip(content[4][::2], content[4][1::2], strict=True):
+        found[place] = found[place]._replace(delay_us=delay_us)
     return tuple(found)
 
 
@@ -63,8 +67,8 @@ def _regular(points: Sequence[Point]) -> bool:
     """True when every field is what the recorder writes, and of a size that can be subtracted."""
     if not points:
         return True
-    process, event, step, lane, number, loop, epoch, tick, at_us, within = zip(*points, strict=True)
-    integers = (process, number, loop, epoch, tick, at_us, tuple(chain.from_iterable(set(lane))))
+    process, event, step, lane, number, loop, epoch, tick, at_us, within, delay_us = zip(*points, strict=True)
+    integers = (process, number, loop, epoch, tick, at_us, delay_us, tuple(chain.from_iterable(set(lane))))
     return (
         set(map(type, event)) == {Event}
         and {*map(type, step), *map(type, within)} <= {str, type(None)}
@@ -79,7 +83,7 @@ def _in_columns(points: Sequence[Point]) -> list[Any]:
     last: dict[tuple[int, int], int] = {}
     rows: list[tuple[int, ...]] = [(0,) * 6]
     turn = before = 0
-    for process, event, step, lane, number, loop, epoch, tick, at_us, within in points:
+    for process, event, step, lane, number, loop, epoch, tick, at_us, within, _ in points:
         context = process, event, lane, loop, within
         key = contexts.setdefault(context, len(contexts)), steps.setdefault(step, len(steps))
         rows.append((*key, epoch, at_us, tick - (turn if epoch == before else 0), number - last.get(key, -1) - 1))
@@ -87,7 +91,8 @@ def _in_columns(points: Sequence[Point]) -> list[Any]:
     columns = list(zip(*rows, strict=True))
     differences = [list(map(sub, column[1:], column)) for column in columns[:4]]
     differences += [list(column[1:]) for column in columns[4:]]
-    return [_COLUMNS, list(contexts), list(steps), [_split(column) for column in differences]]
+    delays = [part for place, point in enumerate(points) if point.delay_us for part in (place, point.delay_us)]
+    return [_COLUMNS, list(contexts), list(steps), [_split(column) for column in differences], delays]
 
 
 def _split(column: Sequence[int]) -> tuple[bytes, list[int]]:

@@ -154,7 +154,7 @@ def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[
         tapes.write_tape(path, tape)
         stubs = tuple(_absolute(text) for text in options.stub)
         order = Order("replay", launch.home, {"id": launch.trace_id}, path, stubs, tuple(options.live),
-                      tuple(options.allow), options.on_drift)  # fmt: skip
+                      tuple(options.allow), options.on_drift, os.path.abspath(cwd or os.getcwd()))  # fmt: skip
         environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
         try:
             return run(command, environ, cwd)
@@ -206,7 +206,11 @@ def _short(result: bytes | None) -> str:
 def unserved(tape: Tape, replayed: Tape) -> list[Step]:
     """The recorded steps that no step of the replay stands for; inner calls of served tools do not count."""
     served = {step.match.recorded for step in replayed.steps if _answered(step.match) and step.match is not None}
-    return [step for step in tape.steps if step.id not in served and step.within not in served]
+    from rashomon.replay.matching import inner_steps
+
+    within = inner_steps(tape.steps)
+    passed = {inner for step in served if step is not None for inner in within.get(step, ())}
+    return [step for step in tape.steps if step.id not in served and step.id not in passed]
 
 
 def _answered(match: Match | None) -> bool:
