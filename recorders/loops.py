@@ -190,6 +190,8 @@ def _patch_wakes(base: Any) -> None:
 
 def _wake_key(loop: Any, args: tuple[Any, ...]) -> Any:
     """Who wakes the loop: guard, lane, number, enclosing step. None when it does not count."""
+    if args and type(args[0]).__name__ == "async_generator_athrow":
+        return None  # the garbage collector closes a dropped async generator, in whatever thread it runs
     tagged = getattr(args[1], "_rashomon_lane", None) if len(args) == 2 else None
     if tagged is None and getattr(loop, "_thread_id", None) == get_ident():
         return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-from rashomon.model import Grade, Kind, Step, Tape
+from rashomon.canonical import content_digest
+from rashomon.model import Call, Grade, Kind, Step, Tape
 from tests.schedules.events import Event, Log
 from tests.schedules.specs import Spec
 
@@ -140,13 +141,20 @@ class _Comparison:
         return Finding("ambiguous", text)
 
     def _asking(self, asked: str) -> list[Step]:
+        """The steps of the replay that ask this, and of which the recording has several equal ones."""
         needle = asked.encode()
         quoted = asked.replace(":", "%3A").replace(" ", "%20").encode()
+        equals = Counter(_content(step) for step in self.recorded.tape.steps)
         return [
             step
             for step in self.replayed.tape.steps
             if needle in step.request.body or quoted in str(step.request.head.get("url", "")).encode()
+            if equals[_content(step)] > 1
         ]
+
+
+def _content(step: Step) -> str:
+    return content_digest(Call(step.kind, step.name, step.request))
 
 
 def _said(step: Step, lanes: dict[str, Any]) -> bool:

@@ -1,0 +1,403 @@
+"""What makes runs of one program differ, found by comparing them. Pure: runs in, findings out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rashomon import views
+from rashomon.model import Divergence, Grade, Launched, Read, Site, Step, Tape, Trace, Uncontrolled
+from rashomon.recorders.natives import UNSEEN
+from rashomon.replay.differences import Difference
+from rashomon.replay.flow import UNKNOWN, Reading, Sources, called
+from rashomon.replay.origins import origins
+
+_WIDTH = 160
+_GROUPS = {"clock": "clock", "random": "chance", "sleep": "sleep", "process": "process"}
+_HASH_SEED = "PYTHONHASHSEED"
+_ENTROPY = "process.entropy"
+_TRIED = re.compile(r" at (?P<file>[^\n]+):(?P<line>\d+) in (?P<function>[^\n]+)\.$")
+
+
+class Control(StrEnum):
+    """What a replay makes of a source. `VIRTUAL`: it has a value of the replay's own, the same in every replay."""
+
+    CONTROLLED = "controlled"
+    VIRTUAL = "virtual"
+    UNCONTROLLED = "not controlled"
+
+
+class Finding(NamedTuple):
+    """One source of nondeterminism, or one trace that it left.
+
+    `group`: `clock`, `chance`, `sleep`, `process`, `environment`, `order`, `subprocess`, `connection`, `library`,
+    `file`, `recording` (sources); `request`, `answer`, `output`, `exit` (what differed). `times`: how often the first
+    run met it. `varies`: whether two live runs differed in it; None where only one was live. `changes`: it makes this
+    run fail the doctor. `detail` are lines for people, `advice` one sentence, empty where there is nothing to do.
+    """
+
+    group: str
+    what: str
+    control: Control
+    site: Site | None = None
+    times: int = 1
+    example: str = ""
+    varies: bool | None = None
+    changes: bool = False
+    detail: tuple[str, ...] = ()
+    advice: str = ""
+
+
+class Run(NamedTuple):
+    """One finished run of the program. `role` is `recorded`, `replayed` or `live`; `output` holds what it wrote to
+    stdout; `divergences` are where a replay left the recording, with what was seen when it had ended."""
+
+    role: str
+    tape: Tape
+    exit_code: int
+    output: Path
+    divergences: tuple[Divergence, ...] = ()
+
+
+class OutputDifference(NamedTuple):
+    """The first line of stdout that two runs wrote differently; None where one had ended."""
+
+    line: int
+    first: str | None
+    second: str | None
+
+
+# --------------------------------------------------------------------------------------------- what the program reads
+
+
+def of_reads(first: Tape, varying: Sequence[Reading] | None = None) -> list[Finding]:
+    """Each place where the program's own code took a value from its surroundings. `varying`: what a second live run
+    read otherwise."""
+    apart = None if varying is None else {(one.what, one.site) for one in varying}
+    places: dict[tuple[str, str, Site | None], list[Read]] = {}
+    for read in first.reads:
+        # the entropy of a process is read by the launcher's hook, before the program has any line
+        places.setdefault((read.kind, read.what, None if read.what == _ENTROPY else read.site), []).append(read)
+    waits = {site for kind, what, site in places if kind == "sleep" and what != "time.sleep"}
+    return [
+        _of_place(reads, site, None if apart is None else (what, site) in apart)
+        for (kind, what, site), reads in places.items()
+        if not (what == "time.sleep" and site in waits)  # how such a wait is made
+    ]
+
+
+def _of_place(reads: list[Read], site: Site | None, varies: bool | None) -> Finding:
+    read = reads[0]
+    group = _GROUPS.get(read.kind, read.kind)
+    if read.what == _ENTROPY:
+        return Finding(group, "seeds of random and numpy.random", Control.CONTROLLED, None, len(reads),
+                       "32 bytes of the system's", True if varies is not None else None)  # fmt: skip
+    control = Control.VIRTUAL if read.kind == "sleep" else Control.CONTROLLED
+    return Finding(group, called(read.what), control, site, len(reads), shown(read), varies)
+
+
+def shown(read: Read) -> str:
+    """The value of a read as a person would write it."""
+    value, what = read.value, read.what
+    if read.kind == "sleep":
+        return _wait_text(value)
+    if isinstance(value, bytes):
+        return value.hex()[:24] + ("…" if len(value) > 12 else "")
+    if isinstance(value, (list, tuple)) and what.startswith(("datetime.", "time.")) and len(value) >= 3:
+        moment = "{:04}-{:02}-{:02}".format(*value[:3])
+        return moment + (" {:02}:{:02}:{:02}".format(*value[3:6]) if len(value) >= 6 else "")
+    return views.one_line(repr(value), 40)
+
+
+def _wait_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "came in time" if value else "ran out"
+    return f"{value:g} s" if isinstance(value, (int, float)) else views.one_line(repr(value), 40)
+
+
+def readings_apart(first: Tape, second: Tape, reason: str = "") -> list[Reading]:
+    """What the second run read otherwise than the first, place by place; `reason` is that of reads that were more."""
+    known: dict[tuple[object, ...], Iterator[Read]] = {}
+    for key, reads in _by_place(first.reads).items():
+        known[key] = iter(reads)
+    found = []
+    for read in second.reads:
+        before = next(known.get(_place_key(read), iter(())), None)
+        if before is None:
+            found.append(Reading(read.kind, read.what, read.value, UNKNOWN, read.site, reason))
+        elif before.value != read.value:
+            found.append(Reading(read.kind, read.what, read.value, before.value, before.site))
+    return found
+
+
+def _by_place(reads: Iterable[Read]) -> dict[tuple[object, ...], list[Read]]:
+    places: dict[tuple[object, ...], list[Read]] = {}
+    for read in reads:
+        places.setdefault(_place_key(read), []).append(read)
+    return places
+
+
+def _place_key(read: Read) -> tuple[object, ...]:
+    return read.lane, read.what, read.site.file, read.site.function
+
+
+def beyond_recording(readings: Sequence[Reading]) -> list[Finding]:
+    """Reads that only the replay made: they got virtual values."""
+    places: dict[tuple[str, Site | None], list[Reading]] = {}
+    for reading in readings:
+        places.setdefault((reading.what, reading.site), []).append(reading)
+    return [
+        Finding(
+            _GROUPS.get(found[0].kind, found[0].kind),
+            called(what),
+            Control.VIRTUAL,
+            site,
+            len(found),
+            detail=(f"the replay read it {len(found)} more time(s) than the recording",),
+            advice="Find out why the program takes another way here; what it reads beyond the recording is made up.",
+        )
+        for (what, site), found in places.items()
+        if found[0].recorded is UNKNOWN and found[0].kind != "sleep"
+    ]
+
+
+# ------------------------------------------------------------------------------------------ what it has around itself
+
+
+def of_surroundings(tape: Tape) -> list[Finding]:
+    """The environment that a replay restores, what the program started, and what slipped past the recorder."""
+    trace = tape.trace
+    found = []
+    if _HASH_SEED in trace.environ:
+        found.append(
+            Finding("order", "sets of strings", Control.CONTROLLED, example=f"{_HASH_SEED}={trace.environ[_HASH_SEED]}")
+        )
+    others = [name for name in trace.environ if name != _HASH_SEED]
+    if others:
+        found.append(
+            Finding("environment", "variables", Control.CONTROLLED, None, len(others), ", ".join(sorted(others)))
+        )
+    found += _launched(tape)
+    found += [_of_source(one, trace) for one in trace.uncontrolled]
+    known = {one.what for one in trace.uncontrolled}
+    for peer in dict.fromkeys(peer for peer in trace.coverage.missed if peer not in known):
+        found.append(_of_source(Uncontrolled(peer, "it was reached outside of any recorded call"), trace))
+    found += [
+        Finding("recording", loss.reason, Control.UNCONTROLLED, times=loss.steps, changes=True,
+                advice="Run it with RASHOMON_DEBUG=1 and report what it says.")  # fmt: skip
+        for loss in trace.losses
+    ]
+    lost = [step for step in tape.steps if "no-lane" in step.marks]
+    if lost:
+        found.append(
+            Finding("order", "calls of a thread that was there before the recorder", Control.UNCONTROLLED, None,
+                    len(lost), views.summary(lost[0]).title,
+                    advice="Start the thread after the recorder, so that it has a name of its own.")  # fmt: skip
+        )
+    return found
+
+
+def _launched(tape: Tape) -> list[Finding]:
+    places: dict[tuple[tuple[str, ...], Site | None, str | None], list[Launched]] = {}
+    for one in tape.trace.launched:
+        places.setdefault((one.argv, one.site, one.within), []).append(one)
+    names = {step.id: step.name for step in tape.steps}
+    recorded = {process.argv[1:] for process in tape.trace.processes}
+    found = []
+    for (argv, site, within), several in places.items():
+        finding = Finding("subprocess", shlex.join(argv), Control.CONTROLLED, site, len(several))
+        if within is not None:
+            finding = finding._replace(example=f"inside {names.get(within, within)}, which is answered from the tape")
+        elif argv[1:] in recorded:
+            finding = finding._replace(example="a Python program: recorded with the rest")
+        else:
+            finding = finding._replace(
+                control=Control.UNCONTROLLED,
+                detail=("it runs again in a replay; what it answers is not recorded",),
+                advice="Start it inside a function marked @rashomon.tool: its result is then on the tape.",
+            )
+        found.append(finding)
+    return found
+
+
+def _of_source(one: Uncontrolled, trace: Trace) -> Finding:
+    """Something that the recorder listed as beyond control."""
+    peer = one.what.startswith(("dns:", "unix:")) or one.what in trace.coverage.missed
+    group = "connection" if peer else "library" if one.what in UNSEEN else "order" if "order" in one.what else "chance"
+    times = max(1, trace.coverage.missed.count(one.what))
+    return Finding(group, one.what, Control.UNCONTROLLED, one.site, times, detail=(one.reason,), advice=_advice(one, group))
+
+
+def _advice(one: Uncontrolled, group: str) -> str:
+    if group == "connection":
+        return "Do it inside a function marked @rashomon.tool, or with a client that is recorded (httpx, requests, aiohttp)."
+    if group == "library":
+        return "Mark the function that uses it with @rashomon.tool: its result is then on the tape."
+    if one.what == "set order":
+        return f"Set {_HASH_SEED}, or sort the sets."
+    if one.what == "order":
+        return "Await or join everything that you start, so that no completion is left behind."
+    if one.what.startswith("random."):
+        return "Give each thread a random.Random() of its own."
+    if one.what == "numpy.random":
+        return "Seed its generators in the program."
+    return "Seed it in the program, or mark the function that uses it with @rashomon.tool."
+
+
+# ------------------------------------------------------------------------------------------------ where a replay left
+
+
+def of_replay(recorded: Run, replay: Run) -> list[Finding]:
+    """What one replay tells of the recording: where it left it, and what it had to explain away."""
+    apart = readings_apart(recorded.tape, replay.tape, "the recording has no more reads here")
+    found = beyond_recording(apart)
+    found += [_of_divergence(one, replay.tape) for one in replay.divergences if one.kind != "exit"]
+    found += _of_matches(replay.tape.steps)
+    known = {one.what for one in recorded.tape.trace.uncontrolled}
+    found += [_of_source(one, replay.tape.trace) for one in replay.tape.trace.uncontrolled if one.what not in known]
+    found += of_ending(recorded, replay)
+    return found
+
+
+_DIVERGED = {
+    "missed": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
+    "drifted": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
+    "live": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
+    "ambiguous": "Make each of these calls in a task of its own, or put something into it that tells it apart.",
+    "unserved": "Look at the first difference above: from there on the program took another way.",
+    "result": "See where the runs part: rashomon diff @prev @last.",
+}
+_ESCAPES = {"reach": "connection", "reached": "connection", "resolve": "connection", "run": "subprocess",
+            "write": "file"}  # fmt: skip
+
+
+def _of_divergence(one: Divergence, tape: Tape) -> Finding:
+    if one.kind == "escaped":
+        return _of_escape(one)
+    step = next((step for step in tape.steps if step.id == one.step), None)
+    what = one.summary if step is None else f"{step.name}: {one.summary}"
+    advice = _DIVERGED.get(one.kind, "See where the runs part: rashomon diff @prev @last.")
+    if any("a library's own reads are not recorded" in line for line in one.detail):
+        advice = "Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value in."
+    return Finding("request", what, Control.UNCONTROLLED, changes=True, detail=one.detail[:6], advice=advice)
+
+
+def _of_escape(one: Divergence) -> Finding:
+    """What the replay refused, or could not refuse."""
+    tried = _TRIED.search(one.summary)
+    site = Site(tried["file"], int(tried["line"]), tried["function"]) if tried else None
+    words = one.summary.removeprefix("The program tried to ").removeprefix("The program ").split(" ")
+    allow = next((line for line in one.detail if "--allow" in line), "")
+    opening = allow.removeprefix("To allow it: ")
+    what = one.summary[: tried.start()] if tried else one.summary
+    return Finding(
+        _ESCAPES.get(words[0], "connection"),
+        what.removeprefix("The program tried to ").rstrip("."),
+        Control.UNCONTROLLED,
+        site,
+        changes=True,
+        detail=(f"refused in the replay: {one.detail[0]}",) if tried and one.detail else one.detail[:1],
+        advice="Do it inside a function marked @rashomon.tool" + (f", or allow it: {opening}" if opening else "") + ".",
+    )
+
+
+def _of_matches(steps: Sequence[Step]) -> list[Finding]:
+    found = []
+    renamed = [step for step in steps if step.match is not None and "ids renamed" in step.match.detail]
+    if renamed:
+        found.append(
+            Finding("chance", "ids that a library makes up", Control.CONTROLLED, None, len(renamed), renamed[0].name,
+                    detail=("they differ in each run, and are renamed to the recorded ones",))  # fmt: skip
+        )
+    for step in steps:
+        if step.match is not None and step.match.grade is Grade.EXPLAINED:
+            found.append(
+                Finding("request", step.name, Control.VIRTUAL, example=f"step {step.index}", detail=(step.match.detail,),
+                        advice="Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value "
+                        "in.")  # fmt: skip
+            )
+    return found
+
+
+# --------------------------------------------------------------------------------------------------- how two runs end
+
+
+def of_ending(first: Run, second: Run) -> list[Finding]:
+    """How the outputs and exit codes of two runs differ."""
+    found = []
+    if first.exit_code != second.exit_code:
+        what = f"{first.exit_code} when {first.role}, {second.exit_code} when {second.role}"
+        found.append(
+            Finding("exit", f"exit code {what}", Control.UNCONTROLLED, changes=True,
+                    advice="Run it with --show to see what the program says.")  # fmt: skip
+        )
+    differing = output_difference(first.output, second.output)
+    if differing is not None:
+        found.append(_of_output(differing, first, second))
+    return found
+
+
+def output_difference(first: Path, second: Path) -> OutputDifference | None:
+    """The first line in which two outputs differ; None when they are equal."""
+    with first.open("rb") as a, second.open("rb") as b:
+        for number, (left, right) in enumerate(zip_longest(a, b), 1):
+            if left != right:
+                return OutputDifference(number, _line(left), _line(right))
+    return None
+
+
+def _line(line: bytes | None) -> str | None:
+    return None if line is None else line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
+def _of_output(differing: OutputDifference, first: Run, second: Run) -> Finding:
+    lines = [f"{sign} {around(text, other)}" if text is not None else f"{sign} (nothing more)"
+             for sign, text, other in (("-", differing.first, differing.second), ("+", differing.second, differing.first))]  # fmt: skip
+    origin = ""
+    if differing.first is not None and differing.second is not None:
+        origin = origin_of(f"line {differing.line}", differing.first, differing.second, first, second)
+    if origin:
+        lines.append(origin)
+        advice = "Keep it out of the output, or pass the value in."
+    elif differing.first is None or differing.second is None:
+        advice = "One run wrote more than the other: see where they part with rashomon diff @prev @last."
+    else:
+        advice = (
+            "It follows from nothing that is recorded: read it by os.urandom, secrets, random, time or datetime, or "
+            "inside a function marked @rashomon.tool; if it is the order of threads, join them in a fixed order."
+        )
+    return Finding("output", f"line {differing.line} of stdout", Control.UNCONTROLLED, changes=True,
+                   detail=tuple(lines), advice=advice)  # fmt: skip
+
+
+def around(text: str, other: str | None) -> str:
+    """A line, or what of a long one stands around the place where it differs."""
+    if len(text) <= _WIDTH or other is None:
+        return views.one_line(text, _WIDTH)
+    at = next((n for n, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
+    start = max(0, at - _WIDTH // 3)
+    return ("…" if start else "") + views.one_line(text[start:], _WIDTH - 1)
+
+
+def origin_of(path: str, left: str, right: str, first: Run, second: Run) -> str:
+    """Where the difference of two texts comes from; empty where it cannot be followed to a read."""
+    reason = "the recording has no more reads here" if second.role == "replayed" else ""
+    return told_origin(Difference(path, "text", left, right), sources_of(first, second, reason))
+
+
+def sources_of(first: Run, second: Run, reason: str = "") -> Sources:
+    """Where differences between two runs may come from."""
+    trace = first.tape.trace
+    span = None if trace.ended_ns is None else (trace.started_ns / 1e9, trace.ended_ns / 1e9)
+    readings = readings_apart(first.tape, second.tape, reason)
+    return Sources(readings, (), first.tape.reads, span, (*trace.uncontrolled, *second.tape.trace.uncontrolled))
+
+
+def told_origin(difference: Difference, sources: Sources) -> str:
+    """Where one difference comes from, as a sentence's end without its comma."""
+    return origins([difference], sources, ())[0].sentence.lstrip(",: ")
