@@ -7,6 +7,7 @@ SDK rebuilds its own objects from the recorded bytes.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
@@ -371,6 +372,26 @@ def patch(module: ModuleType) -> None:
     shim = _shim_for(module)
     _patch_class(module.Client, shim, _SyncTransport, _Codec(shim, shim.sync_stream))
     _patch_class(module.AsyncClient, shim, _AsyncTransport, _Codec(shim, shim.async_stream))
+    _patch_closing(module.AsyncHTTPTransport)
+
+
+def _patch_closing(cls: Any) -> None:
+    """Let asyncio's clients close their connections at a place that a replay finds again."""
+    if hasattr(cls.aclose, "__wrapped__"):
+        return
+    cls.aclose = _closes(cls.aclose)
+    cls.__aexit__ = _closes(cls.__aexit__)
+
+
+def _closes(original: Any) -> Any:
+    @functools.wraps(original)
+    async def close(self: Any, *args: Any) -> Any:
+        loops = sys.modules.get("rashomon.recorders.loops")
+        if loops is None:
+            return await original(self, *args)
+        return await loops.closing(lambda: original(self, *args))
+
+    return close
 
 
 def _patch_class(cls: Any, shim: _Shim, transport_class: Any, codec: Any) -> None:

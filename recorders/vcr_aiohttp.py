@@ -24,7 +24,7 @@ from typing import Any
 from rashomon.boundary import Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
-from rashomon.recorders import lanes
+from rashomon.recorders import lanes, loops
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
@@ -57,6 +57,7 @@ def patch(module: ModuleType) -> None:
 
     _request.__rashomon__ = True  # type: ignore[attr-defined]
     session._request = _request
+    session.close = loops.closes(session.close)
     connector = sys.modules["aiohttp.connector"].BaseConnector
     for name in _HOUSEKEEPING:
         if hasattr(connector, name):

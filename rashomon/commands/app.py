@@ -64,6 +64,7 @@ _OWN_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True, "hel
 for _name, _about in (
     ("record", "Run a command under the recorder, unchanged."),
     ("replay", "Run a recorded program again, answered from its recording."),
+    ("doctor", "Run a program twice, and list what makes its runs differ."),
 ):
     app.command(_name, context_settings=_OWN_ARGUMENTS)(_pass_through(_name, _about))
 app.command("ls", epilog=ls.EXAMPLE)(ls.ls)

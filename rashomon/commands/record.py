@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     if os.environ.get("RASHOMON_OFF"):
         return end_like(run(command, dict(os.environ)))
     home = os.path.abspath(options.home) if options.home else home_name()
-    name = options.name or _name(command)
+    name = options.name or program_name(command)
     info: dict[str, Any] = {"id": new_trace_id(), "name": name, "tags": tags, "command": command, "cwd": os.getcwd()}
     try:
         launch = Launch(home, info)
@@ -82,7 +82,8 @@ def _tags(pairs: list[str]) -> dict[str, str]:
     return tags
 
 
-def _name(command: list[str]) -> str:
+def program_name(command: list[str]) -> str:
+    """What a trace of this command is called: the program's own name, without interpreter and launcher."""
     words = [os.path.basename(word) for word in command if not word.startswith("-")]
     while len(words) > 1 and (words[0].startswith(("python", "uv", "poetry", "env")) or words[0] == "run"):
         words.pop(0)

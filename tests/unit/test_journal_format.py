@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 import struct
+import subprocess
+import sys
+import threading
+import time
+import uuid
 import zlib
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +28,13 @@ from rashomon.model import Tape
 @rashomon.tool
 def double(number: int) -> int:
     """A tool, so that there is something to record."""
+    return number * 2
+
+
+@rashomon.tool
+async def slowly(number: int) -> int:
+    """A tool that hands its result out at another turn of the loop."""
+    await asyncio.sleep(0.001)
     return number * 2
 
 
@@ -50,6 +65,60 @@ def frames_of(data: bytes) -> list[list[Any]]:
     return found
 
 
+Place = tuple[str, int, str]
+
+
+class Surroundings:
+    """What the frames 12 to 15 tell, read as docs/formats/journal.md says."""
+
+    def __init__(self, frames: list[list[Any]]) -> None:
+        self.reads: list[tuple[str, str, Any, tuple[int, ...], Place | None, int | str | None]] = []
+        self.points: list[tuple[Any, ...]] = []
+        self.uncontrolled: list[tuple[str, str, Place | None]] = []
+        self.launched: list[tuple[tuple[str, ...], Place | None]] = []
+        self.last_processes: list[Any] = []
+        self._places: dict[int, Place] = {}
+        for code, *elements in frames:
+            if code == 12:
+                _, kind, what, value, lane, _, within, site = elements[:8]
+                self.reads.append((kind, what, value, tuple(lane), self.place(site), within))
+                self.last_processes += elements[8:9]
+            elif code == 13:
+                _, event, step, lane, number, loop, epoch, tick, _, _ = elements[:10]
+                delay = elements[10] if len(elements) > 10 else 0
+                self.points.append((event, step, tuple(lane), number, loop, epoch, tick, delay))
+            elif code == 14:
+                _, what, reason, site = elements
+                self.uncontrolled.append((what, reason, self.place(site)))
+            elif code == 15:
+                _, argv, _, _, site = elements
+                self.launched.append((tuple(argv), self.place(site)))
+
+    def place(self, site: Any) -> Place | None:
+        """A place that is written out, and maybe defined, or one that was defined before."""
+        if site is None or isinstance(site, int):
+            return None if site is None else self._places[site]
+        number, *named = site
+        if number is not None:
+            self._places[number] = (named[0], named[1], named[2])
+        return (named[0], named[1], named[2])
+
+
+def surroundings_of(tape: Tape) -> Surroundings:
+    """The same, as ours reads it."""
+    found = Surroundings([])
+    as_place = lambda site: None if site is None else tuple(site)  # noqa: E731
+    number_of = lambda step: None if step is None else int(step.partition(".")[2])  # noqa: E731
+    for read in tape.reads:
+        found.reads.append((read.kind, read.what, read.value, read.lane, as_place(read.site), number_of(read.within)))
+    for one in tape.points:
+        place = one.loop, one.epoch, one.tick
+        found.points.append((str(one.event), number_of(one.step), one.lane, one.number, *place, one.delay_us))
+    found.uncontrolled = [(one.what, one.reason, as_place(one.site)) for one in tape.trace.uncontrolled]
+    found.launched = [(one.argv, as_place(one.site)) for one in tape.trace.launched]
+    return found
+
+
 def steps_of(path: Path) -> int:
     """How many steps a journal's traces have."""
     return sum(len(tape.steps) for tape in tapes.assemble([tapes.read_part(path)]))
@@ -61,6 +130,67 @@ def test_a_reader_from_the_page_agrees(recorded: Path) -> None:
     assert [list(one) for one in journal.read(recorded).frames] == frames
     assert [one[0] for one in frames] == [0, 1, *[2, 4, 5] * 10, 8, 10]
     assert frames[1][2]["tags"] == {"a": "b"}
+
+
+def use_surroundings() -> dict[str, Any]:
+    """A program that reads clock and chance, waits in several ways, and starts a command. Returns what it read."""
+    drawn: dict[str, Any] = {"time.time": time.time(), "time.monotonic_ns": time.monotonic_ns()}
+    drawn["time.gmtime"] = time.gmtime()
+    drawn["datetime.datetime.now(tz)"] = datetime.now(UTC)
+    drawn["datetime.date.today"] = date.today()
+    drawn["os.urandom(5)"] = os.urandom(5)
+    drawn["uuid.uuid1"] = uuid.uuid1()
+    drawn["random.random"] = random.random()
+    drawn["random.getrandbits(64)"], drawn["random.getrandbits(65)"] = random.getrandbits(64), random.getrandbits(65)
+    drawn["os.getpid"] = os.getpid()
+    drawn["threading.Event.wait"] = threading.Event().wait(0.001)
+    thread = threading.Thread(target=time.sleep, args=(0.001,))
+    thread.start()
+    thread.join()
+
+    async def both() -> None:
+        await asyncio.gather(slowly(1), slowly(2))
+
+    asyncio.run(both())
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    return drawn
+
+
+def test_a_reader_from_the_page_agrees_on_the_surroundings(home: Path, tmp_path: Path) -> None:
+    """Reads, points, subprocesses and what is uncontrolled are as the page says, in a journal and in a tape file."""
+    with rashomon.trace("surroundings"):
+        drawn = use_surroundings()
+    session.close_journal()
+    path = next((home / "journals").glob("*.rsj"))
+    from_page, ours = Surroundings(frames_of(path.read_bytes())), tapes.only_tape(path)
+    expected = surroundings_of(ours)
+    assert from_page.reads == expected.reads
+    assert from_page.points == expected.points
+    assert list(dict.fromkeys(from_page.uncontrolled)) == expected.uncontrolled
+    assert from_page.launched == expected.launched
+    check_values({what: value for _, what, value, *_ in from_page.reads}, drawn)
+    assert [what for _, what, *_ in from_page.reads].count("time.sleep") == 2  # one behind the wait that ran out
+    assert {event for event, *_ in from_page.points} >= {"begin", "timer", "head"}
+    tapes.write_tape(tmp_path / "tape.rsj", ours)
+    written = Surroundings(frames_of((tmp_path / "tape.rsj").read_bytes()))
+    assert written.reads == from_page.reads
+    assert written.last_processes == [0] * len(written.reads)
+    again = tapes.only_tape(tmp_path / "tape.rsj")
+    assert (again.reads, again.points) == (ours.reads, ours.points)
+
+
+def check_values(found: dict[str, Any], drawn: dict[str, Any]) -> None:
+    """Each value has the form that the page gives it."""
+    for what in ("time.time", "time.monotonic_ns", "os.urandom(5)", "random.random", "random.getrandbits(64)",
+                 "os.getpid", "threading.Event.wait"):  # fmt: skip
+        assert found[what] == drawn[what], what
+    moment, today = drawn["datetime.datetime.now(tz)"], drawn["datetime.date.today"]
+    assert found["datetime.datetime.now(tz)"] == [*moment.timetuple()[:6], moment.microsecond, 0]
+    assert found["datetime.date.today"] == [today.year, today.month, today.day]
+    assert found["time.gmtime"][:9] == list(drawn["time.gmtime"])
+    assert len(found["time.gmtime"]) == 11
+    assert int.from_bytes(found["random.getrandbits(65)"], "little") == drawn["random.getrandbits(65)"]
+    assert found["uuid.uuid1"] == [drawn["uuid.uuid1"].bytes, drawn["uuid.uuid1"].is_safe.value]
 
 
 def test_cut_anywhere(recorded: Path, tmp_path: Path) -> None:

@@ -1,0 +1,223 @@
+"""How runs of one program differ from each other: two live ones, or several replays of one recording. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from rashomon import views
+from rashomon.commands.doctor_findings import (
+    Control,
+    Finding,
+    Run,
+    of_ending,
+    of_reads,
+    of_replay,
+    of_surroundings,
+    readings_apart,
+    sources_of,
+    told_origin,
+)
+from rashomon.commands.terminal import plural
+from rashomon.model import End, Event, Step, Tape
+from rashomon.replay.alignment import Alignment, Mark, Pair, align
+from rashomon.replay.differences import Difference, step_differences
+
+_TOLD = 4
+_ORDERED = {
+    Control.CONTROLLED: 0,
+    Control.VIRTUAL: 1,
+    Control.UNCONTROLLED: 2,
+}
+_GROUPS = ("clock", "chance", "sleep", "process", "environment", "order", "subprocess", "connection", "library", "file",
+           "recording", "request", "answer", "output", "exit")  # fmt: skip
+
+
+def examine_replays(recorded: Run, replays: Sequence[Run]) -> list[Finding]:
+    """Everything that a recording and its replays tell, sorted by control and by group."""
+    found = of_reads(recorded.tape) + of_surroundings(recorded.tape)
+    for replay in replays:
+        found += of_replay(recorded, replay)
+    for other in replays[1:]:
+        found += _of_replays(replays[0], other)
+    return in_order(merged(found))
+
+
+def examine_live(first: Run, second: Run) -> list[Finding]:
+    """What varies by itself between two live runs, sorted by control and by group."""
+    apart = readings_apart(first.tape, second.tape)
+    found = of_reads(first.tape, apart) + _surroundings_of(first, second)
+    alignment = align(first.tape, second.tape)
+    found += _of_pairs(alignment, first, second)
+    found += _of_completions(alignment, first.tape, second.tape)
+    found += of_ending(first, second)
+    return in_order(merged(found))
+
+
+def merged(found: Sequence[Finding]) -> list[Finding]:
+    """Each fact once: several replays find the same, and what one refused is what the recording could not control."""
+    kept: dict[tuple[object, ...], Finding] = {}
+    for one in found:
+        same = next((key for key, other in kept.items() if _is_same(one, other)), None)
+        if same is None:
+            kept[one.group, one.what, one.control, one.site, len(kept)] = one
+        else:
+            kept[same] = _joined(kept[same], one)
+    return list(kept.values())
+
+
+def _is_same(one: Finding, other: Finding) -> bool:
+    if (one.group, one.what, one.control, one.site) == (other.group, other.what, other.control, other.site):
+        return one.detail == other.detail or one.group not in ("request", "output")
+    places = one.site is not None and other.site is not None and one.site[:2] == other.site[:2]
+    if one.control is other.control is Control.UNCONTROLLED and one.group == other.group == "connection":
+        return places or other.what in one.what
+    # a read beyond the recording says more than that the place is controlled
+    return one.control is Control.VIRTUAL and places and (one.group, one.what) == (other.group, other.what)
+
+
+def _joined(first: Finding, second: Finding) -> Finding:
+    return first._replace(
+        control=max(first.control, second.control, key=_ORDERED.__getitem__),
+        changes=first.changes or second.changes,
+        varies=first.varies if second.varies is None else bool(first.varies or second.varies),
+        detail=tuple(dict.fromkeys((*first.detail, *second.detail))),
+        advice=second.advice if len(second.advice) > len(first.advice) else first.advice,
+    )
+
+
+def in_order(found: Sequence[Finding]) -> list[Finding]:
+    """Sorted: controlled ones first, then by group, then by place."""
+    return sorted(
+        found,
+        key=lambda one: (
+            _ORDERED[one.control],
+            one.changes,
+            _GROUPS.index(one.group),
+            ("", 0) if one.site is None else one.site[:2],
+        ),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ replays compared
+
+
+def _of_replays(first: Run, other: Run) -> list[Finding]:
+    """Where two replays of one recording are not the same run."""
+    found = []
+    apart = readings_apart(first.tape, other.tape)
+    if apart:
+        found.append(_unlike("reads", f"{plural(len(apart), 'read')} had other values in another replay"))
+    left, right = _served(first.tape), _served(other.tape)
+    if left != right:
+        at = next(n for n, (a, b) in enumerate(zip_longest(left, right)) if a != b)
+        found.append(_unlike("steps", f"they part at step {at}"))
+    if first.output.read_bytes() != other.output.read_bytes():
+        found += [one._replace(what=f"{one.what}, between two replays") for one in of_ending(first, other)]
+    return found
+
+
+def _unlike(what: str, detail: str) -> Finding:
+    return Finding(
+        "answer",
+        f"{what} of two replays",
+        Control.UNCONTROLLED,
+        changes=True,
+        detail=(detail,),
+        advice="See where they part: rashomon diff @prev @last.",
+    )
+
+
+def _served(tape: Tape) -> list[tuple[object, ...]]:
+    """What each lane was answered from, in the lane's own order."""
+    steps = sorted(tape.steps, key=lambda step: (step.lane, step.index))
+    return [(step.lane, step.kind, step.name, None if step.match is None else step.match.recorded) for step in steps]
+
+
+# ------------------------------------------------------------------------------------------------------- live runs
+
+
+def _surroundings_of(first: Run, second: Run) -> list[Finding]:
+    """The surroundings of the first run, and whether the second one's are others."""
+    others = of_surroundings(second.tape)
+    known = {(one.group, one.what, one.site): one for one in others}
+    found = []
+    for one in of_surroundings(first.tape):
+        other = known.pop((one.group, one.what, one.site), None)
+        found.append(one._replace(varies=other is None or (one.example, one.times) != (other.example, other.times)))
+    return found + [one._replace(varies=True) for one in known.values()]
+
+
+def _of_pairs(alignment: Alignment, first: Run, second: Run) -> list[Finding]:
+    sources = sources_of(first, second)
+    found = []
+    for index, pair in enumerate(alignment.pairs):
+        if pair.mark is not Mark.SAME:
+            found.append(_of_pair(index, pair, alignment, [
+                (one, told_origin(one, sources)) for one in _differences(pair)
+            ]))  # fmt: skip
+    return found
+
+
+def _differences(pair: Pair) -> list[Difference]:
+    return step_differences(pair.left, pair.right) if pair.left is not None and pair.right is not None else []
+
+
+def _of_pair(index: int, pair: Pair, alignment: Alignment, told: list[tuple[Difference, str]]) -> Finding:
+    step = pair.left or pair.right
+    assert step is not None
+    group = {Mark.OUTPUT: "answer", Mark.MOVED: "order"}.get(pair.mark, "request")
+    asked = [(one, origin) for one, origin in told if not one.path.startswith("response")]
+    lines = [_told(one, origin) for one, origin in (told if group == "answer" else asked)[:_TOLD]]
+    control, advice = Control.UNCONTROLLED, "Find out which of the sources above it follows from."
+    if pair.cause is not None:
+        cause = alignment.pairs[pair.cause].left or alignment.pairs[pair.cause].right
+        lines.append("it follows from " + (f"step {cause.index}, {cause.name}" if cause is not None else "another step"))
+        control, advice = Control.CONTROLLED, ""
+    elif group == "answer":
+        control, advice = Control.CONTROLLED, ""
+        lines.append("the same request, answered otherwise: a replay plays back the recorded answer")
+    elif group == "order":
+        control, advice = Control.CONTROLLED, ""
+        lines.append("it was made by another task or thread, or at another place among its calls")
+    elif asked and all(origin.startswith("read from") for _, origin in asked):
+        control, advice = Control.CONTROLLED, ""
+    return Finding(group, f"{step.name} ({_mark(pair)})", control, None, 1, f"step {step.index}", True,
+                   True, tuple(lines), advice)  # fmt: skip
+
+
+def _mark(pair: Pair) -> str:
+    return {Mark.MISSING: "only in the first run", Mark.EXTRA: "only in the second run", Mark.MOVED: "moved"}.get(
+        pair.mark, "another request" if pair.mark is Mark.INPUT else str(pair.mark)
+    )
+
+
+def _told(difference: Difference, origin: str) -> str:
+    left, right = (views.one_line(views.text_of(value), 48) for value in (difference.left, difference.right))
+    return f"{difference.path}: {left} → {right}" + (f", {origin}" if origin else "")
+
+
+def _of_completions(alignment: Alignment, first: Tape, second: Tape) -> list[Finding]:
+    """Whether the answers that both runs got came in the same order."""
+    left, right = _ends(first), _ends(second)
+    pairs = [(pair.left, pair.right) for pair in alignment.pairs if pair.left is not None and pair.right is not None]
+    both = [(a, b) for a, b in pairs if a.id in left and b.id in right]
+    as_first: list[tuple[Step, Step]] = sorted(both, key=lambda pair: left[pair[0].id])
+    as_second = sorted(both, key=lambda pair: right[pair[1].id])
+    if as_first == as_second:
+        return []
+    at = next(n for n, (a, b) in enumerate(zip(as_first, as_second, strict=True)) if a != b)
+    a, b = as_first[at][0], as_second[at][0]
+    detail = f"step {a.index}, {a.name}, ended before step {b.index}, {b.name}; in the other run after it"
+    return [
+        Finding("order", "answers that came in another order", Control.CONTROLLED, varies=True, changes=True,
+                detail=(detail, "a replay hands them out as recorded"))  # fmt: skip
+    ]
+
+
+def _ends(tape: Tape) -> dict[str, int]:
+    """When each answer was complete: by the order of completions where it is known, else by the clock."""
+    known = {point.step: n for n, point in enumerate(tape.points) if point.event is Event.END and point.step}
+    if len(known) >= sum(step.response.end is not End.OPEN for step in tape.steps):
+        return {step.id: known[step.id] for step in tape.steps if step.id in known}
+    return {step.id: step.started_us + step.response.duration_us for step in tape.steps}
