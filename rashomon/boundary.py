@@ -49,6 +49,9 @@ class Ticker(Protocol):
     def place(self) -> Place | None:
         """Loop, epoch and tick of the running loop; None where they are not known."""
 
+    def state(self) -> Any:
+        """What is known of the running loop: a `recorders.loops.LoopState`, or None."""
+
     def loops(self) -> int:
         """How many loops this process has had."""
 

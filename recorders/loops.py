@@ -92,6 +92,9 @@ class _Ticker:
         state = None if loop is None else getattr(loop, "_rashomon", None)
         return None if state is None else (state.number, state.epoch, state.tick)
 
+    def state(self) -> LoopState | None:
+        return getattr(_running(), "_rashomon", None)
+
     def loops(self) -> int:
         return _loops
 

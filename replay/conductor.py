@@ -81,6 +81,8 @@ class Conductor:
         self._unordered: list[tuple[int, int, Waiter]] = []
         self._orphans: list[tuple[Any, Any]] = []
         self._blocked: set[int] = set()
+        self._deaf: set[int] = set()
+        """The numbers of the loops whose threads wait for a blocking call."""
         self._labels: dict[int, Label] = {}
         self._loops_before = (0, 0)
         self._lanes = {step.id: step.lane for step in tape.steps}
@@ -139,6 +141,10 @@ class Conductor:
     def _block(self, waiter: Waiter) -> None:
         """Wait, with the lock held, until somebody has released it; release the next one when nothing moves."""
         ident = get_ident()
+        deaf = _running_state()
+        if deaf is not None:
+            self._deaf.add(deaf.number)
+            self._label(deaf)
         self._blocked.add(ident)
         try:
             while True:
@@ -150,6 +156,8 @@ class Conductor:
                     break
         finally:
             self._blocked.discard(ident)
+            if deaf is not None:
+                self._deaf.discard(deaf.number)
             self._stillness.reset()
 
     def rest(self) -> None:
@@ -277,20 +285,32 @@ class Conductor:
 
     def _move(self) -> None:
         """Hand out to threads what is due; wake the loop whose turn it is."""
-        entries, done = self._entries, self._done
-        while self._head < len(entries):
-            head = self._head
-            if done[head]:
-                self._head += 1
+        while (due := self._due()) is not None:
+            if self._turn.taken(self._blocked):
+                return
+            state = self._waiting[due].state
+            if state is not None:
+                if state.loop._thread_id != get_ident():
+                    _kick(state)
+                return
+            self._hand_out(due)
+
+    def _due(self) -> int | None:
+        """The entry whose turn it is, if somebody waits for it. A loop whose thread waits for a blocking call is deaf:
+        what stands there for it has to wait, or cannot come."""
+        head = self._next()
+        if head is None or not self._deaf:
+            return head if head in self._waiting else None
+        loops = {label.loop for number, label in self._labels.items() if number in self._deaf}
+        for index in range(head, len(self._entries)):
+            if self._done[index]:
                 continue
-            waiter = self._waiting.get(head)
-            if waiter is None or self._turn.taken(self._blocked):
-                return
-            if waiter.state is not None:
-                if waiter.state.loop._thread_id != get_ident():
-                    _kick(waiter.state)
-                return
-            self._hand_out(head)
+            waiter = self._waiting.get(index)
+            if waiter is None and self._entries[index].loop not in loops:
+                return None
+            if waiter is not None and (waiter.state is None or waiter.state.number not in self._deaf):
+                return index
+        return None
 
     def _hand_out(self, index: int) -> None:
         waiter = self._waiting.pop(index)
@@ -395,28 +415,26 @@ class Conductor:
 
     def _hand_out_here(self, state: Any) -> None:
         """What is due at this tick of this loop."""
-        while (head := self._next()) is not None:
-            waiter = self._waiting.get(head)
-            entry, label = self._entries[head], self._label(state)
-            if waiter is None or waiter.state is not state or entry.loop < 0:
+        while (due := self._due()) is not None:
+            entry, label = self._entries[due], self._label(state)
+            if self._waiting[due].state is not state or entry.loop < 0:
                 break
             if (entry.loop, entry.epoch) != label[:2] or entry.tick > label.tick:
                 break
-            self._hand_out(head)
+            self._hand_out(due)
         self._move()
 
     def _hand_out_idle(self, state: Any) -> bool:
         """This loop has nothing to do: the head of the list, when it is for this loop, begins its epoch."""
         self._move()
-        head = self._next()
-        waiter = None if head is None else self._waiting.get(head)
-        if head is None or waiter is None or waiter.state is not state:
+        due = self._due()
+        if due is None or self._waiting[due].state is not state:
             return False
         if self._turn.taken((*self._blocked, get_ident())):
             return False
-        entry = self._entries[head]
+        entry = self._entries[due]
         self._labels[state.number] = Label(entry.loop, entry.epoch, entry.tick)
-        self._hand_out(head)
+        self._hand_out(due)
         self._hand_out_here(state)
         return True
 
@@ -442,7 +460,12 @@ class Conductor:
         """Hand out the earliest of what is waited for. False when nothing is."""
         while self._unordered and _is_cancelled(self._unordered[0][2]):
             heapq.heappop(self._unordered)
-        recorded = min(self._waiting, default=None)
+        heard = [
+            index
+            for index, waiter in self._waiting.items()
+            if waiter.state is None or waiter.state.number not in self._deaf
+        ]
+        recorded = min(heard, default=None)
         due = None if recorded is None else self._entries[recorded].at_us
         if self._unordered and (due is None or self._unordered[0][0] <= due):
             due_us, _, waiter = heapq.heappop(self._unordered)
@@ -566,6 +589,12 @@ def _running_loop() -> Any:
     from asyncio import get_running_loop
 
     return get_running_loop()
+
+
+def _running_state() -> Any:
+    """The state of the event loop that runs in this thread, if one does."""
+    ticker = boundary.ticker
+    return None if ticker is None else ticker.state()
 
 
 def _kick(state: Any) -> None:

@@ -15,7 +15,8 @@ from rashomon import tapes
 from rashomon.commands import doctor_compare, replay, terminal
 from rashomon.commands.arguments import Parser
 from rashomon.commands.doctor_capture import captured
-from rashomon.commands.doctor_findings import Finding, Run, output_difference
+from rashomon.commands.doctor_findings import Finding, Run
+from rashomon.commands.doctor_output import output_differences
 from rashomon.commands.record import program_name, split_command
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
@@ -46,7 +47,7 @@ def parser() -> Parser:
     made.add_argument("--allow", action="append", default=[], metavar="ACTION=TARGET",
                       help="as for replay: connect=HOST[:PORT], run=COMMAND, write=PATH; repeatable")  # fmt: skip
     made.add_argument("--show", action="store_true",
-                      help="show what the program prints while it runs, on stderr (default: only where it differs)")  # fmt: skip
+                      help="show what the program prints, on stderr (default: only where it differs)")  # fmt: skip
     made.add_argument("--name", help="name of the traces (default: the program's)")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="print one JSON document")
@@ -159,7 +160,7 @@ def _started(tape: Tape | None, exit_code: int) -> Tape:
 
 def document(command: Sequence[str], runs: Sequence[Run], findings: Sequence[Finding]) -> dict[str, Any]:
     """The JSON document `rashomon.doctor/1`."""
-    differing = next(filter(None, (output_difference(runs[0].output, run.output) for run in runs[1:])), None)
+    differing = next((one for run in runs[1:] for one in output_differences(runs[0].output, run.output)), None)
     return {
         "format": "rashomon.doctor/1",
         "mode": "live" if runs[0].role == "live" else "replay",

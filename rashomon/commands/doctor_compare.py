@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
 from rashomon import views
 from rashomon.commands.doctor_findings import (
+    BEYOND,
     Control,
     Finding,
     Run,
-    of_ending,
+    beyond_recording,
     of_reads,
-    of_replay,
+    of_source,
     of_surroundings,
     readings_apart,
     sources_of,
     told_origin,
 )
+from rashomon.commands.doctor_output import of_ending
 from rashomon.commands.terminal import plural
-from rashomon.model import End, Event, Step, Tape
+from rashomon.model import Divergence, End, Event, Grade, Site, Step, Tape
 from rashomon.replay.alignment import Alignment, Mark, Pair, align
 from rashomon.replay.differences import Difference, step_differences
 
 _TOLD = 4
+_TRIED = re.compile(r" at (?P<file>[^\n]+):(?P<line>\d+) in (?P<function>[^\n]+)\.$")
 _ORDERED = {
     Control.CONTROLLED: 0,
     Control.VIRTUAL: 1,
@@ -99,6 +103,98 @@ def in_order(found: Sequence[Finding]) -> list[Finding]:
     )
 
 
+# ------------------------------------------------------------------------------------------------ where a replay left
+
+
+def of_replay(recorded: Run, replay: Run) -> list[Finding]:
+    """What one replay tells of the recording: where it left it, and what it had to explain away."""
+    apart = readings_apart(recorded.tape, replay.tape, BEYOND)
+    found = beyond_recording(apart)
+    found += [_of_divergence(one, replay.tape) for one in replay.divergences if one.kind != "exit"]
+    found += _of_matches(replay.tape.steps)
+    known = {one.what for one in recorded.tape.trace.uncontrolled}
+    found += [of_source(one, replay.tape.trace) for one in replay.tape.trace.uncontrolled if one.what not in known]
+    ending = of_ending(recorded, replay)
+    if replay.divergences:
+        ending = [
+            one._replace(advice="Mend what comes before it in this list: it may follow from that.") for one in ending
+        ]
+    return found + ending
+
+
+_DIVERGED = {
+    "missed": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
+    "drifted": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
+    "live": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
+    "ambiguous": "Make each of these calls in a task of its own, or put something into it that tells it apart.",
+    "unserved": "Look at the first difference above: from there on the program took another way.",
+    "result": "See where the runs part: rashomon diff @prev @last.",
+}
+_ESCAPES = {"reach": "connection", "reached": "connection", "resolve": "connection", "run": "subprocess",
+            "write": "file"}  # fmt: skip
+
+
+def _of_divergence(one: Divergence, tape: Tape) -> Finding:
+    if one.kind == "escaped":
+        return _of_escape(one)
+    step = next((step for step in tape.steps if step.id == one.step), None)
+    what = one.summary if step is None else f"{step.name}: {one.summary}"
+    advice = _DIVERGED.get(one.kind, "See where the runs part: rashomon diff @prev @last.")
+    if any("a library's own reads are not recorded" in line for line in one.detail):
+        advice = "Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value in."
+    return Finding("request", what, Control.UNCONTROLLED, changes=True, detail=one.detail[:6], advice=advice)
+
+
+def _of_escape(one: Divergence) -> Finding:
+    """What the replay refused, or could not refuse."""
+    tried = _TRIED.search(one.summary)
+    site = Site(tried["file"], int(tried["line"]), tried["function"]) if tried else None
+    words = one.summary.removeprefix("The program tried to ").removeprefix("The program ").split(" ")
+    allow = next((line for line in one.detail if "--allow" in line), "")
+    opening = allow.removeprefix("To allow it: ")
+    what = one.summary[: tried.start()] if tried else one.summary
+    return Finding(
+        _ESCAPES.get(words[0], "connection"),
+        what.removeprefix("The program tried to ").rstrip("."),
+        Control.UNCONTROLLED,
+        site,
+        changes=True,
+        detail=(f"refused in the replay: {one.detail[0]}",) if tried and one.detail else one.detail[:1],
+        advice="Do it in a function marked @rashomon.tool" + (f", or allow it: {opening}" if opening else "") + ".",
+    )
+
+
+def _of_matches(steps: Sequence[Step]) -> list[Finding]:
+    found = []
+    renamed = [step for step in steps if step.match is not None and "ids renamed" in step.match.detail]
+    if renamed:
+        found.append(
+            Finding(
+                "chance",
+                "ids that a library makes up",
+                Control.CONTROLLED,
+                None,
+                len(renamed),
+                renamed[0].name,
+                detail=("they differ in each run, and are renamed to the recorded ones",),
+            )
+        )
+    for step in steps:
+        if step.match is not None and step.match.grade is Grade.EXPLAINED:
+            found.append(
+                Finding(
+                    "request",
+                    step.name,
+                    Control.VIRTUAL,
+                    example=f"step {step.index}",
+                    detail=(step.match.detail,),
+                    advice="Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value "
+                    "in.",
+                )
+            )
+    return found
+
+
 # ------------------------------------------------------------------------------------------------ replays compared
 
 
@@ -154,7 +250,7 @@ def _of_pairs(alignment: Alignment, first: Run, second: Run) -> list[Finding]:
     for index, pair in enumerate(alignment.pairs):
         if pair.mark is not Mark.SAME:
             found.append(_of_pair(index, pair, alignment, [
-                (one, told_origin(one, sources)) for one in _differences(pair)
+                (one, told_origin(one, sources).sentence) for one in _differences(pair)
             ]))  # fmt: skip
     return found
 
@@ -172,7 +268,9 @@ def _of_pair(index: int, pair: Pair, alignment: Alignment, told: list[tuple[Diff
     control, advice = Control.UNCONTROLLED, "Find out which of the sources above it follows from."
     if pair.cause is not None:
         cause = alignment.pairs[pair.cause].left or alignment.pairs[pair.cause].right
-        lines.append("it follows from " + (f"step {cause.index}, {cause.name}" if cause is not None else "another step"))
+        lines.append(
+            "it follows from " + (f"step {cause.index}, {cause.name}" if cause is not None else "another step")
+        )
         control, advice = Control.CONTROLLED, ""
     elif group == "answer":
         control, advice = Control.CONTROLLED, ""
@@ -210,8 +308,14 @@ def _of_completions(alignment: Alignment, first: Tape, second: Tape) -> list[Fin
     a, b = as_first[at][0], as_second[at][0]
     detail = f"step {a.index}, {a.name}, ended before step {b.index}, {b.name}; in the other run after it"
     return [
-        Finding("order", "answers that came in another order", Control.CONTROLLED, varies=True, changes=True,
-                detail=(detail, "a replay hands them out as recorded"))  # fmt: skip
+        Finding(
+            "order",
+            "answers that came in another order",
+            Control.CONTROLLED,
+            varies=True,
+            changes=True,
+            detail=(detail, "a replay hands them out as recorded"),
+        )
     ]
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rashomon import views
-from rashomon.model import Divergence, Grade, Launched, Read, Site, Step, Tape, Trace, Uncontrolled
+from rashomon.model import Divergence, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.recorders.natives import UNSEEN
 from rashomon.replay.differences import Difference
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, called
-from rashomon.replay.origins import origins
+from rashomon.replay.origins import Origin, origins
 
-_WIDTH = 160
+BEYOND = "the recording has no more reads here"
 _GROUPS = {"clock": "clock", "random": "chance", "sleep": "sleep", "process": "process"}
 _HASH_SEED = "PYTHONHASHSEED"
 _ENTROPY = "process.entropy"
-_TRIED = re.compile(r" at (?P<file>[^\n]+):(?P<line>\d+) in (?P<function>[^\n]+)\.$")
 
 
 class Control(StrEnum):
@@ -62,14 +59,6 @@ class Run(NamedTuple):
     exit_code: int
     output: Path
     divergences: tuple[Divergence, ...] = ()
-
-
-class OutputDifference(NamedTuple):
-    """The first line of stdout that two runs wrote differently; None where one had ended."""
-
-    line: int
-    first: str | None
-    second: str | None
 
 
 # --------------------------------------------------------------------------------------------- what the program reads
@@ -182,24 +171,46 @@ def of_surroundings(tape: Tape) -> list[Finding]:
         found.append(
             Finding("environment", "variables", Control.CONTROLLED, None, len(others), ", ".join(sorted(others)))
         )
+    lanes = lanes_of(tape)
+    if len(lanes) > 1:
+        what = "tasks, threads and processes"
+        found.append(Finding("order", what, Control.CONTROLLED, None, len(lanes), "completions come as recorded"))
     found += _launched(tape)
-    found += [_of_source(one, trace) for one in trace.uncontrolled]
+    found += [of_source(one, trace) for one in trace.uncontrolled]
     known = {one.what for one in trace.uncontrolled}
     for peer in dict.fromkeys(peer for peer in trace.coverage.missed if peer not in known):
-        found.append(_of_source(Uncontrolled(peer, "it was reached outside of any recorded call"), trace))
+        found.append(of_source(Uncontrolled(peer, "it was reached outside of any recorded call"), trace))
     found += [
-        Finding("recording", loss.reason, Control.UNCONTROLLED, times=loss.steps, changes=True,
-                advice="Run it with RASHOMON_DEBUG=1 and report what it says.")  # fmt: skip
+        Finding(
+            "recording",
+            loss.reason,
+            Control.UNCONTROLLED,
+            times=loss.steps,
+            changes=True,
+            advice="Run it with RASHOMON_DEBUG=1 and report what it says.",
+        )
         for loss in trace.losses
     ]
     lost = [step for step in tape.steps if "no-lane" in step.marks]
     if lost:
         found.append(
-            Finding("order", "calls of a thread that was there before the recorder", Control.UNCONTROLLED, None,
-                    len(lost), views.summary(lost[0]).title,
-                    advice="Start the thread after the recorder, so that it has a name of its own.")  # fmt: skip
+            Finding(
+                "order",
+                "calls of a thread that was there before the recorder",
+                Control.UNCONTROLLED,
+                None,
+                len(lost),
+                views.summary(lost[0]).title,
+                advice="Start the thread after the recorder, so that it has a name of its own.",
+            )
         )
     return found
+
+
+def lanes_of(tape: Tape) -> set[Lane]:
+    """The lines of control that are known to have done something."""
+    found: set[Lane] = {(), *(step.lane for step in tape.steps), *(read.lane for read in tape.reads)}
+    return found | {point.lane for point in tape.points} | {process.lane for process in tape.trace.processes}
 
 
 def _launched(tape: Tape) -> list[Finding]:
@@ -225,17 +236,19 @@ def _launched(tape: Tape) -> list[Finding]:
     return found
 
 
-def _of_source(one: Uncontrolled, trace: Trace) -> Finding:
+def of_source(one: Uncontrolled, trace: Trace) -> Finding:
     """Something that the recorder listed as beyond control."""
     peer = one.what.startswith(("dns:", "unix:")) or one.what in trace.coverage.missed
     group = "connection" if peer else "library" if one.what in UNSEEN else "order" if "order" in one.what else "chance"
     times = max(1, trace.coverage.missed.count(one.what))
-    return Finding(group, one.what, Control.UNCONTROLLED, one.site, times, detail=(one.reason,), advice=_advice(one, group))
+    return Finding(
+        group, one.what, Control.UNCONTROLLED, one.site, times, detail=(one.reason,), advice=_advice(one, group)
+    )
 
 
 def _advice(one: Uncontrolled, group: str) -> str:
     if group == "connection":
-        return "Do it inside a function marked @rashomon.tool, or with a client that is recorded (httpx, requests, aiohttp)."
+        return "Do it in a function marked @rashomon.tool, or by a client that is recorded (httpx, requests, aiohttp)."
     if group == "library":
         return "Mark the function that uses it with @rashomon.tool: its result is then on the tape."
     if one.what == "set order":
@@ -249,155 +262,19 @@ def _advice(one: Uncontrolled, group: str) -> str:
     return "Seed it in the program, or mark the function that uses it with @rashomon.tool."
 
 
-# ------------------------------------------------------------------------------------------------ where a replay left
+# ------------------------------------------------------------------------------------------------ where values come from
 
 
-def of_replay(recorded: Run, replay: Run) -> list[Finding]:
-    """What one replay tells of the recording: where it left it, and what it had to explain away."""
-    apart = readings_apart(recorded.tape, replay.tape, "the recording has no more reads here")
-    found = beyond_recording(apart)
-    found += [_of_divergence(one, replay.tape) for one in replay.divergences if one.kind != "exit"]
-    found += _of_matches(replay.tape.steps)
-    known = {one.what for one in recorded.tape.trace.uncontrolled}
-    found += [_of_source(one, replay.tape.trace) for one in replay.tape.trace.uncontrolled if one.what not in known]
-    found += of_ending(recorded, replay)
-    return found
-
-
-_DIVERGED = {
-    "missed": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
-    "drifted": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
-    "live": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
-    "ambiguous": "Make each of these calls in a task of its own, or put something into it that tells it apart.",
-    "unserved": "Look at the first difference above: from there on the program took another way.",
-    "result": "See where the runs part: rashomon diff @prev @last.",
-}
-_ESCAPES = {"reach": "connection", "reached": "connection", "resolve": "connection", "run": "subprocess",
-            "write": "file"}  # fmt: skip
-
-
-def _of_divergence(one: Divergence, tape: Tape) -> Finding:
-    if one.kind == "escaped":
-        return _of_escape(one)
-    step = next((step for step in tape.steps if step.id == one.step), None)
-    what = one.summary if step is None else f"{step.name}: {one.summary}"
-    advice = _DIVERGED.get(one.kind, "See where the runs part: rashomon diff @prev @last.")
-    if any("a library's own reads are not recorded" in line for line in one.detail):
-        advice = "Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value in."
-    return Finding("request", what, Control.UNCONTROLLED, changes=True, detail=one.detail[:6], advice=advice)
-
-
-def _of_escape(one: Divergence) -> Finding:
-    """What the replay refused, or could not refuse."""
-    tried = _TRIED.search(one.summary)
-    site = Site(tried["file"], int(tried["line"]), tried["function"]) if tried else None
-    words = one.summary.removeprefix("The program tried to ").removeprefix("The program ").split(" ")
-    allow = next((line for line in one.detail if "--allow" in line), "")
-    opening = allow.removeprefix("To allow it: ")
-    what = one.summary[: tried.start()] if tried else one.summary
-    return Finding(
-        _ESCAPES.get(words[0], "connection"),
-        what.removeprefix("The program tried to ").rstrip("."),
-        Control.UNCONTROLLED,
-        site,
-        changes=True,
-        detail=(f"refused in the replay: {one.detail[0]}",) if tried and one.detail else one.detail[:1],
-        advice="Do it inside a function marked @rashomon.tool" + (f", or allow it: {opening}" if opening else "") + ".",
-    )
-
-
-def _of_matches(steps: Sequence[Step]) -> list[Finding]:
-    found = []
-    renamed = [step for step in steps if step.match is not None and "ids renamed" in step.match.detail]
-    if renamed:
-        found.append(
-            Finding("chance", "ids that a library makes up", Control.CONTROLLED, None, len(renamed), renamed[0].name,
-                    detail=("they differ in each run, and are renamed to the recorded ones",))  # fmt: skip
-        )
-    for step in steps:
-        if step.match is not None and step.match.grade is Grade.EXPLAINED:
-            found.append(
-                Finding("request", step.name, Control.VIRTUAL, example=f"step {step.index}", detail=(step.match.detail,),
-                        advice="Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value "
-                        "in.")  # fmt: skip
-            )
-    return found
-
-
-# --------------------------------------------------------------------------------------------------- how two runs end
-
-
-def of_ending(first: Run, second: Run) -> list[Finding]:
-    """How the outputs and exit codes of two runs differ."""
-    found = []
-    if first.exit_code != second.exit_code:
-        what = f"{first.exit_code} when {first.role}, {second.exit_code} when {second.role}"
-        found.append(
-            Finding("exit", f"exit code {what}", Control.UNCONTROLLED, changes=True,
-                    advice="Run it with --show to see what the program says.")  # fmt: skip
-        )
-    differing = output_difference(first.output, second.output)
-    if differing is not None:
-        found.append(_of_output(differing, first, second))
-    return found
-
-
-def output_difference(first: Path, second: Path) -> OutputDifference | None:
-    """The first line in which two outputs differ; None when they are equal."""
-    with first.open("rb") as a, second.open("rb") as b:
-        for number, (left, right) in enumerate(zip_longest(a, b), 1):
-            if left != right:
-                return OutputDifference(number, _line(left), _line(right))
-    return None
-
-
-def _line(line: bytes | None) -> str | None:
-    return None if line is None else line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-
-
-def _of_output(differing: OutputDifference, first: Run, second: Run) -> Finding:
-    lines = [f"{sign} {around(text, other)}" if text is not None else f"{sign} (nothing more)"
-             for sign, text, other in (("-", differing.first, differing.second), ("+", differing.second, differing.first))]  # fmt: skip
-    origin = ""
-    if differing.first is not None and differing.second is not None:
-        origin = origin_of(f"line {differing.line}", differing.first, differing.second, first, second)
-    if origin:
-        lines.append(origin)
-        advice = "Keep it out of the output, or pass the value in."
-    elif differing.first is None or differing.second is None:
-        advice = "One run wrote more than the other: see where they part with rashomon diff @prev @last."
-    else:
-        advice = (
-            "It follows from nothing that is recorded: read it by os.urandom, secrets, random, time or datetime, or "
-            "inside a function marked @rashomon.tool; if it is the order of threads, join them in a fixed order."
-        )
-    return Finding("output", f"line {differing.line} of stdout", Control.UNCONTROLLED, changes=True,
-                   detail=tuple(lines), advice=advice)  # fmt: skip
-
-
-def around(text: str, other: str | None) -> str:
-    """A line, or what of a long one stands around the place where it differs."""
-    if len(text) <= _WIDTH or other is None:
-        return views.one_line(text, _WIDTH)
-    at = next((n for n, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
-    start = max(0, at - _WIDTH // 3)
-    return ("…" if start else "") + views.one_line(text[start:], _WIDTH - 1)
-
-
-def origin_of(path: str, left: str, right: str, first: Run, second: Run) -> str:
-    """Where the difference of two texts comes from; empty where it cannot be followed to a read."""
-    reason = "the recording has no more reads here" if second.role == "replayed" else ""
-    return told_origin(Difference(path, "text", left, right), sources_of(first, second, reason))
-
-
-def sources_of(first: Run, second: Run, reason: str = "") -> Sources:
+def sources_of(first: Run, second: Run) -> Sources:
     """Where differences between two runs may come from."""
     trace = first.tape.trace
     span = None if trace.ended_ns is None else (trace.started_ns / 1e9, trace.ended_ns / 1e9)
+    reason = "" if second.role == "live" else BEYOND
     readings = readings_apart(first.tape, second.tape, reason)
     return Sources(readings, (), first.tape.reads, span, (*trace.uncontrolled, *second.tape.trace.uncontrolled))
 
 
-def told_origin(difference: Difference, sources: Sources) -> str:
+def told_origin(difference: Difference, sources: Sources) -> Origin:
     """Where one difference comes from, as a sentence's end without its comma."""
-    return origins([difference], sources, ())[0].sentence.lstrip(",: ")
+    found = origins([difference], sources, ())[0]
+    return found._replace(sentence=found.sentence.lstrip(",: "))

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rashomon.commands import terminal
-from rashomon.commands.documents import duration_us
 from rashomon.commands.doctor_findings import Control, Finding, Run
+from rashomon.commands.documents import duration_us
 from rashomon.model import Site
 
 _INDENT = 4
@@ -17,6 +17,11 @@ _HEADS = {
     Control.CONTROLLED: ("✓", "controlled: recorded, and played back as it was", "green"),
     Control.VIRTUAL: ("~", "virtual: made up by the replay, and the same in every replay", "cyan"),
     Control.UNCONTROLLED: ("✗", "not controlled", "bold red"),
+}
+_LIVE_HEADS = {
+    Control.CONTROLLED: "controlled in a replay",
+    Control.VIRTUAL: "virtual in a replay",
+    Control.UNCONTROLLED: "not controlled in a replay",
 }
 _SIGN_STYLES = {"- ": "red", "+ ": "green", "→ ": "bold"}
 
@@ -57,7 +62,7 @@ def report_lines(command: Sequence[str], runs: Sequence[Run], findings: Sequence
         section = [one for one in findings if one.control is control]
         if section:
             yield Line("")
-            yield Line(f"{sign} {head}{', where replayed' if live else ''}", style)
+            yield Line(f"{sign} {_LIVE_HEADS[control] if live else head}", style)
         for one in section:
             yield from _finding_lines(one, widths, live)
     yield Line("")
@@ -140,14 +145,12 @@ def verdict(runs: Sequence[Run], findings: Sequence[Finding]) -> Iterator[Line]:
 
 
 def _live_verdict(findings: Sequence[Finding], changed: int) -> Iterator[Line]:
-    vary = sum(bool(one.varies) for one in findings if not one.changes)
-    others = f"{terminal.plural(vary, 'source')} that {'varies' if vary == 1 else 'vary'} by themselves"
     if changed:
-        yield Line(f"The two runs differ in {terminal.plural(changed, 'place')}, marked with !.", "bold yellow")
         left = sum(one.changes and one.control is Control.UNCONTROLLED for one in findings)
-        yield Line(f"{left} of them would not be controlled in a replay." if left else "A replay controls all of them.")
-    else:
-        yield Line("The two runs did the same.", "bold green")
-        if vary:
-            yield Line(f"There are {others}, and changed nothing this time.".replace("are 1", "is 1").replace(
-                "by themselves", "by itself" if vary == 1 else "by themselves"))  # fmt: skip
+        yield Line(f"The two runs differ in {terminal.plural(changed, 'place')}, marked with !.", "bold yellow")
+        yield Line(f"A replay controls all but {left} of them." if left else "A replay controls all of them.")
+        return
+    yield Line("The two runs did the same.", "bold green")
+    vary = sum(bool(one.varies) for one in findings)
+    if vary:
+        yield Line(f"What they read differs at {terminal.plural(vary, 'place')}, and changed nothing this time.")

@@ -128,7 +128,7 @@ def test_a_reader_from_the_page_agrees(recorded: Path) -> None:
     """Header, frames and codes are as the page says."""
     frames = frames_of(recorded.read_bytes())
     assert [list(one) for one in journal.read(recorded).frames] == frames
-    assert [one[0] for one in frames] == [0, 1, *[2, 4, 5] * 10, 8, 10]
+    assert [one[0] for one in frames if one[0] < 12] == [0, 1, *[2, 4, 5] * 10, 8, 10]
     assert frames[1][2]["tags"] == {"a": "b"}
 
 
@@ -144,7 +144,7 @@ def use_surroundings() -> dict[str, Any]:
     drawn["random.getrandbits(64)"], drawn["random.getrandbits(65)"] = random.getrandbits(64), random.getrandbits(65)
     drawn["os.getpid"] = os.getpid()
     drawn["threading.Event.wait"] = threading.Event().wait(0.001)
-    thread = threading.Thread(target=time.sleep, args=(0.001,))
+    thread = threading.Thread(target=lambda: time.sleep(0.001))
     thread.start()
     thread.join()
 
