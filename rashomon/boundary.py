@@ -196,7 +196,13 @@ def other_threads() -> bool:
 def completed(witness: Witness, event: Event, number: int = 0) -> None:
     """A blocking call has come to a completion. Its order is worth noting where there are other threads."""
     if len(threads) > 1:
-        witness.at(event, number, place_now() or NOWHERE)
+        witness.at(event, number, blocking_place())
+
+
+def blocking_place() -> Place:
+    """Where a blocking call is made. In a loop's own thread: `-2 - loop`, with the tick that it happens in."""
+    place = place_now()
+    return NOWHERE if place is None else (-2 - place[0], place[1], place[2])
 
 
 def place_now() -> Place | None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from rashomon import values
 from rashomon.boundary import (
-    NOWHERE,
     Pace,
     Witness,
+    blocking_place,
     completed,
     cross,
     cross_async,
@@ -164,7 +164,7 @@ class _SyncTee:
         try:
             for chunk in self._inner if self._recorded is None else self._recorded:
                 if live and len(_threads) > 1:
-                    witness.at(Event.PIECE, number, place_now() or NOWHERE)
+                    witness.at(Event.PIECE, number, blocking_place())
                     number += 1
                 report(chunk)
                 yield chunk

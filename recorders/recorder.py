@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from rashomon import boundary, real, values
-from rashomon.boundary import NOWHERE, GoLive, Pace, Place, inside
+from rashomon.boundary import GoLive, Pace, Place, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Head, Kind, Lane, Match
 from rashomon.recorders import lanes, natives, unseen
@@ -296,7 +296,7 @@ class TraceRecorder:
         """Write that a blocking sleep ended. Never raises."""
         self.note_read("sleep", "time.sleep", seconds, frame)
         if boundary.other_threads():
-            self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.place_now() or NOWHERE)
+            self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.blocking_place())
 
     def note_point(
         self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0

@@ -306,7 +306,7 @@ class Conductor:
             if self._done[index]:
                 continue
             waiter = self._waiting.get(index)
-            if waiter is None and self._entries[index].loop not in loops:
+            if waiter is None and _loop_of(self._entries[index]) not in loops:
                 return None
             if waiter is not None and (waiter.state is None or waiter.state.number not in self._deaf):
                 return index
@@ -560,13 +560,18 @@ class StepPace:
 
 def _in_order(points: list[Point]) -> list[Point]:
     """The points of each loop by their places. A place is written down one tick ahead, when a timer of the tick
-    before may still fire."""
-    for loop in {point.loop for point in points if point.loop >= 0}:
-        own = [index for index, point in enumerate(points) if point.loop == loop]
-        ordered = sorted((points[index] for index in own), key=lambda point: (point.epoch, point.tick))
+    before may still fire; and what blocks the loop's thread during a tick comes behind what the tick began with."""
+    for loop in {_loop_of(point) for point in points} - {None}:
+        own = [index for index, point in enumerate(points) if _loop_of(point) == loop]
+        ordered = sorted((points[index] for index in own), key=lambda point: (point.epoch, point.tick, point.loop < 0))
         for index, point in zip(own, ordered, strict=True):
             points[index] = point
     return points
+
+
+def _loop_of(point: Point) -> int | None:
+    """The loop in whose thread a completion was handed out."""
+    return None if point.loop == -1 else max(point.loop, -2 - point.loop)
 
 
 def _key(point: Point) -> Key:
@@ -586,9 +591,9 @@ def _inner(tape: Tape, entries: Iterable[Point]) -> dict[str, list[int]]:
 
 
 def _running_loop() -> Any:
-    from asyncio import get_running_loop
+    from asyncio import _get_running_loop
 
-    return get_running_loop()
+    return _get_running_loop()
 
 
 def _running_state() -> Any:

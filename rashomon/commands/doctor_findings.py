@@ -262,7 +262,7 @@ def _advice(one: Uncontrolled, group: str) -> str:
     return "Seed it in the program, or mark the function that uses it with @rashomon.tool."
 
 
-# ------------------------------------------------------------------------------------------------ where values come from
+# ----------------------------------------------------------------------------------------------- where values come from
 
 
 def sources_of(first: Run, second: Run) -> Sources:

@@ -1,4 +1,4 @@
-"""How two runs of one program end: what they wrote to stdout, and their exit codes. Pure, but for reading the outputs."""
+"""How two runs of one program end: what they wrote to stdout, and their exit codes."""
 
 from __future__ import annotations
 

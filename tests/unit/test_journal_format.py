@@ -22,7 +22,7 @@ import pytest
 import rashomon
 from rashomon import journal, session, tapes
 from rashomon.errors import ForeignFile, NewerFormat
-from rashomon.model import Tape
+from rashomon.model import Site, Tape
 
 
 @rashomon.tool
@@ -107,16 +107,22 @@ class Surroundings:
 def surroundings_of(tape: Tape) -> Surroundings:
     """The same, as ours reads it."""
     found = Surroundings([])
-    as_place = lambda site: None if site is None else tuple(site)  # noqa: E731
-    number_of = lambda step: None if step is None else int(step.partition(".")[2])  # noqa: E731
     for read in tape.reads:
-        found.reads.append((read.kind, read.what, read.value, read.lane, as_place(read.site), number_of(read.within)))
+        found.reads.append((read.kind, read.what, read.value, read.lane, _as_place(read.site), _number_of(read.within)))
     for one in tape.points:
         place = one.loop, one.epoch, one.tick
-        found.points.append((str(one.event), number_of(one.step), one.lane, one.number, *place, one.delay_us))
-    found.uncontrolled = [(one.what, one.reason, as_place(one.site)) for one in tape.trace.uncontrolled]
-    found.launched = [(one.argv, as_place(one.site)) for one in tape.trace.launched]
+        found.points.append((str(one.event), _number_of(one.step), one.lane, one.number, *place, one.delay_us))
+    found.uncontrolled = [(one.what, one.reason, _as_place(one.site)) for one in tape.trace.uncontrolled]
+    found.launched = [(one.argv, _as_place(one.site)) for one in tape.trace.launched]
     return found
+
+
+def _as_place(site: Site | None) -> Place | None:
+    return None if site is None else (site.file, site.line, site.function)
+
+
+def _number_of(step: str | None) -> int | None:
+    return None if step is None else int(step.partition(".")[2])
 
 
 def steps_of(path: Path) -> int:
