@@ -55,11 +55,9 @@ class Ticker(Protocol):
     def loops(self) -> int:
         """How many loops this process has had."""
 
-    def next_place(self) -> Place:
-        """The place that `settle` leads to."""
-
-    def settle(self) -> Awaitable[None]:
-        """Go on at the next tick, behind all that is ready now: the same place for a recording and its replay."""
+    def settle(self, note: Callable[[Place], None]) -> Awaitable[None]:
+        """Go on at the next tick, behind all that is ready now: the same place for a recording and its replay. `note`
+        is told that place when it has come."""
 
 
 class Witness(Protocol):
@@ -77,7 +75,7 @@ class Witness(Protocol):
         """The step's number in its journal, where there is one."""
 
     def at(self, event: Event, number: int, place: Place) -> None:
-        """The completion that is told next reached the program at this place in the life of its event loop."""
+        """A completion of this call is handed to the program at this place in the life of its event loop."""
 
     def began(self, head: Head) -> None:
         """The head of the answer is about to reach the program."""
@@ -104,6 +102,9 @@ class Play(NamedTuple):
 
 class Interceptor(Protocol):
     """What stands at the boundary: a recorder or a replay session."""
+
+    isolates: bool
+    """True for a replay: nothing real may be reached, and no library may see the real clock."""
 
     def arrive(self, call: Call) -> GoLive | Play:
         """Decide on a call. Raises `errors.Missed` when it must neither be answered nor made."""
@@ -221,8 +222,7 @@ def handed_out(witness: Witness, event: Event, number: int, before: Place | None
         return None
     if after == before:
         return None
-    witness.at(event, number, ticker.next_place())
-    return ticker.settle()
+    return ticker.settle(lambda place: witness.at(event, number, place))
 
 
 class intercepted:
@@ -254,7 +254,7 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
         return live()
     verdict = guard.arrive(call)
     witness = verdict.witness
-    if isinstance(verdict, Play):
+    if type(verdict) is Play:
         if witness.pace is not None:
             witness.pace.wait(_first(verdict.response))
         return codec.play(verdict.response, witness)
@@ -267,7 +267,8 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
         raise
     finally:
         inside.reset(token)
-    completed(witness, Event.HEAD)
+    if len(threads) > 1:
+        completed(witness, Event.HEAD)
     return _tee(guard, codec, answer, witness)
 
 

@@ -207,7 +207,7 @@ class Point(NamedTuple):
     piece. Of a timer, a wake-up of an event loop by another thread, or a blocking sleep: `lane` is where it was
     started and `number` counts those of that lane. `loop` numbers the event loops of the process, and `epoch` and
     `tick` say when in its life the loop handed it out; all three are -1 where no such loop is known. A blocking call in a loop's own
-    thread has `-2 - loop`, and happens during its tick, behind what was handed out at the tick's start. `delay_us` is how
+    thread has `-2 - loop`. `delay_us` is how
     long a timer was to run.
     """
 

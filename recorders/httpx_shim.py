@@ -176,7 +176,7 @@ class _SyncTee:
                 completed(witness, Event.END)
             witness.ended(end_of(error), error)
             raise
-        if live:
+        if live and len(_threads) > 1:
             completed(witness, Event.END)
         witness.ended(End.COMPLETE)
 

@@ -21,7 +21,7 @@ from rashomon.boundary import NOWHERE, Place
 from rashomon.model import Event, Lane
 from rashomon.recorders import lanes
 
-Release = Callable[[], None]
+Release = Callable[[Place], None]
 
 
 class LoopState:
@@ -37,10 +37,6 @@ class LoopState:
     def place(self) -> Place:
         """Where it is."""
         return (self.number, self.epoch, self.tick)
-
-    def next_place(self) -> Place:
-        """Where what is pending will be handed out."""
-        return (self.number, self.epoch, self.tick + 1)
 
 
 _loops = 0
@@ -67,16 +63,19 @@ def attach(loop: Any) -> LoopState | None:
 
 def _counting(state: LoopState, real: Callable[[float | None], Any]) -> Callable[..., Any]:
     def select(timeout: float | None = None) -> Any:
-        if state.pending:
+        pending = state.pending
+        if pending:
             timeout = 0
-            pending, state.pending = state.pending, []
-            for release in pending:
-                release()
         if timeout is None or timeout > 0:
             state.epoch += 1
             state.tick = 0
         else:
             state.tick += 1
+        if pending:
+            state.pending = []
+            place = (state.number, state.epoch, state.tick)
+            for release in pending:
+                release(place)
         if boundary.conductor is not None:
             return boundary.conductor.select(state, timeout, real)
         return real(timeout)
@@ -98,14 +97,16 @@ class _Ticker:
     def loops(self) -> int:
         return _loops
 
-    def next_place(self) -> Place:
-        state = getattr(_running(), "_rashomon", None)
-        return NOWHERE if state is None else state.next_place()
-
-    def settle(self) -> Awaitable[None]:
+    def settle(self, note: Callable[[Place], None]) -> Awaitable[None]:
         loop = _running()
         future = loop.create_future()
-        loop._rashomon.pending.append(lambda: future.done() or future.set_result(None))
+
+        def release(place: Place) -> None:
+            note(place)
+            if not future.done():
+                future.set_result(None)
+
+        loop._rashomon.pending.append(release)
         return future  # type: ignore[no-any-return]
 
 
@@ -203,8 +204,7 @@ async def closing(close: Callable[[], Awaitable[Any]]) -> Any:
         else:
             settling = None
             if boundary.place_now() != before:
-                scribe.note_point(*key, ticker.next_place())
-                settling = ticker.settle()
+                settling = ticker.settle(lambda place: scribe.note_point(*key, place))
         if settling is not None:
             await settling
 
@@ -255,14 +255,13 @@ def _wake_key(loop: Any, args: tuple[Any, ...]) -> Any:
 def _woken(state: LoopState, key: Any, handle: Any) -> None:
     """In the loop's thread: hand it out at a place that a replay can find again."""
     guard, lane, number, within = key
-    note(guard, Event.WAKE, lane, number, state.next_place(), within)
-    state.pending.append(functools.partial(run_handle, state.loop, handle))
 
+    def release(place: Place) -> None:
+        note(guard, Event.WAKE, lane, number, place, within)
+        if not handle._cancelled:
+            state.loop._ready.append(handle)
 
-def run_handle(loop: Any, handle: Any) -> None:
-    """Put a handle at the end of what is ready."""
-    if not handle._cancelled:
-        loop._ready.append(handle)
+    state.pending.append(release)
 
 
 def _nothing() -> None:

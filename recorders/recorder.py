@@ -19,6 +19,9 @@ from rashomon.recorders.writer import Writer
 from rashomon.redaction import Redactor, StreamRedactor
 
 _CONTENT_TYPE = (b"content-type", b"Content-Type", "content-type", "Content-Type")
+_CONTENT_LENGTH = (b"content-length", b"Content-Length", "content-length", "Content-Length")
+_WHOLE = 1 << 62
+"""In the place of the bytes that have not come: all that were promised have."""
 _EVENT_STREAM = (b"text/event-stream", "text/event-stream")
 _LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
 
@@ -26,10 +29,10 @@ _LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
 class StepWitness:
     """Writes the answer to one call, as the program receives it."""
 
-    __slots__ = ("_done", "_held", "_stream", "_trace", "_writer", "encoded", "leaf", "number", "pace")
+    __slots__ = ("_done", "_held", "_left", "_stream", "_trace", "_writer", "encoded", "leaf", "number", "pace")
 
-    def __init__(self, process: ProcessRecorder, number: int, kind: Kind, trace: int) -> None:
-        self._writer = process.writer
+    def __init__(self, writer: Writer, number: int, kind: Kind, trace: int) -> None:
+        self._writer = writer
         self._trace = trace
         self.number: int = number
         self.pace: Pace | None = None
@@ -37,16 +40,17 @@ class StepWitness:
         self.leaf = not self.encoded
         self._stream: StreamRedactor | None = None
         self._held = b""
+        self._left = 0  # bytes that the head has promised and that have not come; 0 where it says nothing
         self._done = False
 
     def at(self, event: Event, number: int, place: Place) -> None:
-        writer = self._writer
-        writer.defer([Code.POINT, self._trace, event, self.number, (), number, *place, writer.now_us(), None])
+        self._writer.point(self._trace, event, self.number, number, place)
 
     def began(self, head: Head) -> None:
         writer = self._writer
         if not self.encoded:
-            self._held = writer.head(self.number, head, not _is_stream(head))
+            streams, self._left = _promise(head)
+            self._held = writer.head(self.number, head, not streams)
         elif head:
             writer.checked([Code.HEAD, self.number, writer.now_us(), head])
 
@@ -60,15 +64,20 @@ class StepWitness:
         held = self._held
         if held:
             self._held = b""
+        left = self._left
+        if left:
+            left = self._left = left - len(data) or _WHOLE
         # `StreamRedactor.passes`, written out: most of what a chunk costs is code that the processor has not at hand
         if not data or stream.held or data[-1] in stream.open_bytes or stream.trigger(data) is not None:
             self._slow_piece(stream, data, held)
         else:
             stream.count += 1
-            self._writer.piece(self.number, data, held)
+            if not self._writer.piece(self.number, data, held, left == _WHOLE):
+                self._left = 0
 
     def _slow_piece(self, stream: StreamRedactor, data: bytes, held: bytes) -> None:
         """A piece with a secret in it, or with what may be the beginning of one at its end."""
+        self._left = 0  # the end is written when it comes
         writer = self._writer
         *earlier, (_, safe) = stream.feed(data)
         for number, rest in earlier:
@@ -81,6 +90,11 @@ class StepWitness:
             return
         self._done = True
         writer = self._writer
+        if self._left == _WHOLE and end is End.COMPLETE:  # written with the last piece
+            writer.step_ended()
+            if self.pace is not None:
+                self.pace.over()
+            return
         now = writer.now_us()
         for number, rest in self._stream.finish() if self._stream is not None else ():
             writer.clean([Code.PIECE, self.number, now, rest, number])
@@ -99,12 +113,16 @@ class StepWitness:
             self.ended(End.LEAKED)
 
 
-def _is_stream(head: Head) -> bool:
-    """True for an answer whose head the program may see long before its first piece."""
+def _promise(head: Head) -> tuple[bool, int]:
+    """Whether the program may see the head of an answer long before its first piece; and how many bytes the body
+    has, 0 where that is not said."""
+    streams, size = False, 0
     for name, value in head["headers"]:
         if name in _CONTENT_TYPE:
-            return value[:17] in _EVENT_STREAM
-    return False
+            streams = value[:17] in _EVENT_STREAM
+        elif name in _CONTENT_LENGTH:
+            size = int(value) if value.isdigit() else 0
+    return streams, size
 
 
 class DeafWitness:
@@ -128,7 +146,7 @@ class ProcessRecorder:
 
     def __init__(self, home: str, redactor: Redactor, process: dict[str, Any], fsync: str = "never") -> None:
         self._home, self._redactor, self._info, self._fsync = home, redactor, process, fsync
-        self._steps = count()
+        self.steps = count()
         self._traces = count()
         self.active: dict[int, dict[str, Any]] = {}
         self._recorders: dict[int, TraceRecorder] = {}
@@ -155,14 +173,10 @@ class ProcessRecorder:
         self._recorders.pop(number, None)
         self.writer.checked([Code.TRACE_END, number, self.writer.now_us(), end])
 
-    def next_step(self) -> int:
-        """The number of the next step in this journal."""
-        return next(self._steps)
-
     def after_fork(self, lane: Lane, trace: str | None) -> None:
         """In a forked child: a journal of its own, in which the trace of the fork and those around it go on."""
         self.writer.abandon()
-        self._steps = count()
+        self.steps = count()
         self._info = {**self._info, "lane": list(lane), "forked": True}
         try:
             self.writer = self._open()
@@ -200,6 +214,8 @@ class ProcessRecorder:
 class TraceRecorder:
     """The interceptor of one trace."""
 
+    isolates = False
+
     def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
         self.process, self.number, self.id = process, number, trace_id
         self.steps = 0
@@ -213,39 +229,34 @@ class TraceRecorder:
 
     def open(self, call: Call, match: Match | None) -> StepWitness | DeafWitness:
         """Write that a call arrived, and how it was matched. Never raises."""
-        try:
-            return self._open(call, match)
-        except Exception as error:  # recording must not break the program
-            self.process.writer.lose(f"{type(error).__name__}: {error}", True)
-            return DeafWitness()
-
-    def _open(self, call: Call, match: Match | None) -> StepWitness:
         process = self.process
         writer = process.writer
-        number = process.next_step()
-        self.steps += 1
-        lane, known = lanes.here()
-        enclosing = inside.get()
-        within = None if enclosing is None else enclosing.number
-        kind, name, request = call
-        witness = StepWitness(process, number, kind, self.number)
-        elements: list[Any] = [
-            Code.CALL,
-            number,
-            self.number,
-            kind,
-            writer.redactor.name(name),
-            lane,
-            writer.now_us(),
-            within,
-        ]
-        encoded = witness.encoded
-        writer.call(number, elements, request.head, request.body, encoded, lane)
-        if not known:
-            writer.clean([Code.MARK, number, "no-lane"])
-        if match is not None:
-            writer.checked([Code.MATCH, number, match.grade.value, match.recorded, match.detail])
-        return witness
+        try:
+            number = next(process.steps)
+            self.steps += 1
+            lane, known = lanes.here()
+            enclosing = inside.get()
+            kind, name, (head, body) = call
+            witness = StepWitness(writer, number, kind, self.number)
+            elements: list[Any] = [
+                Code.CALL,
+                number,
+                self.number,
+                kind,
+                writer.redactor.name(name),
+                lane,
+                writer.now_us(),
+                None if enclosing is None else enclosing.number,
+            ]
+            writer.call(number, elements, head, body, witness.encoded, lane)
+            if not known:
+                writer.clean([Code.MARK, number, "no-lane"])
+            if match is not None:
+                writer.checked([Code.MATCH, number, match.grade.value, match.recorded, match.detail])
+            return witness
+        except Exception as error:  # recording must not break the program
+            writer.lose(f"{type(error).__name__}: {error}", True)
+            return DeafWitness()
 
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Note a connection, and whether it belongs to a recorded call. Never raises."""

@@ -25,6 +25,15 @@ from rashomon.redaction import Redactor
 _FRAME = struct.Struct("<II")
 _PIECE = struct.Struct(">BBBIBQBI")
 """A PIECE payload up to its bytes, in msgpack: array of 4, code 4, uint32 step, uint64 t_us, bin32 length."""
+_POINT = struct.Struct(">BIBBIBiBqBqBQB")
+"""A POINT payload behind its event, in msgpack: uint32 step, empty array, uint32 number, int32 loop, int64 epoch and
+tick, uint64 t_us, nil."""
+_POINT_HEAD = struct.Struct(">BBBIB")
+"""The same up to the text of its event: array of 11, code 13, uint32 trace, and the short text's length."""
+_END = struct.Struct(">BBBIBQ")
+"""An END payload up to its state, in msgpack: array of 5, code 5, uint32 step, uint64 t_us."""
+_COMPLETE = b"\xa8complete\xc0"
+"""The rest of it for an answer that is whole: its state, and nil for the failure."""
 _BASE_BYTES = 64 << 20
 _NEAR = 512
 """How far into the unchanged parts of a body a changed stretch is searched for secrets that begin or end there."""
@@ -82,7 +91,24 @@ class Writer:
     def clean(self, elements: list[Any], before: bytes = b"") -> None:
         """Append a frame that holds nothing unredacted, behind a frame that was held."""
         try:
-            self._append(self._pack(elements), False, before)
+            self._emit(elements, False, before)
+        except Exception as error:  # as above
+            self.lose(f"{type(error).__name__}: {error}", False)
+
+    def point(self, trace: int, event: str, step: int, number: int, place: tuple[int, int, int]) -> None:
+        """Defer a POINT frame of a step: there is one for each chunk of a stream, so it is packed by hand."""
+        try:
+            text = event.encode()
+            now = (real.perf_counter_ns() - self._base_ns) // 1000
+            loop, epoch, tick = place
+            payload = b"".join((
+                _POINT_HEAD.pack(0x9B, 13, 0xCE, trace, 0xA0 | len(text)), text,
+                _POINT.pack(0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0),
+            ))  # fmt: skip
+            with self._lock:
+                self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
+                if len(self._deferred) >= _MAX_DEFERRED:
+                    self.flush()
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
 
@@ -122,8 +148,11 @@ class Writer:
         try:
             with self._lock:
                 elements.append(self._head(head))
-                elements.append(self._body(number, lane, body, encoded))
-                self._append(self._pack(elements), True)
+                if encoded or len(body) >= DELTA_MIN:
+                    elements.append(self._body(number, lane, body, encoded))
+                else:
+                    elements.append(body if self.redactor.trigger(body) is None else self.redactor.content(body))
+                self._emit(elements, True)
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", True)
 
@@ -131,31 +160,61 @@ class Writer:
         """Append a HEAD frame, or return it, to be written with what follows at once."""
         try:
             with self._lock:
-                payload = self._pack([Code.HEAD, number, self.now_us(), self._head(head)])
-                if hold:
-                    return format.frame(payload)
-                self._append(payload, False)
+                elements = [Code.HEAD, number, (real.perf_counter_ns() - self._base_ns) // 1000, self._head(head)]
+                if not hold:
+                    self._emit(elements, False)
+                    return b""
+                payload = self._pack(elements)
+                return _FRAME.pack(len(payload), crc32(payload)) + payload
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
         return b""
 
-    def piece(self, number: int, data: bytes, before: bytes = b"") -> None:
-        """Append a PIECE frame, behind a frame that was held: the one frame a stream writes hundreds of."""
+    def piece(self, number: int, data: bytes, before: bytes = b"", last: bool = False) -> bool:
+        """Append a PIECE frame, behind a frame that was held: the one frame a stream writes hundreds of.
+
+        With the last piece of an answer goes the END frame of a complete one. False when it could not be written.
+        """
         try:
             now = (real.perf_counter_ns() - self._base_ns) // 1000
             head = _PIECE.pack(0x94, 4, 0xCE, number, 0xCF, now, 0xC6, len(data))
             frame = before + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
+            if last:
+                end = _END.pack(0x95, 5, 0xCE, number, 0xCF, now) + _COMPLETE
+                frame += _FRAME.pack(len(end), crc32(end)) + end
             with self._lock:
                 if self._deferred:
-                    self._write(frame, False)
-                    return
+                    deferred, self._deferred = self._deferred, []
+                    frame = b"".join(deferred) + frame
                 written = os.write(self._fd, frame)
                 if written != len(frame):
-                    self._finish(frame, written, False)
+                    return self._finish(frame, written, False)
+            return True
         except OSError as error:
             self.lose(error.strerror or str(error), False)
         except Exception as error:  # a bug of ours must not become the program's
             self.lose(f"{type(error).__name__}: {error}", False)
+        return False
+
+    def _emit(self, elements: list[Any], step: bool, before: bytes = b"") -> None:
+        """Pack and append a frame, all in one: most of what a call costs is code that the processor has not at hand."""
+        with self._lock:
+            try:
+                payload = self._packer.pack(elements)
+            except BaseException:
+                self._packer.reset()  # what a failed pack left in its buffer
+                raise
+            data = before + _FRAME.pack(len(payload), crc32(payload)) + payload
+            if self._deferred:
+                deferred, self._deferred = self._deferred, []
+                data = b"".join(deferred) + data
+            try:
+                written = os.write(self._fd, data)
+            except OSError as error:
+                self.lose(error.strerror or str(error), step)
+                return
+            if written != len(data):
+                self._finish(data, written, step)
 
     def _pack(self, elements: list[Any]) -> bytes:
         with self._lock:
@@ -172,8 +231,8 @@ class Writer:
     def _write(self, data: bytes, step: bool) -> None:
         with self._lock:
             if self._deferred:
-                data = b"".join(self._deferred) + data
-                self._deferred.clear()
+                deferred, self._deferred = self._deferred, []
+                data = b"".join(deferred) + data
             try:
                 written = os.write(self._fd, data)
             except OSError as error:
@@ -182,7 +241,7 @@ class Writer:
             if written != len(data):
                 self._finish(data, written, step)
 
-    def _finish(self, data: bytes, written: int, step: bool) -> None:
+    def _finish(self, data: bytes, written: int, step: bool) -> bool:
         """The disk took a part of a frame: write the rest, or take the part back."""
         try:
             os.write(self._fd, data[written:])
@@ -191,6 +250,8 @@ class Writer:
             os.ftruncate(self._fd, end)
             os.lseek(self._fd, end, os.SEEK_SET)
             self.lose(error.strerror or str(error), step)
+            return False
+        return True
 
     def lose(self, reason: str, step: bool) -> None:
         """Count something that was not written; tell the user once, and the file each time."""
@@ -278,6 +339,15 @@ class Writer:
         if headers is None:
             return head
         interned = self._interned
+        if type(headers) is list and headers and type(headers[0]) is tuple:
+            out = list(map(interned.get, headers))
+            if None not in out:
+                return {**head, "headers": out}
+        return {**head, "headers": self._defined(headers)}
+
+    def _defined(self, headers: Any) -> list[Any]:
+        """Headers as they are written, some of which the journal may not have seen yet."""
+        interned = self._interned
         out: list[Any] = []
         new: list[int] = []
         for pair in headers:
@@ -290,7 +360,7 @@ class Writer:
                 out.append(known)
         if new:
             self._define(out, new)
-        return {**head, "headers": out}
+        return out
 
     def _define(self, out: list[Any], new: list[int]) -> None:
         """Put definitions in the places of headers that the journal has not seen yet."""
@@ -319,8 +389,6 @@ class Writer:
         redactor = self.redactor
         if encoded:
             return self._remember(number, None, redactor.encoded(body))
-        if len(body) < DELTA_MIN:
-            return redactor.content(body)
         keys = (("lane", lane), body[:64], body[:DELTA_MIN])
         best = self._best_base(keys, body)
         if best is None:

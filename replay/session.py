@@ -30,9 +30,10 @@ from rashomon.replay import stubs as stubbing
 from rashomon.replay.ambient import Ambient
 from rashomon.replay.claims import Claims
 from rashomon.replay.clock import VirtualClock
-from rashomon.replay.conductor import Conductor, StepPace
+from rashomon.replay.conductor import Conductor
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
 from rashomon.replay.matching import Found, Matcher, of_process
+from rashomon.replay.pace import StepPace
 from rashomon.replay.policy import Policy, refusal
 from rashomon.replay.stubs import Stub
 

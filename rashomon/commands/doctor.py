@@ -14,7 +14,7 @@ from typing import Any
 from rashomon import tapes
 from rashomon.commands import doctor_compare, replay, terminal
 from rashomon.commands.arguments import Parser
-from rashomon.commands.doctor_capture import captured
+from rashomon.commands.doctor_capture import captured, rewind_stdin
 from rashomon.commands.doctor_findings import Finding, Run
 from rashomon.commands.doctor_output import output_differences
 from rashomon.commands.record import program_name, split_command
@@ -102,6 +102,8 @@ class _Doctor:
         self._count = 0
 
     def _output(self) -> Path:
+        """The file for the output of a run that is about to begin."""
+        rewind_stdin(self._folder / "stdin")
         self._count += 1
         return self._folder / f"output-{self._count}"
 

@@ -20,13 +20,16 @@ from rashomon.commands.doctor_findings import (
     sources_of,
     told_origin,
 )
-from rashomon.commands.doctor_output import of_ending
+from rashomon.commands.doctor_output import UNFOLLOWED, around, of_ending
 from rashomon.commands.terminal import plural
-from rashomon.model import Divergence, End, Event, Grade, Site, Step, Tape
+from rashomon.model import Call, Divergence, End, Event, Grade, Site, Step, Tape
 from rashomon.replay.alignment import Alignment, Mark, Pair, align
 from rashomon.replay.differences import Difference, step_differences
+from rashomon.replay.flow import Sources, Substitution
+from rashomon.replay.origins import Origin
 
 _TOLD = 4
+_SHOWN = 48
 _TRIED = re.compile(r" at (?P<file>[^\n]+):(?P<line>\d+) in (?P<function>[^\n]+)\.$")
 _ORDERED = {
     Control.CONTROLLED: 0,
@@ -52,40 +55,46 @@ def examine_live(first: Run, second: Run) -> list[Finding]:
     apart = readings_apart(first.tape, second.tape)
     found = of_reads(first.tape, apart) + _surroundings_of(first, second)
     alignment = align(first.tape, second.tape)
-    found += _of_pairs(alignment, first, second)
+    sources = _with_answers(sources_of(first, second), alignment.pairs)
+    found += [_of_pair(pair, alignment.pairs, sources) for pair in alignment.pairs if pair.mark is not Mark.SAME]
     found += _of_completions(alignment, first.tape, second.tape)
-    found += of_ending(first, second)
+    found += of_ending(first, second, sources)
     return in_order(merged(found))
 
 
 def merged(found: Sequence[Finding]) -> list[Finding]:
     """Each fact once: several replays find the same, and what one refused is what the recording could not control."""
-    kept: dict[tuple[object, ...], Finding] = {}
+    kept: list[Finding] = []
     for one in found:
-        same = next((key for key, other in kept.items() if _is_same(one, other)), None)
-        if same is None:
-            kept[one.group, one.what, one.control, one.site, len(kept)] = one
+        at = next((at for at, other in enumerate(kept) if _is_same(one, other)), None)
+        if at is None:
+            kept.append(one)
         else:
-            kept[same] = _joined(kept[same], one)
-    return list(kept.values())
+            kept[at] = _joined(kept[at], one)
+    return kept
 
 
 def _is_same(one: Finding, other: Finding) -> bool:
-    if (one.group, one.what, one.control, one.site) == (other.group, other.what, other.control, other.site):
-        return one.detail == other.detail or one.group not in ("request", "output")
-    places = one.site is not None and other.site is not None and one.site[:2] == other.site[:2]
-    if one.control is other.control is Control.UNCONTROLLED and one.group == other.group == "connection":
-        return places or other.what in one.what
-    # a read beyond the recording says more than that the place is controlled
-    return one.control is Control.VIRTUAL and places and (one.group, one.what) == (other.group, other.what)
+    if one.group != other.group:
+        return False
+    if (one.what, one.control, one.site, one.example) == (other.what, other.control, other.site, other.example):
+        return True
+    here = one.site is not None and other.site is not None and one.site[:2] == other.site[:2]
+    if one.group == "connection":  # refused in a replay: the same that the recording listed
+        return here or other.what in one.what
+    # a read beyond the recording says more than that its place is controlled
+    return one.control is Control.VIRTUAL and here and one.what == other.what
 
 
 def _joined(first: Finding, second: Finding) -> Finding:
+    """Two findings of one fact. Of an output, the first one's lines are enough."""
+    output = first.group == "output"
     return first._replace(
         control=max(first.control, second.control, key=_ORDERED.__getitem__),
+        times=first.times + output,
         changes=first.changes or second.changes,
         varies=first.varies if second.varies is None else bool(first.varies or second.varies),
-        detail=tuple(dict.fromkeys((*first.detail, *second.detail))),
+        detail=first.detail if output else tuple(dict.fromkeys((*first.detail, *second.detail))),
         advice=second.advice if len(second.advice) > len(first.advice) else first.advice,
     )
 
@@ -114,7 +123,7 @@ def of_replay(recorded: Run, replay: Run) -> list[Finding]:
     found += _of_matches(replay.tape.steps)
     known = {one.what for one in recorded.tape.trace.uncontrolled}
     found += [of_source(one, replay.tape.trace) for one in replay.tape.trace.uncontrolled if one.what not in known]
-    ending = of_ending(recorded, replay)
+    ending = of_ending(recorded, replay, sources_of(recorded, replay))
     if replay.divergences:
         ending = [
             one._replace(advice="Mend what comes before it in this list: it may follow from that.") for one in ending
@@ -171,7 +180,7 @@ def _of_matches(steps: Sequence[Step]) -> list[Finding]:
         found.append(
             Finding(
                 "chance",
-                "ids that a library makes up",
+                "generated ids in requests",
                 Control.CONTROLLED,
                 None,
                 len(renamed),
@@ -209,7 +218,10 @@ def _of_replays(first: Run, other: Run) -> list[Finding]:
         at = next(n for n, (a, b) in enumerate(zip_longest(left, right)) if a != b)
         found.append(_unlike("steps", f"they part at step {at}"))
     if first.output.read_bytes() != other.output.read_bytes():
-        found += [one._replace(what=f"{one.what}, between two replays") for one in of_ending(first, other)]
+        found += [
+            one._replace(what=f"{one.what}, between two replays")
+            for one in of_ending(first, other, sources_of(first, other))
+        ]
     return found
 
 
@@ -244,55 +256,66 @@ def _surroundings_of(first: Run, second: Run) -> list[Finding]:
     return found + [one._replace(varies=True) for one in known.values()]
 
 
-def _of_pairs(alignment: Alignment, first: Run, second: Run) -> list[Finding]:
-    sources = sources_of(first, second)
-    found = []
-    for index, pair in enumerate(alignment.pairs):
-        if pair.mark is not Mark.SAME:
-            found.append(_of_pair(index, pair, alignment, [
-                (one, told_origin(one, sources).sentence) for one in _differences(pair)
-            ]))  # fmt: skip
-    return found
+def _with_answers(sources: Sources, pairs: Sequence[Pair]) -> Sources:
+    """The sources, and the answers that the second run got otherwise."""
+    others = []
+    for mark, left, right, *_ in pairs:
+        if mark in (Mark.OUTPUT, Mark.BOTH) and left is not None and right is not None:
+            call = Call(right.kind, right.name, right.request)
+            others.append(Substitution("other", call, right.response, left))
+    return sources._replace(substitutions=others)
 
 
-def _differences(pair: Pair) -> list[Difference]:
-    return step_differences(pair.left, pair.right) if pair.left is not None and pair.right is not None else []
-
-
-def _of_pair(index: int, pair: Pair, alignment: Alignment, told: list[tuple[Difference, str]]) -> Finding:
+def _of_pair(pair: Pair, pairs: Sequence[Pair], sources: Sources) -> Finding:
     step = pair.left or pair.right
     assert step is not None
     group = {Mark.OUTPUT: "answer", Mark.MOVED: "order"}.get(pair.mark, "request")
-    asked = [(one, origin) for one, origin in told if not one.path.startswith("response")]
-    lines = [_told(one, origin) for one, origin in (told if group == "answer" else asked)[:_TOLD]]
-    control, advice = Control.UNCONTROLLED, "Find out which of the sources above it follows from."
+    found = _differences(pair, "response" if group == "answer" else "request")
+    told = [] if group == "answer" else [told_origin(one, sources) for one in found]
+    lines = [_told(one, origin) for one, origin in zip_longest(found[:_TOLD], told[:_TOLD])]
+    control, advice = Control.CONTROLLED, ""
     if pair.cause is not None:
-        cause = alignment.pairs[pair.cause].left or alignment.pairs[pair.cause].right
-        lines.append(
-            "it follows from " + (f"step {cause.index}, {cause.name}" if cause is not None else "another step")
-        )
-        control, advice = Control.CONTROLLED, ""
+        cause = pairs[pair.cause].left or pairs[pair.cause].right
+        lines.append("it follows from " + ("another step" if cause is None else f"step {cause.index}, {cause.name}"))
     elif group == "answer":
-        control, advice = Control.CONTROLLED, ""
         lines.append("the same request, answered otherwise: a replay plays back the recorded answer")
     elif group == "order":
-        control, advice = Control.CONTROLLED, ""
         lines.append("it was made by another task or thread, or at another place among its calls")
-    elif asked and all(origin.startswith("read from") for _, origin in asked):
-        control, advice = Control.CONTROLLED, ""
-    return Finding(group, f"{step.name} ({_mark(pair)})", control, None, 1, f"step {step.index}", True,
+    elif not told or not all(origin.whole for origin in told):
+        control, advice = Control.UNCONTROLLED, UNFOLLOWED
+    return Finding(group, f"{step.name} ({_MARKS[pair.mark]})", control, None, 1, f"step {step.index}", True,
                    True, tuple(lines), advice)  # fmt: skip
 
 
-def _mark(pair: Pair) -> str:
-    return {Mark.MISSING: "only in the first run", Mark.EXTRA: "only in the second run", Mark.MOVED: "moved"}.get(
-        pair.mark, "another request" if pair.mark is Mark.INPUT else str(pair.mark)
+def _differences(pair: Pair, side: str) -> list[Difference]:
+    """What differs on one side: in the answer without what is counted there, or in the request with its address."""
+    if pair.left is None or pair.right is None:
+        return []
+    found = step_differences(pair.left, pair.right)
+    if side == "response":
+        return [one for one in found if one.path.startswith(side) and not one.path.startswith("response.usage")]
+    return [one for one in found if not one.path.startswith("response")]
+
+
+_MARKS = {
+    Mark.OUTPUT: "another answer",
+    Mark.INPUT: "another request",
+    Mark.BOTH: "another request, another answer",
+    Mark.MISSING: "only in the first run",
+    Mark.EXTRA: "only in the second run",
+    Mark.MOVED: "moved",
+}
+
+
+def _told(difference: Difference, origin: Origin | None) -> str:
+    left, right = difference.left, difference.right
+    if isinstance(left, str) and isinstance(right, str):
+        shown = around(left, right, _SHOWN), around(right, left, _SHOWN)
+    else:
+        shown = views.text_of(left, _SHOWN), views.text_of(right, _SHOWN)
+    return f"{difference.path}: {shown[0]} → {shown[1]}" + (
+        f", {origin.sentence}" if origin and origin.sentence else ""
     )
-
-
-def _told(difference: Difference, origin: str) -> str:
-    left, right = (views.one_line(views.text_of(value), 48) for value in (difference.left, difference.right))
-    return f"{difference.path}: {left} → {right}" + (f", {origin}" if origin else "")
 
 
 def _of_completions(alignment: Alignment, first: Tape, second: Tape) -> list[Finding]:

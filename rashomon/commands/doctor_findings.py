@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rashomon import views
-from rashomon.model import Divergence, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
+from rashomon.model import Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.recorders.natives import UNSEEN
 from rashomon.replay.differences import Difference
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, called
@@ -168,13 +168,15 @@ def of_surroundings(tape: Tape) -> list[Finding]:
         )
     others = [name for name in trace.environ if name != _HASH_SEED]
     if others:
-        found.append(
-            Finding("environment", "variables", Control.CONTROLLED, None, len(others), ", ".join(sorted(others)))
-        )
-    lanes = lanes_of(tape)
-    if len(lanes) > 1:
-        what = "tasks, threads and processes"
-        found.append(Finding("order", what, Control.CONTROLLED, None, len(lanes), "completions come as recorded"))
+        found.append(Finding("environment", "variables", Control.CONTROLLED, example=", ".join(sorted(others))))
+    lanes = len(lanes_of(tape))
+    if lanes > 1:
+        example = f"{lanes} of them; completions come as recorded"
+        found.append(Finding("order", "tasks, threads and processes", Control.CONTROLLED, example=example))
+    delays = [point.delay_us for point in tape.points if point.event is Event.TIMER]
+    if delays:
+        example = f"the longest {max(delays) / 1e6:g} s"
+        found.append(Finding("sleep", "timers of event loops", Control.VIRTUAL, None, len(delays), example))
     found += _launched(tape)
     found += [of_source(one, trace) for one in trace.uncontrolled]
     known = {one.what for one in trace.uncontrolled}

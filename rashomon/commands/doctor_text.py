@@ -45,6 +45,9 @@ def print_report(command: Sequence[str], runs: Sequence[Run], findings: Sequence
 
     out = terminal.console()
     for line in lines:
+        if not line.text:
+            out.print()
+            continue
         text = terminal.styled(line.text, line.style)
         padded = Padding(text, (0, 0, 0, line.indent), expand=False)
         out.print(padded, no_wrap=line.cut, overflow="ellipsis" if line.cut else "fold")
@@ -141,7 +144,8 @@ def verdict(runs: Sequence[Run], findings: Sequence[Finding]) -> Iterator[Line]:
             noun = "source is" if left == 1 else "sources are"
             yield Line(f"{left} {noun} not controlled, and changed nothing this time.", "yellow")
     if changed:
-        yield Line(f"See it: rashomon diff {runs[0].tape.trace.id} {runs[-1].tape.trace.id}")
+        other = next((run for run in runs if run.divergences), runs[1])
+        yield Line(f"See it: rashomon diff {runs[0].tape.trace.id} {other.tape.trace.id}")
 
 
 def _live_verdict(findings: Sequence[Finding], changed: int) -> Iterator[Line]:

@@ -91,6 +91,11 @@ def ask(kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
 
     Raises what `real` raises.
     """
+    known = _known.get(frame.f_code.co_filename)
+    guard: Any = boundary._local.get() or boundary._process
+    # what a recorder does not write down is settled at once: libraries look at the clock many times for one call
+    if known == REAL or guard is None or (known == LIBRARY and not guard.isolates):
+        return real()
     guard = boundary.guard_here()
     if guard is None:
         return real()

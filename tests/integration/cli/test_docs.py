@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["record", "replay", "ls", "show", "diff", "tui", "sql", "ingest", "demo"]
+COMMANDS = ["record", "replay", "doctor", "ls", "show", "diff", "tui", "sql", "ingest", "demo"]
 
 
 def help_of(*command: str) -> str:

@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
+from rashomon.commands.doctor_compare import examine_live
+from rashomon.commands.doctor_findings import Control, Run
 from rashomon.commands.doctor_output import OutputDifference, is_reordered, output_differences
 from rashomon.testing import ProviderServer
+from tests.integration.cli.conftest import llm_step, refund
 from tests.support import DEMO_AGENT, environment, rashomon, tapes_of
 
 Done = subprocess.CompletedProcess[str]
@@ -297,7 +300,7 @@ def test_live_output_that_is_controlled(program: Path) -> None:
 def test_show(program: Path) -> None:
     """`--show` lets the program be seen on stderr, in both runs, and stdout stays the report's."""
     done = doctor(program, "import sys\nprint('out')\nprint('err', file=sys.stderr)\n", "--show", "--json", code=0)
-    assert done.stderr.splitlines() == ["out", "err"] * 2 or sorted(done.stderr.split()) == ["err", "err", "out", "out"]
+    assert (done.stderr.count("out"), done.stderr.count("err")) == (2, 2)
     assert json.loads(done.stdout)["holds"]
 
 
@@ -307,6 +310,13 @@ def test_stdin_is_given_to_each_run(program: Path, tmp_path: Path) -> None:
     given.write_text("a question\n")
     with given.open() as file:
         doctor(program, "import sys\nprint(len(sys.stdin.read()))\n", code=0, stdin=file)
+
+
+def test_a_pipe_as_stdin(program: Path) -> None:
+    """What comes through a pipe is given to each run; a program that reads none of it is not waited for."""
+    text = "a question\n" * 20_000
+    doctor(program, "import sys\nprint(len(sys.stdin.read()))\n", code=0, input=text)
+    doctor(program, "print('done')", code=0, input=text)
 
 
 def test_a_program_that_fails(program: Path) -> None:
@@ -359,6 +369,22 @@ def test_differences_of_outputs(tmp_path: Path) -> None:
     assert found == [OutputDifference(2, "b", "c"), OutputDifference(3, "c", "b"), OutputDifference(4, None, "d")]
     assert is_reordered(found[:2])
     assert not is_reordered(found)
+
+
+def test_output_that_follows_from_answers(tmp_path: Path) -> None:
+    """A line that differs only in what a model answered otherwise is controlled: a replay gives the recorded answer."""
+    outputs = tmp_path / "first", tmp_path / "second"
+    asked: list[dict[str, Any]] = [{"role": "user", "content": "Is it late?"}]
+    steps = [llm_step(0, asked, answer) for answer in ("Yes, by a day.", "I cannot tell from here.")]
+    runs = []
+    for path, step in zip(outputs, steps, strict=True):
+        path.write_text(f"the model says: {json.loads(step.response.body)['choices'][0]['message']['content']}!\n")
+        runs.append(Run("live", refund("00a1")._replace(steps=(step,)), 0, path))
+    found = {one.group: one for one in examine_live(*runs)}
+    assert found["answer"].control is Control.CONTROLLED
+    assert found["output"].control is Control.CONTROLLED
+    assert found["output"].detail[2] == "which follows from the other answer of openai.chat (0.0)"
+    assert found["output"].changes
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")

@@ -1,0 +1,55 @@
+"""When each completion of one recorded answer is due."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from rashomon import boundary
+from rashomon.boundary import Witness
+from rashomon.model import Event, Step
+from rashomon.replay.conductor import Conductor
+
+
+class StepPace:
+    """The `boundary.Pace` of one served step."""
+
+    __slots__ = ("_conductor", "_step", "_witness")
+
+    def __init__(self, conductor: Conductor, step: Step, witness: Witness) -> None:
+        self._conductor, self._step, self._witness = conductor, step, witness
+
+    def wait(self, event: Event, number: int = 0) -> None:
+        key = (event, self._step.id, number)
+        if not self._conductor.wait(key, lambda: boundary.completed(self._witness, event, number)):
+            self._conductor.clock.advance_to(self._time(event, number))
+
+    def settle(self, event: Event, number: int = 0) -> Awaitable[None] | None:
+        key = (event, self._step.id, number)
+        settling = self._conductor.settle(key, lambda state: self._witness.at(event, number, state.place()))
+        if settling is None and event is not Event.CLOSE:
+            self._conductor.clock.advance_to(self._time(event, number))
+        return settling
+
+    async def cancelled(self) -> None:
+        try:
+            await self._conductor.orphan(
+                f"Step {self._step.id} was cancelled here in the recording, and nothing cancels it in this replay."
+            )
+        except BaseException:
+            settling = self.settle(Event.END)
+            if settling is not None:
+                await settling
+            raise
+
+    def over(self) -> None:
+        """The answer has been read, closed or dropped."""
+        self._conductor.over(self._step.id)
+
+    def _time(self, event: Event, number: int) -> int:
+        step = self._step
+        pieces = step.response.pieces
+        if event is Event.PIECE and number < len(pieces):  # a stub may have more of them
+            return step.started_us + pieces[number].offset_us
+        if event is Event.HEAD and pieces:
+            return step.started_us + pieces[0].offset_us
+        return step.started_us + step.response.duration_us

@@ -1,0 +1,100 @@
+"""What a process of a recording went through: its completions in their order, and which have been handed out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from rashomon.model import Event, Lane, Point, Tape
+
+Key = tuple[Event, Any, int]
+"""What somebody waits for: the event, of a step by its id or of a lane, and its number."""
+
+
+class Score:
+    """The completions of one process; `process` None: of all. Entries are named by their index."""
+
+    def __init__(self, tape: Tape, process: int | None) -> None:
+        own = [point for point in tape.points if process is None or point.process == process]
+        self.begin = next((point for point in own if point.event is Event.BEGIN), None)
+        self.entries = [point for point in own if point.event is not Event.BEGIN]
+        self._index = {key_of(point): number for number, point in enumerate(self.entries)}
+        self._done = bytearray(len(self.entries))
+        self._by_loop: dict[int, deque[int]] = {}
+        for number, point in enumerate(self.entries):
+            if point.loop >= 0:
+                self._by_loop.setdefault(point.loop, deque()).append(number)
+        self._head = 0
+        self._lanes = {step.id: step.lane for step in tape.steps}
+        self._inside = _inside(tape, self.entries)
+
+    def find(self, key: Key) -> int | None:
+        """The entry of this key, if there is one that has not been handed out."""
+        index = self._index.get(key)
+        return None if index is None or self._done[index] else index
+
+    def has(self, key: Key) -> bool:
+        """True when the recording has this completion at all."""
+        return key in self._index
+
+    def finish(self, index: int) -> None:
+        """This entry has been handed out, or will not be asked for."""
+        self._done[index] = 1
+
+    def finish_all(self) -> None:
+        """Nothing is waited for any more."""
+        self._done = bytearray(b"\1" * len(self.entries))
+
+    def head(self) -> int | None:
+        """The first entry that has not been handed out."""
+        while self._head < len(self.entries) and self._done[self._head]:
+            self._head += 1
+        return self._head if self._head < len(self.entries) else None
+
+    def left(self) -> Iterable[int]:
+        """The entries that have not been handed out."""
+        return (index for index in range(self._head, len(self.entries)) if not self._done[index])
+
+    def first_of_loop(self, loop: int) -> int | None:
+        """The first entry of a recorded loop that has not been handed out."""
+        own = self._by_loop.get(loop)
+        while own and self._done[own[0]]:
+            own.popleft()
+        return own[0] if own else None
+
+    def inside(self, step: str) -> Iterable[int]:
+        """The entries of what happened inside a step, however deep."""
+        return self._inside.get(step, ())
+
+    def lane(self, index: int) -> Lane:
+        """The lane that an entry belongs to."""
+        point = self.entries[index]
+        return point.lane if point.step is None else self._lanes.get(point.step, ())
+
+    def told(self, index: int) -> str:
+        """An entry in words."""
+        point = self.entries[index]
+        return f"{point.event} of step {point.step}" if point.step else f"{point.event} of lane {point.lane}"
+
+
+def loop_of(point: Point) -> int | None:
+    """The loop in whose thread a completion was handed out."""
+    return None if point.loop == -1 else max(point.loop, -2 - point.loop)
+
+
+def key_of(point: Point) -> Key:
+    """What somebody asks for who waits for this completion."""
+    return (point.event, point.lane if point.step is None else point.step, point.number)
+
+
+def _inside(tape: Tape, entries: Iterable[Point]) -> dict[str, list[int]]:
+    """Of each step that others were made within: the entries of all that happened inside it."""
+    above = {step.id: step.within for step in tape.steps}
+    found: dict[str, list[int]] = {}
+    for index, point in enumerate(entries):
+        outer = point.within if point.step is None else above.get(point.step)
+        while outer is not None:
+            found.setdefault(outer, []).append(index)
+            outer = above.get(outer)
+    return found
