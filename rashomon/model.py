@@ -206,9 +206,9 @@ class Point(NamedTuple):
     Of an answer's head, a piece, its end, or the closing of its stream: `step` is the step's id and `number` the
     piece. Of a timer, a wake-up of an event loop by another thread, or a blocking sleep: `lane` is where it was
     started and `number` counts those of that lane. `loop` numbers the event loops of the process, and `epoch` and
-    `tick` say when in its life the loop handed it out; all three are -1 where no such loop is known. A blocking call in a loop's own
-    thread has `-2 - loop`. `delay_us` is how
-    long a timer was to run.
+    `tick` say when in its life the loop handed it out; all three are -1 where no such loop is known. A blocking call in
+    a loop's own thread has `-2 - loop`. A `close` without a step is a client's. `delay_us` is how long a timer was to
+    run.
     """
 
     process: int

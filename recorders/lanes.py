@@ -7,6 +7,7 @@ scheduling. Tasks that a library starts inside a live call get no name: they bel
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
@@ -248,7 +249,7 @@ def patch_threads() -> None:
         carried = None if _quiet.get() or _is_pooled(self) else _carry()
         if carried is not None:
             thread: Any = self
-            if type(self).run is threading.Thread.run and _in_context(thread._target, thread._args, thread._kwargs):
+            if type(self).run is threading.Thread.run and thread._target is not None:
                 work = (carried, thread._target, thread._args, thread._kwargs)
                 thread._target, thread._args, thread._kwargs = _run_carried, work, {}
             else:
@@ -294,6 +295,23 @@ def _hash_of_future(future: Any) -> int:
 def patch_asyncio(module: Any) -> None:
     """Hand lanes to tasks (`asyncio.base_events`)."""
     module.BaseEventLoop.create_task = task_lanes(module.BaseEventLoop.create_task)
+    package, tasks = sys.modules.get("asyncio"), module.tasks
+    ordered = _started_in_order(tasks, tasks.as_completed)
+    tasks.as_completed = ordered
+    if getattr(package, "as_completed", None) is not None:
+        package.as_completed = ordered  # type: ignore[union-attr]
+
+
+def _started_in_order(tasks: Any, original: Any) -> Any:
+    """`as_completed` starts what it is given in the order of a set, by address: here in the order that it is given."""
+
+    @functools.wraps(original)
+    def as_completed(fs: Any, **options: Any) -> Any:
+        if boundary.guard_here() is not None and isinstance(fs, (list, tuple, set, frozenset)):
+            fs = [tasks.ensure_future(one) for one in dict.fromkeys(fs)]
+        return original(fs, **options)
+
+    return as_completed
 
 
 def task_lanes(original: Any) -> Any:

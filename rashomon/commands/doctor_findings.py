@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rashomon import views
+from rashomon import recorders, views
 from rashomon.model import Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.recorders.natives import UNSEEN
 from rashomon.replay.differences import Difference
@@ -16,6 +16,7 @@ from rashomon.replay.flow import UNKNOWN, Reading, Sources, called
 from rashomon.replay.origins import Origin, origins
 
 BEYOND = "the recording has no more reads here"
+_OWN = Path(recorders.__file__).resolve().parent
 _GROUPS = {"clock": "clock", "random": "chance", "sleep": "sleep", "process": "process"}
 _HASH_SEED = "PYTHONHASHSEED"
 _ENTROPY = "process.entropy"
@@ -70,14 +71,18 @@ def of_reads(first: Tape, varying: Sequence[Reading] | None = None) -> list[Find
     apart = None if varying is None else {(one.what, one.site) for one in varying}
     places: dict[tuple[str, str, Site | None], list[Read]] = {}
     for read in first.reads:
-        # the entropy of a process is read by the launcher's hook, before the program has any line
-        places.setdefault((read.kind, read.what, None if read.what == _ENTROPY else read.site), []).append(read)
+        places.setdefault((read.kind, read.what, _program_site(read.site)), []).append(read)
     waits = {site for kind, what, site in places if kind == "sleep" and what != "time.sleep"}
     return [
         _of_place(reads, site, None if apart is None else (what, site) in apart)
         for (kind, what, site), reads in places.items()
         if not (what == "time.sleep" and site in waits)  # how such a wait is made
     ]
+
+
+def _program_site(site: Site) -> Site | None:
+    """A place of the program's; None for ours: what is read before it begins, or is itself what a thread was given."""
+    return None if _OWN in Path(site.file).resolve().parents else site
 
 
 def _of_place(reads: list[Read], site: Site | None, varies: bool | None) -> Finding:

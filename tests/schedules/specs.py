@@ -96,7 +96,7 @@ class Spec:
     @property
     def unordered(self) -> bool:
         """True when lanes are not the same in every run: threads share a queue, or `as_completed` starts coroutines."""
-        return any(node.kind == "workers" or node.options.get("raw") for node in self.root.walk())
+        return any(node.kind == "workers" for node in self.root.walk())
 
     @property
     def by_address(self) -> bool:

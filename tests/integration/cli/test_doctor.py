@@ -61,6 +61,22 @@ RACE = """
     for one in threads:
         one.join()
 """
+COUNTED = """
+    import pathlib, time
+
+    runs = pathlib.Path("runs")
+    runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+    times = [time.time() for _ in runs.read_text()]
+    print("done")
+"""
+ASKING_DEVICE = """
+    import openai
+
+    with open("/dev/urandom", "rb", buffering=0) as device:
+        number = int.from_bytes(device.read(8))
+    prompt = [{"role": "user", "content": f"What do you think of {number} as a number?"}]
+    openai.OpenAI().chat.completions.create(model="gpt-4o", messages=prompt)
+"""
 DEVICE = """
     def token():
         with open("/dev/urandom", "rb", buffering=0) as device:
@@ -251,6 +267,26 @@ def test_a_librarys_time_in_a_prompt(program: Path, server: ProviderServer) -> N
     followed = examined(program, None, code=0, env=more)
     assert not [one for one in followed["findings"] if one["group"] == "request"]
     assert only(followed, "clock")["site"]["line"] == 4
+
+
+def test_a_request_that_differs(program: Path, server: ProviderServer) -> None:
+    """A request that tells what no replay controls ends the replay: the path that differs is named, both ways."""
+    document = examined(program, ASKING_DEVICE, code=1, env=server.environ())
+    found = next(one for one in document["findings"] if one["group"] == "request")
+    assert (found["control"], found["changes"]) == ("not controlled", True)
+    assert any("request.messages[0].content" in line and "What do you think of" in line for line in found["detail"])
+    assert found["advice"]
+    live = examined(program, None, "--live", code=1, env=server.environ())
+    found = next(one for one in live["findings"] if one["group"] == "request")
+    assert (found["control"], found["varies"]) == ("not controlled", True)
+
+
+def test_reads_that_only_the_replay_makes(program: Path) -> None:
+    """A program that reads the clock more often in the replay gets made-up values there, which is said."""
+    document = examined(program, COUNTED, code=0)
+    found = only(document, "clock")
+    assert (found["control"], found["site"]["line"]) == ("virtual", 6)
+    assert found["detail"] == ["the replay read it 1 more time(s) than the recording"]
 
 
 def test_a_subprocess(program: Path) -> None:
