@@ -122,6 +122,8 @@ def _quiet(original: Any) -> Any:
 class _Aside:
     """Stands at the boundary while multiprocessing talks to a process of its own on this machine."""
 
+    isolates = False
+
     def connected(self, peer: str, frame: Any = None) -> None:
         """It leaves nothing."""
 

@@ -338,29 +338,15 @@ class Writer:
             head = {**head, "url": self.redactor.url(head["url"])}
         if headers is None:
             return head
-        interned = self._interned
-        if type(headers) is list and headers and type(headers[0]) is tuple:
-            out = list(map(interned.get, headers))
-            if None not in out:
-                return {**head, "headers": out}
-        return {**head, "headers": self._defined(headers)}
-
-    def _defined(self, headers: Any) -> list[Any]:
-        """Headers as they are written, some of which the journal may not have seen yet."""
-        interned = self._interned
-        out: list[Any] = []
-        new: list[int] = []
-        for pair in headers:
-            key = pair if type(pair) is tuple else (pair[0], pair[1])
-            known = interned.get(key)
-            if known is None:
-                new.append(len(out))
-                out.append(key)
-            else:
-                out.append(known)
-        if new:
+        if headers and type(headers[0]) is not tuple:
+            headers = [(pair[0], pair[1]) for pair in headers]
+        out = list(map(self._interned.get, headers))
+        if None in out:
+            new = [place for place, known in enumerate(out) if known is None]
+            for place in new:
+                out[place] = headers[place]
             self._define(out, new)
-        return out
+        return {**head, "headers": out}
 
     def _define(self, out: list[Any], new: list[int]) -> None:
         """Put definitions in the places of headers that the journal has not seen yet."""

@@ -287,7 +287,7 @@ class Conductor:
             waiter = self._waiting.get(index)
             if waiter is None and loop_of(self._score.entries[index]) not in loops:
                 return None
-            if waiter is not None and (waiter.state is None or waiter.state.number not in self._deaf):
+            if waiter is not None and not self._is_deaf(waiter):
                 return index
         return None
 
@@ -309,6 +309,8 @@ class Conductor:
     def select(self, state: Any, timeout: float | None, wait: Callable[[float | None], Any]) -> Any:
         """In place of a loop's `select`: hands out what is due; never waits while something can be handed out."""
         idle = timeout is None or timeout > 0
+        with self._changed:
+            self._deaf.discard(state.number)
         if not idle:
             with self._changed:
                 label = self._label(state)
@@ -392,7 +394,8 @@ class Conductor:
             entry, label = self._score.entries[due], self._label(state)
             if self._waiting[due].state is not state or entry.loop < 0:
                 break
-            if (entry.loop, entry.epoch) != label[:2] or entry.tick > label.tick:
+            here = entry.loop == label.loop  # another loop's, in a program that has been changed, has no place here
+            if here and (entry.epoch != label.epoch or entry.tick > label.tick):
                 break
             self._hand_out(due)
         self._move()
@@ -428,27 +431,41 @@ class Conductor:
         return bool(children() - self._strangers)
 
     def _skip(self) -> bool:
-        """Hand out the earliest of what is waited for. False when nothing is."""
+        """Nothing can move: hand out the earliest of what is waited for. False when nothing can be."""
         while self._unordered and is_cancelled(self._unordered[0][2]):
             heapq.heappop(self._unordered)
-        heard = [
-            index
-            for index, waiter in self._waiting.items()
-            if waiter.state is None or waiter.state.number not in self._deaf
-        ]
+        self._deaf |= {waiter.state.number for waiter in self._waiting.values() if self._is_elsewhere(waiter)}
+        heard = [index for index, waiter in self._waiting.items() if not self._is_deaf(waiter)]
         recorded = min(heard, default=None)
-        due = None if recorded is None else self._score.entries[recorded].at_us
-        if self._unordered and (due is None or self._unordered[0][0] <= due):
-            due_us, _, waiter = heapq.heappop(self._unordered)
-            self.clock.advance_to(due_us)
+        due_us = None if recorded is None else self._score.entries[recorded].at_us
+        if self._unordered and (due_us is None or self._unordered[0][0] <= due_us):
             self._note_left()
+            at_us, _, waiter = heapq.heappop(self._unordered)
+            self.clock.advance_to(at_us)
             self._release(waiter)
             if waiter.state is not None:
                 kick(waiter.state)
             return True
         if recorded is None:
             return False
-        self._note_left()
+        if recorded != self._due():
+            self._note_left()
+            self._leave_out(recorded)
+        waiter = self._waiting[recorded]
+        if waiter.state is None or waiter.state is running_state():
+            self._hand_out(recorded)
+        self._move()
+        return True
+
+    def _is_deaf(self, waiter: Waiter) -> bool:
+        return waiter.state is not None and waiter.state.number in self._deaf
+
+    def _is_elsewhere(self, waiter: Waiter) -> bool:
+        """True for a loop whose thread neither runs nor waits here: a lock of the program's own holds it."""
+        return waiter.state is not None and waiter.state.loop._thread_id not in self._blocked
+
+    def _leave_out(self, recorded: int) -> None:
+        """What stands before an entry, and is not asked for, will not be; nor what follows in the same lanes."""
         score = self._score
         absent = {score.lane(index) for index in score.left() if index < recorded}
         waited = {score.lane(index) for index in self._waiting}
@@ -456,8 +473,6 @@ class Conductor:
             lane = score.lane(index)
             if index not in self._waiting and (index < recorded or (lane in absent and lane not in waited)):
                 score.finish(index)
-        self._move()
-        return True
 
     def _note_left(self) -> None:
         head = self._score.head()

@@ -30,6 +30,10 @@ from rashomon.replay.origins import Origin
 
 _TOLD = 4
 _SHOWN = 48
+_SEEN = 500
+"""Of the steps before another one, the last so many may be what it follows from."""
+_SOUGHT = 50
+"""Of so many answers that were others, the last ones, it is tried whether a difference follows from them."""
 _TRIED = re.compile(r" at (?P<file>[^\n]+):(?P<line>\d+) in (?P<function>[^\n]+)\.$")
 _ORDERED = {
     Control.CONTROLLED: 0,
@@ -55,35 +59,42 @@ def examine_live(first: Run, second: Run) -> list[Finding]:
     apart = readings_apart(first.tape, second.tape)
     found = of_reads(first.tape, apart) + _surroundings_of(first, second)
     alignment = align(first.tape, second.tape)
-    sources = _with_answers(sources_of(first, second), alignment.pairs)
-    found += [_of_pair(pair, alignment.pairs, sources) for pair in alignment.pairs if pair.mark is not Mark.SAME]
+    sources = sources_of(first, second)
+    for at, pair in enumerate(alignment.pairs):
+        if pair.mark is not Mark.SAME:
+            found.append(
+                _of_pair(pair, alignment.pairs, _with_answers(sources, alignment.pairs[max(0, at - _SEEN) : at]))
+            )
     found += _of_completions(alignment, first.tape, second.tape)
-    found += of_ending(first, second, sources)
+    found += of_ending(first, second, _with_answers(sources, alignment.pairs))
     return in_order(merged(found))
 
 
 def merged(found: Sequence[Finding]) -> list[Finding]:
     """Each fact once: several replays find the same, and what one refused is what the recording could not control."""
     kept: list[Finding] = []
+    known: dict[tuple[object, ...], int] = {}
     for one in found:
-        at = next((at for at, other in enumerate(kept) if _is_same(one, other)), None)
+        key = one.group, one.what, one.control, one.site, one.example
+        at = known.get(key)
         if at is None:
+            at = next((at for at, other in enumerate(kept) if _says_more(one, other)), None)
+        if at is None:
+            known[key] = len(kept)
             kept.append(one)
         else:
             kept[at] = _joined(kept[at], one)
     return kept
 
 
-def _is_same(one: Finding, other: Finding) -> bool:
-    if one.group != other.group:
+def _says_more(one: Finding, other: Finding) -> bool:
+    """True for what a replay tells of a source that the recording has listed already."""
+    if one.group != other.group or (one.group != "connection" and one.control is not Control.VIRTUAL):
         return False
-    if (one.what, one.control, one.site, one.example) == (other.what, other.control, other.site, other.example):
-        return True
     here = one.site is not None and other.site is not None and one.site[:2] == other.site[:2]
-    if one.group == "connection":  # refused in a replay: the same that the recording listed
+    if one.group == "connection":  # the replay refused it
         return here or other.what in one.what
-    # a read beyond the recording says more than that its place is controlled
-    return one.control is Control.VIRTUAL and here and one.what == other.what
+    return here and one.what == other.what  # it was read beyond the recording
 
 
 def _joined(first: Finding, second: Finding) -> Finding:
@@ -263,7 +274,7 @@ def _with_answers(sources: Sources, pairs: Sequence[Pair]) -> Sources:
         if mark in (Mark.OUTPUT, Mark.BOTH) and left is not None and right is not None:
             call = Call(right.kind, right.name, right.request)
             others.append(Substitution("other", call, right.response, left))
-    return sources._replace(substitutions=others)
+    return sources._replace(substitutions=others[-_SOUGHT:])
 
 
 def _of_pair(pair: Pair, pairs: Sequence[Pair], sources: Sources) -> Finding:

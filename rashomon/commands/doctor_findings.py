@@ -166,52 +166,43 @@ def beyond_recording(readings: Sequence[Reading]) -> list[Finding]:
 def of_surroundings(tape: Tape) -> list[Finding]:
     """The environment that a replay restores, what the program started, and what slipped past the recorder."""
     trace = tape.trace
-    found = []
-    if _HASH_SEED in trace.environ:
-        found.append(
-            Finding("order", "sets of strings", Control.CONTROLLED, example=f"{_HASH_SEED}={trace.environ[_HASH_SEED]}")
-        )
-    others = [name for name in trace.environ if name != _HASH_SEED]
-    if others:
-        found.append(Finding("environment", "variables", Control.CONTROLLED, example=", ".join(sorted(others))))
-    lanes = len(lanes_of(tape))
-    if lanes > 1:
-        example = f"{lanes} of them; completions come as recorded"
-        found.append(Finding("order", "tasks, threads and processes", Control.CONTROLLED, example=example))
-    delays = [point.delay_us for point in tape.points if point.event is Event.TIMER]
-    if delays:
-        example = f"the longest {max(delays) / 1e6:g} s"
-        found.append(Finding("sleep", "timers of event loops", Control.VIRTUAL, None, len(delays), example))
-    found += _launched(tape)
-    found += [of_source(one, trace) for one in trace.uncontrolled]
+    found = [*_restored(tape), *_launched(tape), *(of_source(one, trace) for one in trace.uncontrolled)]
     known = {one.what for one in trace.uncontrolled}
     for peer in dict.fromkeys(peer for peer in trace.coverage.missed if peer not in known):
         found.append(of_source(Uncontrolled(peer, "it was reached outside of any recorded call"), trace))
-    found += [
-        Finding(
-            "recording",
-            loss.reason,
-            Control.UNCONTROLLED,
-            times=loss.steps,
-            changes=True,
-            advice="Run it with RASHOMON_DEBUG=1 and report what it says.",
+    return found + list(_unrecorded(tape))
+
+
+def _restored(tape: Tape) -> Iterator[Finding]:
+    """What a replay puts back: the environment, the order of sets, completions and timers."""
+    environ = dict(tape.trace.environ)
+    seed = environ.pop(_HASH_SEED, None)
+    if seed is not None:
+        yield Finding("order", "sets of strings", Control.CONTROLLED, example=f"{_HASH_SEED}={seed}")
+    if environ:
+        yield Finding("environment", "variables", Control.CONTROLLED, example=", ".join(sorted(environ)))
+    lanes = len(lanes_of(tape))
+    if lanes > 1:
+        example = f"{lanes} of them; completions come as recorded"
+        yield Finding("order", "tasks, threads and processes", Control.CONTROLLED, example=example)
+    delays = [point.delay_us for point in tape.points if point.event is Event.TIMER]
+    if delays:
+        example = f"the longest {max(delays) / 1e6:g} s"
+        yield Finding("sleep", "timers of event loops", Control.VIRTUAL, None, len(delays), example)
+
+
+def _unrecorded(tape: Tape) -> Iterator[Finding]:
+    """What the recorder lost, and calls of which it does not know who made them."""
+    advice = "Run it with RASHOMON_DEBUG=1 and report what it says."
+    for loss in tape.trace.losses:
+        yield Finding(
+            "recording", loss.reason, Control.UNCONTROLLED, times=max(1, loss.steps), changes=True, advice=advice
         )
-        for loss in trace.losses
-    ]
     lost = [step for step in tape.steps if "no-lane" in step.marks]
     if lost:
-        found.append(
-            Finding(
-                "order",
-                "calls of a thread that was there before the recorder",
-                Control.UNCONTROLLED,
-                None,
-                len(lost),
-                views.summary(lost[0]).title,
-                advice="Start the thread after the recorder, so that it has a name of its own.",
-            )
-        )
-    return found
+        what, example = "calls of a thread that was there before the recorder", views.summary(lost[0]).title
+        advice = "Start the thread after the recorder, so that it has a name of its own."
+        yield Finding("order", what, Control.UNCONTROLLED, None, len(lost), example, advice=advice)
 
 
 def lanes_of(tape: Tape) -> set[Lane]:

@@ -34,7 +34,8 @@ def install() -> None:
         _give_way()
     else:
         clocks.patch()
-        when_imported("datetime", _patch_datetime)
+        fresh = "datetime" not in sys.modules and "_datetime" not in sys.modules
+        when_imported("datetime", lambda module: _patch_datetime(module, fresh))
         sys.meta_path.insert(0, _Lookout())
     when_imported("random", chance.patch_random)
     when_imported("numpy.random.mtrand", chance.patch_numpy)
@@ -45,10 +46,10 @@ def install() -> None:
     sites.sweep()
 
 
-def _patch_datetime(module: Any) -> None:
+def _patch_datetime(module: Any, fresh: bool) -> None:
     from rashomon.recorders.ambient import datetimes
 
-    datetimes.patch(module)
+    datetimes.patch(module, fresh)
 
 
 _gave_way = False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rashomon import boundary
-from rashomon.recorders.ambient.sites import REAL, ask, asker, replace, restore
+from rashomon.recorders.ambient.sites import LIBRARY, REAL, ask, asker, file_known, replace, restore
 
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time",
            "process_time_ns", "thread_time", "thread_time_ns")  # fmt: skip
@@ -40,9 +40,15 @@ def _clock(real: Callable[[], float]) -> Callable[[], float]:
     what = f"time.{real.__name__}"
 
     def read() -> float:
-        if _local() is None and boundary._process is None:
+        guard = _local() or boundary._process
+        if guard is None:
             return real()
-        return ask("clock", what, real, _getframe(1))  # type: ignore[no-any-return]
+        # what no recorder writes down is settled here: an event loop and libraries look many times during one call
+        frame = _getframe(1)
+        known = file_known(frame.f_code.co_filename)
+        if known == REAL or (known == LIBRARY and not guard.isolates):
+            return real()
+        return ask("clock", what, real, frame)  # type: ignore[no-any-return]
 
     return read
 

@@ -2,7 +2,8 @@
 
 The dict behind a type's `__dict__` is what the proxy refers to; `PyType_Modified` makes the interpreter forget
 what it has cached of it (https://docs.python.org/3/c-api/type.html#c.PyType_Modified). So `from datetime import
-datetime` sees it as well, and so do subclasses, which get objects of their own class.
+datetime` sees it as well, and so do subclasses, which get objects of their own class. When the module has just been
+imported, nobody has looked at these methods yet: nothing is cached, and `ctypes` need not be loaded.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ _replaced: list[tuple[Any, str, Any]] = []
 """Type, name, and what stood there; None where the method was inherited."""
 
 
-def patch(module: Any) -> None:
-    """Replace the class methods that read the clock. Raises TypeError for a `datetime` that is not the one of C."""
+def patch(module: Any, fresh: bool = False) -> None:
+    """Replace the class methods that read the clock. Raises TypeError for a `datetime` that is not the one of C.
+
+    `fresh`: the module has been imported just now, by nobody before.
+    """
     if _replaced:
         return
     moment, day = module.datetime, module.date
@@ -38,7 +42,8 @@ def patch(module: Any) -> None:
     today = vars(moment).get("today", vars(day)["today"])
     _set(moment, "today", _today("datetime.datetime.today", moment, today.__get__, _fields))
     _set(day, "today", _today("datetime.date.today", day, vars(day)["today"].__get__, _day_fields))
-    _forget(moment, day)
+    if not fresh or not all(getattr(owner, name).__func__ is vars(owner)[name].__func__ for owner, name, _ in _replaced):
+        _forget(moment, day)
 
 
 def withdraw() -> None:
@@ -63,9 +68,14 @@ def _dict_of(owner: type) -> dict[str, Any]:
 def _set(owner: type, name: str, function: Any) -> None:
     names = _dict_of(owner)
     function.__name__, function.__qualname__ = name, f"{owner.__name__}.{name}"
-    function.__module__, function.__doc__ = owner.__module__, getattr(owner, name).__doc__
+    function.__module__, function.__doc__ = owner.__module__, _inherited(owner, name).__doc__
     _replaced.append((owner, name, names.get(name)))
     names[name] = classmethod(function)
+
+
+def _inherited(owner: type, name: str) -> Any:
+    """What `getattr` would find, without the interpreter remembering it."""
+    return next(vars(base)[name] for base in owner.__mro__ if name in vars(base))
 
 
 def _forget(*owners: type) -> None:

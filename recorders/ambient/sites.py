@@ -36,6 +36,8 @@ _own = tuple({os.path.dirname(boundary.__file__) + os.sep, os.path.dirname(os.pa
 _demo = os.path.dirname(boundary.__file__) + os.sep + "demo" + os.sep
 _spawns = os.path.join(os.path.dirname(os.path.dirname(__file__)), "lanes.py")
 _known: dict[str, int] = {}
+file_known = _known.get
+"""Who the code of a file is, or None while nobody from there has asked."""
 
 
 def _user_packages() -> frozenset[str]:
@@ -91,15 +93,10 @@ def ask(kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
 
     Raises what `real` raises.
     """
-    known = _known.get(frame.f_code.co_filename)
-    guard: Any = boundary._local.get() or boundary._process
-    # what a recorder does not write down is settled at once: libraries look at the clock many times for one call
-    if known == REAL or guard is None or (known == LIBRARY and not guard.isolates):
-        return real()
-    guard = boundary.guard_here()
+    frame, who = asker(frame)
+    guard = None if who == REAL else boundary.guard_here()
     if guard is None:
         return real()
-    frame, who = asker(frame)
     if who == USER:
         return guard.read(kind, what, real, frame)
     if who == LIBRARY:
