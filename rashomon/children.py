@@ -45,6 +45,7 @@ def start_from_environ() -> None:
     names = (SESSION, slots.ROOTS, "RASHOMON_HOME")
     hook = os.path.join(os.path.dirname(slots.__file__), "hook")
     slots.hand_on({name: os.environ[name] for name in names if name in os.environ}, hook)
+    session.install()  # before what the recorder loads: modules are patched at less cost as they come
     interceptor = _begin(order, lane)
     if interceptor is None:
         return

@@ -103,7 +103,10 @@ class Redactor:
         """What stands for this secret: equal for equal secrets, whatever they are called."""
         known = self._placeholders.get((name, secret))
         if known is None:
-            from hashlib import blake2b  # loads OpenSSL; not at import time
+            try:
+                from _blake2 import blake2b  # what `hashlib` has it from, which would load OpenSSL as well
+            except ImportError:
+                from hashlib import blake2b
 
             digits = blake2b(secret, key=self._key, digest_size=4).hexdigest()
             known = f"<secret:{name}:{digits}>".encode()
@@ -138,9 +141,9 @@ class Redactor:
             while start >= 0:
                 yield start, start + len(value), name
                 start = data.find(value, start + len(value))
-        for needle, name, pattern in self._shapes:
+        for needle, name, shape in _SHAPES:
             if needle in data:
-                for found in pattern.finditer(data):
+                for found in re.compile(shape).finditer(data):  # compiled when first needed: it takes a millisecond
                     yield (*found.span(), name)
         for pattern in self._fields if self._has_field(data) else ():
             for found in pattern.finditer(data):

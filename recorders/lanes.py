@@ -349,7 +349,7 @@ def task_lanes(original: Any) -> Any:
             pass
         if self.get_task_factory() is not None or self.is_closed():
             return original(self, coro, **kwargs)
-        task = Task(coro, line.lane, loop=self, **kwargs)
+        task: Any = Task(coro, line.lane, loop=self, **kwargs)
         if task._source_traceback:
             del task._source_traceback[-1]
         return task

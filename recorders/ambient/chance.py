@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -54,9 +55,13 @@ def _seed(name: str) -> int | None:
 
 
 def _digest(*parts: Any) -> bytes:
-    from hashlib import sha256  # not at the top: it loads OpenSSL
-
-    return sha256(repr((_entropy, *parts)).encode()).digest()
+    for module in ("_sha2", "_sha256", "hashlib"):  # the first two, from 3.12 on and before, do not load OpenSSL
+        try:
+            digest: bytes = import_module(module).sha256(repr((_entropy, *parts)).encode()).digest()
+            return digest
+        except ImportError:  # not in this build
+            continue
+    raise RuntimeError("this Python has no SHA-256")
 
 
 def _next_seed() -> bytes:

@@ -42,7 +42,7 @@ def patch(module: Any, fresh: bool = False) -> None:
     today = vars(moment).get("today", vars(day)["today"])
     _set(moment, "today", _today("datetime.datetime.today", moment, today.__get__, _fields))
     _set(day, "today", _today("datetime.date.today", day, vars(day)["today"].__get__, _day_fields))
-    if not fresh or not all(getattr(owner, name).__func__ is vars(owner)[name].__func__ for owner, name, _ in _replaced):
+    if not fresh or not all(_is_seen(owner, name) for owner, name, _ in _replaced):
         _forget(moment, day)
 
 
@@ -76,6 +76,10 @@ def _set(owner: type, name: str, function: Any) -> None:
 def _inherited(owner: type, name: str) -> Any:
     """What `getattr` would find, without the interpreter remembering it."""
     return next(vars(base)[name] for base in owner.__mro__ if name in vars(base))
+
+
+def _is_seen(owner: type, name: str) -> bool:
+    return getattr(getattr(owner, name), "__func__", None) is vars(owner)[name].__func__
 
 
 def _forget(*owners: type) -> None:

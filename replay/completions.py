@@ -1,0 +1,282 @@
+"""The order of a replay: completions are handed out one after the other, as they happened.
+
+Every completion of the recording has its place in one list for each process. Who waits for an answer, a timer,
+a wake-up or a sleep waits for its entry to come to the head of that list. Nothing real is waited for.
+
+When the entry at the head is not asked for and nothing can move any more that would ask for it, the recording has
+been left: the earliest entry that is waited for comes next, and the order is no longer exact.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from threading import Condition, RLock, get_ident
+from typing import Any, NamedTuple
+
+from rashomon.model import Event, Tape
+from rashomon.replay.clock import VirtualClock
+from rashomon.replay.score import Key, Score, loop_of
+from rashomon.replay.stillness import Stillness, Turn, children
+from rashomon.replay.waiters import Waiter, is_cancelled, kick, running_state
+
+LOOK_S = 0.005
+"""How often a waiting thread looks whether anything can still move."""
+_PATIENCE_S = 10.0
+"""How long the head of the list is waited for although something is moving."""
+_CHILD_PATIENCE_S = 5.0
+"""The same while there are child processes, and no thread is moving: one of them may be waited for."""
+
+
+class Label(NamedTuple):
+    """Where in the recording a loop is."""
+
+    loop: int
+    epoch: int
+    tick: int
+
+
+class Completions:
+    """The completions of one process, and who waits for them. `left` is told, once, that the order is no longer exact.
+
+    This half knows threads; `replay.conductor.Conductor` adds event loops.
+    """
+
+    def __init__(self, tape: Tape, process: int | None, clock: VirtualClock, left: Callable[[str], None]) -> None:
+        self.clock, self._left = clock, left
+        self._changed = Condition(RLock())
+        self._numbers = count()
+        self.live = 0
+        """Calls that are being made for real."""
+        self.exact = True
+        self._read(tape, process)
+
+    def _read(self, tape: Tape, process: int | None) -> None:
+        self._score = Score(tape, process)
+        self._waiting: dict[int, Waiter] = {}
+        self._unordered: list[tuple[int, int, Waiter]] = []
+        self._orphans: list[tuple[Any, Any]] = []
+        self._blocked: set[int] = set()
+        self._deaf: set[int] = set()
+        """The numbers of the loops whose threads wait for a blocking call."""
+        self._labels: dict[int, Label] = {}
+        self._loops_before = (0, 0)
+        self._stillness = Stillness()
+        self._turn = Turn()
+        self._strangers = children()
+
+    def begin(self, loops: int, place: tuple[int, int, int]) -> None:
+        """The replay begins in a process that has had so many loops, with the running one at `place`."""
+        begun = self._score.begin
+        self._loops_before = (0 if begun is None else begun.number, loops)
+        if begun is not None and begun.loop >= 0 and place[0] >= 0:
+            self._labels[place[0]] = Label(begun.loop, begun.epoch, begun.tick)
+
+    def _label(self, state: Any) -> Label:
+        """Where in the recording a loop is; a new one is at the beginning of the loop that was made there."""
+        label = self._labels.get(state.number)
+        if label is None:
+            recorded, here = self._loops_before
+            label = self._labels[state.number] = Label(state.number - here + recorded, 0, 0)
+        return label
+
+    def after_fork(self, tape: Tape, process: int | None) -> None:
+        """In a forked child: its own entries."""
+        self._changed = Condition(RLock())
+        self._read(tape, process)
+
+    def wait(self, key: Key, told: Callable[[], None]) -> bool:
+        """Block this thread until the completion is due. False, at once, when no order is known for it."""
+        with self._changed:
+            index = self._score.find(key)
+            if index is None:
+                return False
+            waiter = Waiter(None, told)
+            self._waiting[index] = waiter
+            self._block(waiter)
+        return True
+
+    def sleep(self, key: Key, seconds: float, told: Callable[[], None]) -> None:
+        """A blocking sleep: until its turn, or until nothing is left that would come before it."""
+        if self.wait(key, told):
+            return
+        with self._changed:
+            waiter = Waiter(None, told, self.clock.now_us + int(seconds * 1e6))
+            heapq.heappush(self._unordered, (waiter.due_us, next(self._numbers), waiter))
+            self._block(waiter)
+
+    def _block(self, waiter: Waiter) -> None:
+        """Wait, with the lock held, until somebody has released it; release the next one when nothing moves."""
+        ident = get_ident()
+        deaf = running_state()
+        if deaf is not None:
+            self._deaf.add(deaf.number)
+            self._label(deaf)
+        self._blocked.add(ident)
+        try:
+            while True:
+                self._move()
+                if waiter.released or (self._stuck() and self._skip() and waiter.released):
+                    break
+                self._changed.wait(LOOK_S)
+                if waiter.released:
+                    break
+        finally:
+            self._blocked.discard(ident)
+            if deaf is not None:
+                self._deaf.discard(deaf.number)
+            self._stillness.reset()
+
+    def rest(self) -> None:
+        """This thread has finished a job, or ends."""
+        with self._changed:
+            if self._turn.rest(get_ident()):
+                self._move()
+
+    def close(self) -> None:
+        """The replay ends and the program goes on: what still waits gets its answer, timers run by the real clock."""
+        with self._changed:
+            now_us = self.clock.now_us
+            waiters = [*self._waiting.values(), *(waiter for _, _, waiter in self._unordered)]
+            self._waiting.clear()
+            self._unordered.clear()
+            self._score.finish_all()
+            for waiter in waiters:
+                rearm = getattr(waiter.release, "rearm", None)
+                if rearm is None:
+                    self._release(waiter)
+                else:
+                    waiter.due_us -= now_us
+                    rearm()
+                if waiter.state is not None:
+                    kick(waiter.state)
+
+    def served(self, step: str) -> None:
+        """A recorded tool answers: what happened inside it will not be asked for."""
+        with self._changed:
+            for index in self._score.inside(step):
+                self._score.finish(index)
+            self._move()
+
+    def over(self, step: str) -> None:
+        """The program has done with an answer, maybe before its recorded end."""
+        with self._changed:
+            for event in (Event.HEAD, Event.END):
+                self._pass((event, step, 0))
+            number = 0
+            while self._pass((Event.PIECE, step, number)):
+                number += 1
+            self._move()
+
+    def _pass(self, key: Key) -> bool:
+        index = self._score.find(key)
+        if index is not None and index not in self._waiting:
+            self._score.finish(index)
+        return self._score.has(key)
+
+    def _move(self) -> None:
+        """Hand out to threads what is due; wake the loop whose turn it is."""
+        while (due := self._due()) is not None:
+            if self._turn.taken(self._blocked):
+                return
+            state = self._waiting[due].state
+            if state is not None:
+                if state.loop._thread_id != get_ident():
+                    kick(state)
+                return
+            self._hand_out(due)
+
+    def _due(self) -> int | None:
+        """The entry whose turn it is, if somebody waits for it. A loop whose thread waits for a blocking call is deaf:
+        what stands there for it has to wait, or cannot come."""
+        head = self._score.head()
+        if head is None or not self._deaf:
+            return head if head in self._waiting else None
+        loops = {label.loop for number, label in self._labels.items() if number in self._deaf}
+        for index in self._score.left():
+            waiter = self._waiting.get(index)
+            if waiter is None and loop_of(self._score.entries[index]) not in loops:
+                return None
+            if waiter is not None and not self._is_deaf(waiter):
+                return index
+        return None
+
+    def _hand_out(self, index: int) -> None:
+        waiter = self._waiting.pop(index)
+        self._score.finish(index)
+        self.clock.advance_to(self._score.entries[index].at_us)
+        self._release(waiter)
+
+    def _release(self, waiter: Waiter) -> None:
+        waiter.released = True
+        if waiter.state is None:
+            self._blocked.discard(waiter.ident)
+        self._turn.give(waiter.ident)
+        waiter.release()
+        self._stillness.reset()
+        self._changed.notify_all()
+
+    def _stuck(self, watching: bool = False) -> bool:
+        """True when nothing in this process can move that would ask for the head of the list."""
+        seconds = self._stillness.seconds
+        if self.live:
+            return False
+        if watching and seconds < 0.2:
+            return False
+        if not self._stillness.reached(self._blocked):
+            return seconds > _PATIENCE_S
+        return seconds > _CHILD_PATIENCE_S or not self._has_children()
+
+    def _has_children(self) -> bool:
+        return bool(children() - self._strangers)
+
+    def _skip(self) -> bool:
+        """Nothing can move: hand out the earliest of what is waited for. False when nothing can be."""
+        while self._unordered and is_cancelled(self._unordered[0][2]):
+            heapq.heappop(self._unordered)
+        self._deaf |= {waiter.state.number for waiter in self._waiting.values() if self._is_elsewhere(waiter)}
+        heard = [index for index, waiter in self._waiting.items() if not self._is_deaf(waiter)]
+        recorded = min(heard, default=None)
+        due_us = None if recorded is None else self._score.entries[recorded].at_us
+        if self._unordered and (due_us is None or self._unordered[0][0] <= due_us):
+            self._note_left()
+            at_us, _, waiter = heapq.heappop(self._unordered)
+            self.clock.advance_to(at_us)
+            self._release(waiter)
+            if waiter.state is not None:
+                kick(waiter.state)
+            return True
+        if recorded is None:
+            return False
+        if recorded != self._due():
+            self._note_left()
+            self._leave_out(recorded)
+        waiter = self._waiting[recorded]
+        if waiter.state is None or waiter.state is running_state():
+            self._hand_out(recorded)
+        self._move()
+        return True
+
+    def _is_deaf(self, waiter: Waiter) -> bool:
+        return waiter.state is not None and waiter.state.number in self._deaf
+
+    def _is_elsewhere(self, waiter: Waiter) -> bool:
+        """True for a loop whose thread neither runs nor waits here: a lock of the program's own holds it."""
+        return waiter.state is not None and waiter.state.loop._thread_id not in self._blocked
+
+    def _leave_out(self, recorded: int) -> None:
+        """What stands before an entry, and is not asked for, will not be; nor what follows in the same lanes."""
+        score = self._score
+        absent = {score.lane(index) for index in score.left() if index < recorded}
+        waited = {score.lane(index) for index in self._waiting}
+        for index in list(score.left()):
+            lane = score.lane(index)
+            if index not in self._waiting and (index < recorded or (lane in absent and lane not in waited)):
+                score.finish(index)
+
+    def _note_left(self) -> None:
+        head = self._score.head()
+        if self.exact and head is not None:
+            self.exact = False
+            self._left(f"The next completion of the recording, the {self._score.told(head)}, was never waited for.")
