@@ -23,6 +23,7 @@ _CONTENT_LENGTH = (b"content-length", b"Content-Length", "content-length", "Cont
 _WHOLE = 1 << 62
 """In the place of the bytes that have not come: all that were promised have."""
 _EVENT_STREAM = (b"text/event-stream", "text/event-stream")
+_NUMBERS = (int, float)
 _LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
 
 
@@ -55,25 +56,28 @@ class StepWitness:
             writer.checked([Code.HEAD, self.number, writer.now_us(), head])
 
     def piece(self, data: bytes) -> None:
-        stream = self._stream
-        if stream is None:
-            if self.encoded:
-                self._writer.piece(self.number, self._writer.redactor.encoded(data))
-                return
-            stream = self._stream = StreamRedactor(self._writer.redactor)
-        held = self._held
-        if held:
-            self._held = b""
-        left = self._left
-        if left:
-            left = self._left = left - len(data) or _WHOLE
-        # `StreamRedactor.passes`, written out: most of what a chunk costs is code that the processor has not at hand
-        if not data or stream.held or data[-1] in stream.open_bytes or stream.trigger(data) is not None:
-            self._slow_piece(stream, data, held)
-        else:
-            stream.count += 1
-            if not self._writer.piece(self.number, data, held, left == _WHOLE):
-                self._left = 0
+        try:
+            stream = self._stream
+            if stream is None:
+                if self.encoded:
+                    self._writer.piece(self.number, self._writer.redactor.encoded(data))
+                    return
+                stream = self._stream = StreamRedactor(self._writer.redactor)
+            held = self._held
+            if held:
+                self._held = b""
+            left = self._left
+            if left:
+                left = self._left = left - len(data) or _WHOLE
+            # `StreamRedactor.passes`, written out: a chunk costs mostly code that the processor has not at hand
+            if not data or stream.held or data[-1] in stream.open_bytes or stream.trigger(data) is not None:
+                self._slow_piece(stream, data, held)
+            else:
+                stream.count += 1
+                if not self._writer.piece(self.number, data, held, left == _WHOLE):
+                    self._left = 0
+        except Exception as error:  # a bug of ours: what cannot be cleaned of secrets is not written
+            self._lost(error)
 
     def _slow_piece(self, stream: StreamRedactor, data: bytes, held: bytes) -> None:
         """A piece with a secret in it, or with what may be the beginning of one at its end."""
@@ -89,6 +93,16 @@ class StepWitness:
         if self._done:
             return
         self._done = True
+        try:
+            self._ended(end, error)
+        except Exception as failure:  # as above
+            self._lost(failure)
+
+    def _lost(self, error: Exception) -> None:
+        self._left = 0
+        self._writer.lose(f"{type(error).__name__}: {error}", False)
+
+    def _ended(self, end: End, error: BaseException | None) -> None:
         writer = self._writer
         if self._left == _WHOLE and end is End.COMPLETE:  # written with the last piece
             writer.step_ended()
@@ -299,7 +313,8 @@ class TraceRecorder:
         try:
             site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
             lane, now = lanes.here()[0], writer.now_us()
-            writer.defer([Code.READ, self.number, kind, what, value, lane, now, within, site], True)
+            checked = type(value) not in _NUMBERS or type(site) is not int  # nothing of what remains can be a secret
+            writer.defer([Code.READ, self.number, kind, what, value, lane, now, within, site], checked)
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", False)
 

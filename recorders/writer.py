@@ -66,6 +66,7 @@ class Writer:
         self._numbered: deque[int] = deque(maxlen=BASE_WINDOW)
         self._by_key: dict[Any, int] = {}
         self._deferred: list[bytes] = []
+        self._point_heads: dict[tuple[int, str], bytes] = {}
         self._sites: dict[tuple[str, int, str], int] = {}
         self._process = process
         self._base_ns = real.perf_counter_ns()
@@ -98,13 +99,17 @@ class Writer:
     def point(self, trace: int, event: str, step: int, number: int, place: tuple[int, int, int]) -> None:
         """Defer a POINT frame of a step: there is one for each chunk of a stream, so it is packed by hand."""
         try:
-            text = event.encode()
+            head = self._point_heads.get((trace, event))
+            if head is None:
+                text = event.encode()
+                head = _POINT_HEAD.pack(0x9B, 13, 0xCE, trace, 0xA0 | len(text)) + text
+                if len(self._point_heads) < _MAX_INTERNED:
+                    self._point_heads[trace, event] = head
             now = (real.perf_counter_ns() - self._base_ns) // 1000
             loop, epoch, tick = place
-            payload = b"".join((
-                _POINT_HEAD.pack(0x9B, 13, 0xCE, trace, 0xA0 | len(text)), text,
-                _POINT.pack(0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0),
-            ))  # fmt: skip
+            payload = head + _POINT.pack(
+                0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0
+            )
             with self._lock:
                 self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
                 if len(self._deferred) >= _MAX_DEFERRED:

@@ -13,8 +13,10 @@ from rashomon.session import Order
 
 CLIENTS = {"aiohttp", "anthropic", "httpx", "httpx2", "openai", "requests", "urllib3", "vcr"}
 HEAVY = CLIENTS | {"asyncio", "duckdb", "pydantic", "rich", "textual", "typer"}
-SLOW = {"_hashlib", "concurrent", "ctypes", "dataclasses", "email", "hashlib", "http", "inspect", "logging", "multiprocessing",
-        "queue", "random", "selectors", "shutil", "socket", "ssl", "subprocess", "tempfile", "uuid"}  # fmt: skip
+SLOW = {
+    *("_hashlib", "concurrent", "ctypes", "dataclasses", "email", "hashlib", "http", "inspect", "logging", "queue"),
+    *("multiprocessing", "random", "selectors", "shutil", "socket", "ssl", "subprocess", "tempfile", "uuid"),
+}
 """Of the standard library: what a program may use or not, and takes a millisecond or more."""
 RECORDING = {"datetime", "json", "msgpack", "struct", "zlib"}
 """What the journal needs: loaded when the first trace begins, and not before."""

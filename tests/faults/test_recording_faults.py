@@ -66,10 +66,14 @@ def test_home_deleted_in_mid_run(tmp_path: Path) -> None:
     assert len(tapes_of(home)[0].steps) == 12
 
 
-def test_exception_inside_the_recorder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "where",
+    ["Redactor.content", "Redactor.open_end", "Redactor.encoded", "Redactor.replacements", "StreamRedactor.finish"],
+)
+def test_exception_inside_the_recorder(where: str, tmp_path: Path) -> None:
     """A bug in our redaction is counted as a loss and told once; the program goes on."""
-    broken = "import rashomon.redaction as r\n" + "def _broken(self, data): raise RuntimeError('ours')\n"
-    broken += "r.Redactor.content = _broken\nr.Redactor.open_end = _broken\nimport runpy, sys\n"
+    broken = "import rashomon.redaction as r\n" + "def _broken(self, *args): raise RuntimeError('ours')\n"
+    broken += f"r.Redactor.content = _broken\nr.{where} = _broken\nimport runpy, sys\n"
     broken += f"sys.argv = ['{AGENT}']\nrunpy.run_path('{AGENT}', run_name='__main__')\n"
     recorded = rashomon("record", "--", sys.executable, "-c", broken, home=tmp_path)
     assert same_outcome(recorded, bare(home=tmp_path)), recorded.stderr
@@ -117,6 +121,7 @@ def test_ctrl_c(to_group: bool, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     assert running.stdout is not None
     said = ""
