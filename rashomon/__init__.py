@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from rashomon.errors import Escaped, Missed, RashomonError, ReplayStop
-from rashomon.session import Diverged, entrypoint, install, replay, trace, wrap
+from rashomon.replaying import Diverged, replay
+from rashomon.session import entrypoint, install, trace, wrap
 from rashomon.version import __version__
 
 if TYPE_CHECKING:

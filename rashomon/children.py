@@ -120,9 +120,11 @@ def _begin(order: Order, lane: Lane) -> boundary.Interceptor | None:
     session.install()
     if order.mode != "replay":
         return recorder
-    replaying = session.replay_interceptor(order, recorder)
-    replaying._state.tape_path = order.tape  # for the processes that this one starts
-    return replaying
+    from rashomon.replaying import replay_interceptor
+
+    found = replay_interceptor(order, recorder)
+    found._state.tape_path = order.tape  # for the processes that this one starts
+    return found
 
 
 def order_here() -> str | None:

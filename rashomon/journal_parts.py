@@ -209,7 +209,9 @@ class _Reading:
         delay_us = elements[11] if len(elements) > 11 else 0
         process = elements[12] if len(elements) > 12 else 0
         where = tuple(lane)
-        point = Point(process, Event(event), _text(step), where, number, loop, epoch, tick, t_us, _text(within), delay_us)
+        point = Point(
+            process, Event(event), _text(step), where, number, loop, epoch, tick, t_us, _text(within), delay_us
+        )
         self.points.append((trace, point))
 
     def on_launched(self, elements: list[Any]) -> None:

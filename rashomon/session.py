@@ -1,7 +1,4 @@
-"""What a program sees: `install`, `trace`, `entrypoint`, `wrap`, `replay`; and how a launched child starts.
-
-This is where recorders and replay meet; neither knows the other.
-"""
+"""What a program sees of recording: `install`, `trace`, `entrypoint`, `wrap`; and the journal of this process."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon import boundary, real
 from rashomon.errors import UsageError
-from rashomon.model import Divergence, Event, Lane, Tape
+from rashomon.model import Event, Lane
 from rashomon.recorders import ambient, coverage, lanes, slots
 from rashomon.recorders.complaints import cannot_write
 from rashomon.recorders.imports import when_imported
@@ -21,8 +18,6 @@ from rashomon.version import __version__
 
 if TYPE_CHECKING:  # all of this is loaded when the first trace begins: a program without one does not pay for it
     from rashomon.recorders.recorder import ProcessRecorder, TraceRecorder
-    from rashomon.replay.claims import Claims
-    from rashomon.replay.session import ReplaySession
 
 F = TypeVar("F", bound=Callable[..., Any])
 SESSION = "RASHOMON_SESSION"
@@ -68,7 +63,7 @@ def _patch_asyncio(module: Any) -> None:
     loops.patch_asyncio(module)
 
 
-def _attach_running_loop() -> None:
+def attach_running_loop() -> None:
     """A trace or a replay begins inside a running event loop."""
     asyncio = sys.modules.get("asyncio")
     loop = None if asyncio is None else asyncio._get_running_loop()
@@ -180,7 +175,7 @@ def use_process(process: ProcessRecorder) -> None:
     atexit.register(process.close)
 
 
-def _recorder() -> ProcessRecorder | None:
+def open_recorder() -> ProcessRecorder | None:
     """This process's journal, opened when first needed; None when it cannot be."""
     global _process
     if _process is None and not os.environ.get(OFF):
@@ -225,7 +220,7 @@ class trace:
 
     def __enter__(self) -> trace:
         install()
-        process = _recorder()
+        process = open_recorder()
         if process is None:
             return self
         outer = boundary.current()
@@ -237,7 +232,7 @@ class trace:
         ambient.announce(self._recorder)
         into = getattr(outer, "into", None)
         self._scope = boundary.intercepted(self._recorder if into is None else into(self._recorder))
-        _attach_running_loop()
+        attach_running_loop()
         if boundary.ticker is not None:
             place = boundary.ticker.place() or boundary.NOWHERE
             self._recorder.note_point(Event.BEGIN, (), boundary.ticker.loops(), place)
@@ -315,121 +310,6 @@ def wrap(client: Any) -> Any:
     return client
 
 
-class replay:
-    """`with rashomon.replay(tape) as session:` — answer the calls of this block from a tape.
-
-    `tape` is a `Tape`, a tape or journal file, or a reference to a trace of the home's store. Nothing
-    leaves the process meanwhile. `stubs` and `allow` as for `--stub` and `--allow` (texts), `live` names kinds of
-    calls that may go out.
-    `session.divergences` says where the block left the recording; `session.check()` raises it.
-    """
-
-    def __init__(
-        self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = (), allow: tuple[str, ...] = ()
-    ) -> None:
-        self._tape, self._stubs, self._live, self._allow = tape, stubs, live, allow
-        self._folder: str | None = None
-
-    def _shared(self, tape: Tape) -> tuple[int | None, Claims | None]:
-        """The recorded process that this one stands for, and the claims that it shares with those it will start."""
-        if len(tape.trace.processes) < 2:
-            return None, None
-        import tempfile
-
-        from rashomon.replay.claims import Claims
-
-        self._folder = tempfile.mkdtemp(prefix="rashomon-")
-        number = next((process.number for process in tape.trace.processes if not process.lane), None)
-        return number, Claims(os.path.join(self._folder, "tape.rsj.claims"))
-
-    def __enter__(self) -> Replaying:
-        from rashomon.redaction import Redactor
-        from rashomon.replay import session as playing
-        from rashomon.replay import stubs as stubbing
-        from rashomon.replay.policy import Policy
-
-        tape = _load_tape(self._tape)
-        install()
-        process = _recorder()
-        self._process_before = boundary.process_interceptor()
-        self._trace: TraceRecorder | None = None
-        if process is not None:
-            now = real.time_ns()
-            info = {"id": new_trace_id(now), "name": tape.trace.name, "started_ns": now, "parent": tape.trace.id,
-                    "swaps": [{"stub": text} for text in self._stubs], "cwd": os.getcwd()}  # fmt: skip
-            self._trace = process.begin(info)
-            redactor = process.writer.redactor
-        else:
-            redactor = Redactor(b"no home", os.environ)
-        scribe: Any = self._trace or playing.Nobody()
-        parsed = tuple(stubbing.parse(text) for text in self._stubs)
-        own = () if process is None else (os.path.dirname(os.path.dirname(process.writer.path)),)
-        policy = Policy(tape, self._allow, None, own, redactor.text)
-        plan = playing.Plan(parsed, self._live, policy, "stop", *self._shared(tape))
-        session = playing.ReplaySession(tape, redactor, scribe, lanes.current_line, plan)
-        self._scope = boundary.intercepted(session)
-        self._line = lanes.start_root()
-        boundary.set_process_interceptor(session)
-        self._conductor_before, boundary.conductor = boundary.conductor, session.conductor
-        _attach_running_loop()
-        if boundary.ticker is not None:
-            session.conductor.begin(boundary.ticker.loops(), boundary.ticker.place() or boundary.NOWHERE)
-        self._scope.__enter__()
-        self._replaying = Replaying(session, None if self._trace is None else self._trace.id)
-        return self._replaying
-
-    def __exit__(self, exc_type: Any, error: BaseException | None, traceback: Any) -> None:
-        self._scope.__exit__(exc_type, error, traceback)
-        boundary.set_process_interceptor(self._process_before)
-        boundary.conductor = self._conductor_before
-        self._replaying.session.conductor.close()
-        lanes.end_root(self._line)
-        self._replaying.session.finish()
-        if self._folder is not None:
-            import shutil
-
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._trace is not None:
-            text = None if error is None else f"{type(error).__name__}: {error}"
-            self._trace.finish("ok" if error is None else "error", error=text)
-
-
-class Diverged(AssertionError):
-    """A replay left its recording; the message says where and why."""
-
-
-class Replaying:
-    """A replay in progress, as `with rashomon.replay(...)` hands it out."""
-
-    def __init__(self, session: ReplaySession, trace_id: str | None) -> None:
-        self.session, self.id = session, trace_id
-
-    @property
-    def divergences(self) -> tuple[Divergence, ...]:
-        """Where the replay has left the recording so far; complete when the block has ended."""
-        return self.session.divergences
-
-    def check(self) -> None:
-        """Raise `Diverged` if the replay left its recording."""
-        if self.divergences:
-            lines = [line for one in self.divergences for line in (one.summary, *(f"  {text}" for text in one.detail))]
-            raise Diverged("\n".join(lines))
-
-
-def _load_tape(source: Any) -> Tape:
-    if isinstance(source, Tape):
-        return source
-    from rashomon import tapes
-
-    if os.path.exists(source):
-        return tapes.only_tape(source)
-    from rashomon.home import find_home
-    from rashomon.store import open_home  # duckdb: only when a trace is named
-
-    with open_home(find_home()) as store:
-        return store.tape(store.resolve(str(source)))
-
-
 class Order(NamedTuple):
     """What a launcher asks of a child, as JSON in the environment."""
 
@@ -442,45 +322,3 @@ class Order(NamedTuple):
     allow: tuple[str, ...] = ()
     on_drift: str = "stop"
     folder: str | None = None
-
-
-def replay_interceptor(order: Order, recorder: TraceRecorder) -> ReplaySession:
-    """What answers this process from the order's tape, written by `recorder`."""
-    from rashomon import tapes
-    from rashomon.replay import stubs as stubbing
-    from rashomon.replay.claims import Claims
-    from rashomon.replay.policy import Policy
-    from rashomon.replay.session import Plan, ReplaySession
-
-    assert order.tape is not None
-    tape = tapes.only_tape(order.tape)
-    number = _claim(order.tape, tape) if tape.trace.processes else None
-    redactor = recorder.process.writer.redactor
-    policy = Policy(
-        tape, order.allow, order.folder or os.getcwd(), (order.home, os.path.dirname(order.tape)), redactor.text
-    )
-    claims = Claims(f"{order.tape}.claims")  # also of one process: the program may start more than the recorded one
-    stubs = tuple(stubbing.parse(text) for text in order.stubs)
-    plan = Plan(stubs, tuple(order.live), policy, order.on_drift, number, claims)
-    session = ReplaySession(tape, redactor, recorder, lanes.current_line, plan)
-    boundary.conductor = session.conductor
-    return session
-
-
-def _claim(path: str, tape: Tape) -> int | None:
-    """Which recorded process this one stands for: that of the same lane, else one with the same command line.
-
-    The program itself stands for the first, also when its command was replaced. None: it was not recorded.
-    """
-    lane, argv = lanes.root_lane(), tuple(sys.orig_argv)
-    found = [process for process in tape.trace.processes if process.lane == lane]
-    found.sort(key=lambda process: process.argv != argv)  # recordings may know no lanes of spawned processes
-    found += [process for process in tape.trace.processes if not process.lane and process.argv == argv]
-    same = [process.number for process in found]
-    for number in same or ([] if lane else [0]):
-        try:
-            os.mkdir(f"{path}.{number}")
-        except FileExistsError:  # another process of this replay stands for it
-            continue
-        return number
-    return None

@@ -13,8 +13,8 @@ from typing import Any
 
 class _CallablePackage(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        session = sys.modules["rashomon.session"]  # loaded by `import rashomon`, which came first
-        return session.replay(*args, **kwargs)
+        replaying = sys.modules["rashomon.replaying"]  # loaded by `import rashomon`, which came first
+        return replaying.replay(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -14,6 +14,7 @@ _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf
            "process_time_ns", "thread_time", "thread_time_ns")  # fmt: skip
 _getframe = sys._getframe
 _local = boundary._local.get
+_inside = boundary.inside.get
 
 
 def patch() -> None:
@@ -43,7 +44,11 @@ def _clock(real: Callable[[], float]) -> Callable[[], float]:
         guard = _local() or boundary._process
         if guard is None:
             return real()
-        # what no recorder writes down is settled here: an event loop and libraries look many times during one call
+        # what no recorder writes down is settled here: an event loop and libraries look many times during one call,
+        # and to ask for a frame is an audit event, the dearest part of all this
+        enclosing = _inside()
+        if enclosing is not None and enclosing.leaf:
+            return real()
         frame = _getframe(1)
         known = file_known(frame.f_code.co_filename)
         if known == REAL or (known == LIBRARY and not guard.isolates):

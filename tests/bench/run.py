@@ -29,7 +29,7 @@ import rashomon
 from rashomon import real, session, tapes
 from rashomon.testing import ProviderProcess
 
-BLOCKS, CALLS = int(os.environ.get("B", 24)), 40
+BLOCKS, CALLS = 24, 40
 HEADERS = {"authorization": "Bearer sk-bench-0123456789abcdef"}
 
 
@@ -265,9 +265,10 @@ PATCHED: dict[str, Callable[[], Any]] = {
     "random.randint": lambda: random.randint(1, 6),
     "os.urandom(16)": lambda: os.urandom(16),
     "os.getpid": lambda: os.getpid(),
-    "open to read": lambda: open(os.devnull).close(),
+    "event: open": lambda: sys.audit("open", "/dev/null", "r", os.O_RDONLY),
+    "event: not watched": lambda: sys.audit("import", "x", None, None, None, None),
 }
-"""What the program reads from its surroundings, by functions that `install()` replaces; and one audit event."""
+"""What the program reads from its surroundings, by functions that `install()` replaces; and audit events."""
 
 
 def reads() -> dict[str, dict[str, float]]:
