@@ -1,7 +1,7 @@
 """The points of a trace as one small blob: some bytes for each, where a row of a table would take a hundred.
 
-zlib around the msgpack array `[1, contexts, steps, columns, delays]`. `contexts` lists each (process, event, lane, loop,
-within) once and `steps` each step id once, in the order in which they first occur. A column has one integer for
+zlib around the msgpack array `[1, contexts, steps, columns, delays]`. `contexts` lists each (process, event, lane,
+loop, within) once and `steps` each step id once, in the order in which they first occur. A column has one integer for
 each point, as the difference to what can be expected: of the place in `contexts` and in `steps`, of `epoch` and
 `at_us` to the point before; of `tick` too, but to 0 where the epoch is another; of `number` to one more than that of
 the last point of the same context and step, or to 0. A column is `[low, high]`: the low bytes of its integers, and
