@@ -111,7 +111,15 @@ class _Comparison:
             return [Finding("left", text)]
         if self.may_swap and self._shared(after.asked):
             return [self._swapped(after, text)]
+        if before is not None and before.answer is None and self._was_sent(after):
+            return [Finding("left", text)]
         return [Finding("wrong", text)]
+
+    def _was_sent(self, after: Event) -> bool:
+        """True when the provider gave just this answer to just this request, and the recorded caller was cancelled as
+        it came."""
+        answer = str(after.answer).encode()
+        return any(answer in step.response.body for step in _asking(self.recorded.tape, after.asked))
 
     def _other_way(self, after: Event, text: str) -> Finding:
         """It asked something else than in the recording: right only if that was asked by somebody, so answered."""
@@ -142,15 +150,19 @@ class _Comparison:
 
     def _asking(self, asked: str) -> list[Step]:
         """The steps of the replay that ask this, and of which the recording has several equal ones."""
-        needle = asked.encode()
-        quoted = asked.replace(":", "%3A").replace(" ", "%20").encode()
         equals = Counter(_content(step) for step in self.recorded.tape.steps)
-        return [
-            step
-            for step in self.replayed.tape.steps
-            if needle in step.request.body or quoted in str(step.request.head.get("url", "")).encode()
-            if equals[_content(step)] > 1
-        ]
+        return [step for step in _asking(self.replayed.tape, asked) if equals[_content(step)] > 1]
+
+
+def _asking(tape: Tape, asked: str) -> list[Step]:
+    """The steps whose requests hold this text, in the body or in the address."""
+    needle = asked.encode()
+    quoted = asked.replace(":", "%3A").replace(" ", "%20").encode()
+    return [
+        step
+        for step in tape.steps
+        if needle in step.request.body or quoted in str(step.request.head.get("url", "")).encode()
+    ]
 
 
 def _content(step: Step) -> str:
