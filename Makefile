@@ -47,20 +47,7 @@ wheel: .venv/.dev  ## build the sdist and the wheel into dist/
 	rm -rf dist build
 	$(PY) -m build --no-isolation --outdir dist .
 
-test-schedules: .venv/.dev links  ## 10,000 random schedules, 1,000 orders of events, 100 replays of one recording
-	$(PY) -m tests.schedules.run --count 10000 --seed 1 --jobs 2
-	$(PY) -m tests.schedules.run --way order --count 1000 --seed 1 --jobs 2
-	$(PY) -m tests.schedules.run --way order --count 10 --replays 100 --seed 1 --jobs 2
-
-frameworks: .venv/.dev links  ## agents on other people's frameworks, recorded and replayed 20 times each
-	$(PY) tests/frameworks/set_up.py
-	$(PY) -m pytest tests/frameworks --frameworks all --replays 20 $(PYTEST_ARGS)
-
-frameworks-ci: .venv/.dev links  ## two of them, 3 replays each
-	$(PY) tests/frameworks/set_up.py openai_agents smolagents
-	$(PY) -m pytest tests/frameworks --frameworks openai_agents,smolagents --replays 3 $(PYTEST_ARGS)
-
-wheel: .venv/.dev  ## build the wheel and test it in a fresh environment without the checkout
+test-wheel: .venv/.dev  ## build the wheel and test it in a fresh environment without the checkout
 	$(PY) tools/test_wheel.py $(PYTEST_ARGS)
 
 links: .venv/.base  ## show the root folders inside rashomon/ (for mypy and import-linter)

@@ -31,6 +31,7 @@ from rashomon.boundary import (
 from rashomon.boundary import threads as _threads
 from rashomon.errors import Missed
 from rashomon.model import Call, End, Event, Head, Kind, Request, Response
+from rashomon.recorders import lanes
 from rashomon.recorders.endpoints import classify
 
 _UNFINISHED = {
@@ -254,12 +255,15 @@ class _AsyncTee:
         try:
             if self._inner is not None:
                 await self._close_live(number)
-            elif pace is not None:
+            elif pace is not None and not lanes.is_quiet():
                 await _close_recorded(pace, number)
         finally:
             self._witness.ended(End.CLOSED)
 
     async def _close_live(self, number: int) -> None:
+        if lanes.is_quiet():  # the garbage collector's doing: when it comes says nothing about the program
+            await self._inner.aclose()
+            return
         before = place_now()
         token = inside.set(self._witness)
         try:

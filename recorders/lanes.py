@@ -335,8 +335,13 @@ def task_lanes(original: Any) -> Any:
     @functools.wraps(original)
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
         given = kwargs.get("context")
-        # the loop closes a dropped async generator by a task, whenever the garbage collector finds it
-        if type(coro).__name__ == "async_generator_athrow" or (given is not None and running() is None):
+        if type(coro).__name__ == "async_generator_athrow" and given is None:
+            # the loop closes a dropped async generator whenever the garbage collector finds it, in whatever context:
+            # nothing of it counts
+            kwargs["context"] = copy_context()
+            kwargs["context"].run(_quiet.set, True)
+            return original(self, coro, **kwargs)
+        if given is not None and running() is None:
             return original(self, coro, **kwargs)  # asyncio.Runner's main task is the program itself
         line = _spawn()
         if line is None:

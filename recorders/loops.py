@@ -189,7 +189,7 @@ async def closing(close: Callable[[], Awaitable[Any]]) -> Any:
     guard: Any = boundary.guard_here()
     before = boundary.place_now()
     ticker = boundary.ticker
-    if guard is None or before is None or ticker is None:
+    if guard is None or before is None or ticker is None or lanes.is_quiet():
         return await close()
     line = lanes.current_line()
     key = (Event.CLOSE, line.lane, line.next_closing())

@@ -24,6 +24,7 @@ def run(*command: str | Path, cwd: Path = ROOT, quiet: bool = False) -> None:
     """Run a command of ours; a failure ends the program with its exit code. `quiet`: output only then."""
     environ = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environ.setdefault("RASHOMON_REAL_DATA", str(ROOT.parent / "shared" / "data"))
+    environ.setdefault("RASHOMON_SCHEDULES", "20")  # they are long, and have run against the checkout
     pipe = subprocess.PIPE if quiet else None
     words = [str(part) for part in command]
     done = subprocess.run(words, cwd=cwd, env=environ, check=False, stdout=pipe, stderr=pipe, text=True)
