@@ -36,6 +36,9 @@ class Pace(Protocol):
     def settle(self, event: Event, number: int = 0) -> Awaitable[None] | None:
         """The same for a coroutine; None when it had not been suspended there, and must not be now."""
 
+    def ending(self) -> Awaitable[None] | None:
+        """As `settle(Event.END)`, for a call that has just been cancelled: what it did then took its time."""
+
     def over(self) -> None:
         """The program has done with the answer, maybe before its recorded end."""
 
@@ -327,7 +330,7 @@ async def _due(response: Response, witness: Witness, pace: Pace) -> None:
         try:
             await settling
         except BaseException as error:
-            settling = pace.settle(Event.END)  # what the recorded call did when it was cancelled took its time
+            settling = pace.ending()
             if settling is not None:
                 await settling
             witness.ended(end_of(error), error)

@@ -18,7 +18,7 @@ from rashomon.errors import Missed
 from rashomon.model import Event
 from rashomon.replay.completions import LOOK_S, Completions, Label
 from rashomon.replay.score import Key
-from rashomon.replay.waiters import Waiter, alike, rearm, running_loop, watches_more
+from rashomon.replay.waiters import Waiter, alike, rearm, running_loop, running_state, watches_more
 
 _END_S = 2.0
 """How long an event loop that nothing can wake is watched before the replay ends."""
@@ -47,6 +47,23 @@ class Conductor(Completions):
 
             self._waiting[index] = Waiter(state, release)
             return future  # type: ignore[no-any-return]
+
+    def has_come(self, key: Key) -> bool:
+        """True when the running loop is at the tick of this completion already; then it has been handed out with that.
+
+        A cancellation reaches a live call in the tick in which it is made, where the call was about to go on anyway.
+        """
+        state = running_state()
+        with self._changed:
+            index = self._score.find(key)
+            if state is None or index is None:
+                return False
+            entry, label = self._score.entries[index], self._label(state)
+            if (entry.loop, entry.epoch) != label[:2] or entry.tick > label.tick:
+                return False
+            self._score.finish(index)
+            self.clock.advance_to(entry.at_us)
+            return True
 
     def orphan(self, message: str) -> Awaitable[None]:
         """What a call awaits that was cancelled in the recording; fails with `message` when nothing cancels it."""

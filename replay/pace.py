@@ -30,13 +30,18 @@ class StepPace:
             self._conductor.clock.advance_to(self._time(event, number))
         return settling
 
+    def ending(self) -> Awaitable[None] | None:
+        if self._conductor.has_come((Event.END, self._step.id, 0)):
+            return None
+        return self.settle(Event.END)
+
     async def cancelled(self) -> None:
         try:
             await self._conductor.orphan(
                 f"Step {self._step.id} was cancelled here in the recording, and nothing cancels it in this replay."
             )
         except BaseException:
-            settling = self.settle(Event.END)
+            settling = self.ending()
             if settling is not None:
                 await settling
             raise
