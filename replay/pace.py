@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from rashomon import boundary
 from rashomon.boundary import Witness
-from rashomon.model import End, Event, Step
+from rashomon.model import Event, Step
 from rashomon.replay.conductor import Conductor
 
 
 class StepPace:
     """The `boundary.Pace` of one served step."""
 
-    __slots__ = ("_conductor", "_cut", "_step", "_witness")
+    __slots__ = ("_conductor", "_step", "_witness")
 
-    def __init__(self, conductor: Conductor, step: Step, witness: Witness, cut: Callable[[Step], None]) -> None:
-        self._conductor, self._step, self._witness, self._cut = conductor, step, witness, cut
+    def __init__(self, conductor: Conductor, step: Step, witness: Witness) -> None:
+        self._conductor, self._step, self._witness = conductor, step, witness
 
     def wait(self, event: Event, number: int = 0) -> None:
         key = (event, self._step.id, number)
@@ -31,8 +31,6 @@ class StepPace:
         return settling
 
     def ending(self) -> Awaitable[None] | None:
-        if self._step.response.end not in (End.CANCELLED, End.OPEN):
-            self._cut(self._step)  # in the recording this call was not given up
         if self._conductor.has_come((Event.END, self._step.id, 0)):
             return None
         return self.settle(Event.END)

@@ -226,7 +226,7 @@ class ReplaySession:
 
     def _served(self, call: Call, step: Step, match: Match, response: Response | None = None) -> Play:
         witness = self._scribe.open(call, match)
-        witness.pace = StepPace(self.conductor, step, witness, self._cut)
+        witness.pace = StepPace(self.conductor, step, witness)
         self.conductor.served(step.id)
         return Play(step.response if response is None else response, witness)
 
@@ -266,11 +266,6 @@ class ReplaySession:
 
         matcher = self._state.matcher
         return explain_miss(safe, matcher.waiting(), matcher.served(), self._state.sources())
-
-    def _cut(self, step: Step) -> None:
-        """A call is given up before the answer that the recording has for it."""
-        summary = f"Step {step.id} {step.name} was answered in the recording; here it is cancelled before its answer."
-        self.diverge(Divergence("cancelled", summary, recorded=step.id))
 
     def substituted(self, substitution: Substitution) -> None:
         """A call got another answer than the recorded one: what follows from it can be told."""
