@@ -263,7 +263,9 @@ class Trace(NamedTuple):
     `within` names the enclosing trace; `parent` the trace that this one replays; `swaps` what was
     changed. `command` is how it can be launched again, `entrypoint` the recorded function
     (`{"ref", "file", "args"}`, args in `rashomon.values` encoding). `environ` holds chosen variables.
-    `outcome` is `ok`, `error`, `killed` or `open`.
+    `outcome` is `ok`, `error`, `killed` or `open`. `provenance` tells where it is from: `git` (`commit`, `branch`,
+    `dirty`) of the program, and of a trace that was not recorded here `imported` (`format`, `file`, and `lacks`, the
+    list of what a replay would need and it does not have).
     """
 
     id: str
@@ -289,6 +291,7 @@ class Trace(NamedTuple):
     result: bytes | None = None
     uncontrolled: tuple[Uncontrolled, ...] = ()
     launched: tuple[Launched, ...] = ()
+    provenance: dict[str, Any] = {}
 
 
 class Tape(NamedTuple):

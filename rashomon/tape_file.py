@@ -38,6 +38,7 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
         "cwd": trace.cwd,
         "environ": trace.environ,
         "within": trace.within,
+        "provenance": trace.provenance or None,
         "losses": [list(loss) for loss in trace.losses],
     }
     if trace.processes:

@@ -137,6 +137,7 @@ def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers
         ),
         result=end.get("result"),
         uncontrolled=tuple(dict.fromkeys(one for piece in pieces for one in piece.uncontrolled)),
+        provenance=info.get("provenance", {}),
     )
 
 

@@ -36,7 +36,11 @@ class Summary(NamedTuple):
     """What a list shows of a step.
 
     `text` is what the model said, whole, and empty for other kinds; `title` is one line that is safe to
-    print. `status` is the HTTP status; token counts and `finish` are the provider's own.
+    print. `status` is the HTTP status; token counts and `finish` are the provider's own; `input_tokens` includes
+    `cached_tokens` and `cache_write_tokens`, `output_tokens` includes `reasoning_tokens`.
+
+    `dialect` is how an LLM call was read (`openai.chat`, `anthropic.messages`, ...), `decoded` how far: `whole`,
+    `partly` (`unknown` names what was not known) or `raw`. `calls` are the tool calls that the model asked for.
     """
 
     model: str | None
@@ -46,6 +50,17 @@ class Summary(NamedTuple):
     finish: str | None
     text: str
     title: str
+    dialect: str | None = None
+    decoded: str | None = None
+    unknown: tuple[str, ...] = ()
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    reasoning: str = ""
+    refusal: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    calls: tuple[dialects.ToolCall, ...] = ()
 
 
 def request_view(step: Step) -> Json:

@@ -15,7 +15,7 @@ from rashomon.canonical import digest
 from rashomon.journal import Damage
 from rashomon.store import migrate
 
-READER = 1_000_000 * journal.VERSION + 2
+READER = 1_000_000 * journal.VERSION + 3
 """Version of what is read out of a journal. Raise it, and every journal is read again once."""
 
 _UNSETTLED_NS = 20_000_000

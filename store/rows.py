@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ BY_TRACE = (
     "uncontrolled",
     "launched",
     "points",
+    "tool_requests",
 )
 """Tables whose rows belong to the trace named in their column `trace`."""
 
@@ -126,7 +128,6 @@ class Rows:
     def add(self, tape: Tape, fingerprint: str) -> None:
         """Add one trace with all its steps."""
         trace = tape.trace
-        self.tables["traces"].append(_trace_row(trace, fingerprint))
         for process in trace.processes:
             self.tables["processes"].append(_process_row(trace.id, process))
         for position, loss in enumerate(trace.losses):
@@ -135,8 +136,10 @@ class Rows:
             self.tables["losses"].append((*row, shown.exact()))
         for position, divergence in enumerate(trace.divergences):
             self.tables["divergences"].append(_divergence_row(trace.id, position, divergence))
+        sums = _Sums()
         for position, step in enumerate(tape.steps):
-            self._step(trace.id, position, step)
+            sums.add(step, self._step(trace.id, position, step))
+        self.tables["traces"].append((*_trace_row(trace, fingerprint), *sums.row(), _provenance(trace)))
         self._surroundings(tape)
 
     def _surroundings(self, tape: Tape) -> None:
@@ -166,7 +169,7 @@ class Rows:
         """The rows of the parts that the store does not have yet."""
         return [_part_row(name, content) for name, content in self.parts.items() if name not in known]
 
-    def _step(self, trace: str, position: int, step: Step) -> None:
+    def _step(self, trace: str, position: int, step: Step) -> Summary:
         split = bodies.split(step.request.body, self.memory)
         body = step.response.body
         response = self.part(body) if step.response.pieces else None
@@ -178,7 +181,14 @@ class Rows:
             parts.append((trace, position, number, f"request.{path}", part.digest))
         if response is not None:
             parts.append((trace, position, RESPONSE, "response", response))
-        self.tables["steps"].append(_step_row(trace, position, step, split, response, len(body)))
+        summary = _summary(step, split)
+        row = _step_row(trace, position, step, split, summary, response, len(body))
+        self.tables["steps"].append((*row, *_decoded_row(summary)))
+        for number, call in enumerate(summary.calls):
+            shown = Shown()
+            asked = shown.text("", call.id), shown.text("", call.name), shown.json("", call.arguments)
+            self.tables["tool_requests"].append((trace, position, number, *asked))
+        return summary
 
 
 def _trace_row(trace: Trace, fingerprint: str) -> Row:
@@ -270,7 +280,13 @@ def _request_digest(step: Step, split: Split) -> str:
 
 
 def _step_row(
-    trace: str, position: int, step: Step, split: Split, response_part: str | None, response_size: int
+    trace: str,
+    position: int,
+    step: Step,
+    split: Split,
+    summary: Summary,
+    response_part: str | None,
+    response_size: int,
 ) -> Row:
     shown, response, match, failure = Shown(), step.response, step.match, step.response.failure
     return (
@@ -292,7 +308,7 @@ def _step_row(
         shown.optional("match_detail", match.detail if match else None),
         step.within,
         shown.texts("marks", step.marks),
-        *_summary_columns(_summary(step, split)),
+        *_summary_columns(summary),
         _request_digest(step, split),
         response_part,
         shown.json("request_head", step.request.head),
@@ -318,6 +334,54 @@ def _summary_columns(summary: Summary) -> Row:
         shown.text("", summary.title),
         shown.text("", summary.text) or None,
     )
+
+
+def _decoded_row(summary: Summary) -> Row:
+    """The decoded columns that the third schema added, as far as one step tells them."""
+    shown = Shown()
+    return (
+        summary.dialect,
+        summary.decoded,
+        shown.texts("", summary.unknown),
+        shown.count("", summary.cached_tokens),
+        shown.count("", summary.cache_write_tokens),
+        shown.count("", summary.reasoning_tokens),
+        None,
+        shown.text("", summary.reasoning) or None,
+        shown.optional("", summary.refusal),
+        shown.optional("", summary.error_type),
+        shown.optional("", summary.error_message),
+        None,
+        None,
+    )
+
+
+class _Sums:
+    """What a list of traces tells of the steps of one."""
+
+    def __init__(self) -> None:
+        self.steps = self.llm_calls = self.tool_calls = self.failures = self.input = self.output = 0
+        self.models: set[str] = set()
+
+    def add(self, step: Step, summary: Summary) -> None:
+        """Count one step."""
+        self.steps += 1
+        self.llm_calls += step.kind == Kind.LLM
+        self.tool_calls += step.kind in (Kind.TOOL, Kind.MCP)
+        self.failures += step.response.failure is not None or (summary.status or 0) >= 400
+        self.input += summary.input_tokens or 0
+        self.output += summary.output_tokens or 0
+        if summary.model:
+            self.models.add(summary.model)
+
+    def row(self) -> Row:
+        """The columns `steps` to `models` of `traces`."""
+        counts = self.steps, self.llm_calls, self.tool_calls, self.failures, self.input, self.output
+        return (*counts, None, 0, sorted(self.models))
+
+
+def _provenance(trace: Trace) -> str:
+    return json.dumps(trace.provenance)
 
 
 def _part_row(name: str, content: bytes) -> Row:
@@ -349,6 +413,7 @@ def trace_from(row: dict[str, Any]) -> Trace:
         versions=row["versions"],
         coverage=Coverage(row["connections"], tuple(row["missed"])),
         result=row["result"],
+        provenance=json.loads(row["provenance"] or "{}"),
     )
 
 
