@@ -56,6 +56,14 @@ def process_of(step: Step) -> int:
     return int(step.id.partition(".")[0])
 
 
+def job_steps(tape: Tape) -> frozenset[str]:
+    """Ids of the steps on lines that were given to their process by another one, so that any worker may have them."""
+    lanes = {process.number: process.lane for process in tape.trace.processes}
+    return frozenset(
+        step.id for step in tape.steps if step.lane[: len(own := lanes.get(process_of(step), ()))] != own
+    )
+
+
 def of_process(tape: Tape, number: int | None) -> Tape:
     """The tape as one process of the recording sees it: its own steps; none for a process that was not recorded."""
     prefix = f"{number}."
@@ -121,7 +129,8 @@ class Matcher:
 
     `steps` are those of all processes of the tape, in its order; `process` is the one that this process stands for.
     Where several processes replay one tape, `claim(step_id)` must say True for a step to be served: False means that
-    another process has it. Then no `process` means one that was not recorded: nothing on the tape may answer it.
+    another process has it. Then no `process` means one that was not recorded: nothing on the tape may answer it but
+    `jobs`, steps on lines that their process was given by another one (a pool's jobs), and those on their own line only.
     """
 
     def __init__(
@@ -130,10 +139,12 @@ class Matcher:
         process: int | None = None,
         claim: Callable[[str], bool] | None = None,
         identifiers: Identifiers | None = None,
+        jobs: frozenset[str] = frozenset(),
     ) -> None:
         self._steps = tuple(steps)
         self._process = process
         self._claim = claim
+        self._jobs = jobs
         self.identifiers = identifiers or Identifiers(self._steps)
         self._by_name: dict[tuple[Kind, str], _Group] = {}
         for step in self._steps:
@@ -151,13 +162,15 @@ class Matcher:
         self._served: set[str] = set()
         self._barred: set[str] = set()
         if process is None and claim is not None:
-            self._bar(self._steps)
+            self._bar(step for step in self._steps if step.id not in jobs)
 
     def narrow(self, process: int | None) -> None:
         """In a forked child: it stands for this recorded process. Without a claim, only its own steps are left."""
         self._process = process
-        if self._claim is None or process is None:
+        if self._claim is None:
             self._bar(step for step in self._steps if process_of(step) != process)
+        elif process is None:
+            self._bar(step for step in self._steps if step.id not in self._jobs)
 
     def _bar(self, steps: Iterable[Step]) -> None:
         """These are for others, and were not served here."""
@@ -206,6 +219,8 @@ class Matcher:
         Of the own process, where there is one; `taken` tells what other processes have served.
         """
         left = [step for step in self._steps if step.id not in self._gone]
+        if self._process is None and self._claim is not None:
+            return []  # those whose jobs they were, tell
         if self._process is not None:
             left = [step for step in left if process_of(step) == self._process]
         return left if taken is None else [step for step in left if not taken(step.id)]
@@ -227,7 +242,7 @@ class Matcher:
             for key in ((self._process, lane), lane):
                 for step in group.waiting(key, self._gone):
                     yield step, "lane"
-        if self._process is None and self._claim is not None and len(group.steps) > 1 and group.answers_differ():
+        if self._process is None and self._claim is not None:
             return  # of several processes, one that was not recorded: nothing but a lane says whose answer is its own
         for step in () if self._process is None else group.waiting(self._process, self._gone):
             yield step, "process"

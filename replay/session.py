@@ -32,7 +32,7 @@ from rashomon.replay.claims import Claims
 from rashomon.replay.clock import VirtualClock
 from rashomon.replay.conductor import Conductor
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
-from rashomon.replay.matching import Found, Matcher, of_process
+from rashomon.replay.matching import Found, Matcher, job_steps, of_process
 from rashomon.replay.pace import StepPace
 from rashomon.replay.policy import Policy, refusal
 from rashomon.replay.stubs import Stub
@@ -107,7 +107,8 @@ class _State:
         self.tape_path: str | None = None
         several = len(tape.trace.processes) > 1
         own = tape.steps if plan.claims is not None or not several else of_process(tape, plan.process).steps
-        self.matcher = Matcher(own, plan.process, None if plan.claims is None else plan.claims.take)
+        claim = None if plan.claims is None else plan.claims.take
+        self.matcher = Matcher(own, plan.process, claim, jobs=job_steps(tape))
         self.stubs = {stub.tool: stub for stub in plan.stubs}
         self.live = frozenset(plan.live)
         self.policy = plan.policy if plan.policy is not None else Policy(tape)

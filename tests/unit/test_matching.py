@@ -83,6 +83,16 @@ def test_what_another_process_has_is_passed_over() -> None:
     assert (len(stranger.waiting()), stranger.served(), list(stranger.unserved())) == (2, [], [])
 
 
+def test_a_worker_that_did_nothing_in_the_recording_may_do_its_pools_jobs() -> None:
+    """A pool's jobs go to whichever worker is free: one without steps of its own gets those on the job's own line."""
+    first, second = numbered(tool({}, 1), tool({}, 2), processes=(1, 1))
+    steps = first._replace(lane=(5, 0)), second._replace(lane=(5, 1))
+    idle = Matcher(steps, None, lambda step_id: True, jobs=frozenset({"1.0", "1.1"}))
+    assert taken(idle.take(call_of(tool({})), (5, 1)))[0] == "1.1"
+    assert idle.take(call_of(tool({})), (2,)) is None
+    assert list(idle.unserved()) == []
+
+
 def test_a_forked_child_goes_on_with_its_own_steps() -> None:
     """After a fork it stands for another process: its own steps come first, and without claims no others."""
     steps = numbered(tool({}, 1), tool({}, 2), tool({"q": 1}, 3), processes=(0, 1, 0))

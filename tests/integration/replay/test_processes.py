@@ -160,6 +160,41 @@ def test_a_pool_whose_job_was_not_recorded_ends_the_replay(tmp_path: Path, metho
     assert "not recorded" in done.stderr
 
 
+IDLE = """
+import multiprocessing, os, sys, time
+from tests.process_program import ask
+
+def begin(turn):
+    with turn.get_lock():
+        turn.value += 1
+        late = turn.value == 2
+    if late and not os.path.exists(sys.argv[1]):
+        time.sleep(60)
+
+def job(number):
+    if os.path.exists(sys.argv[1]) and number == 0:
+        time.sleep(1)
+    return ask(f"job {number % 2}")
+
+if __name__ == "__main__":
+    turn = multiprocessing.Value("i", 0)
+    with multiprocessing.get_context("fork").Pool(2, begin, (turn,)) as pool:
+        print(pool.map(job, range(6), 1))
+"""
+
+
+def test_a_worker_that_had_no_job_in_the_recording_does_some_in_the_replay(tmp_path: Path) -> None:
+    """Which worker of a pool is free for a job is nobody's choice: the answers belong to the jobs."""
+    command = _program(tmp_path, IDLE)
+    more = {"PYTHONPATH": str(PROGRAM.parents[1])}
+    home = tmp_path / "home"
+    before = rashomon("record", "--", *command, home=home, env=more)
+    assert before.returncode == 0, before.stderr
+    (tmp_path / "changed").touch()
+    done = rashomon("replay", "@last", home=home, env=more)
+    assert done.stdout == before.stdout, done.stderr
+
+
 MORE = """
 import os, subprocess, sys
 from tests.process_program import ask, __file__ as program
