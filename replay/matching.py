@@ -59,9 +59,7 @@ def process_of(step: Step) -> int:
 def job_steps(tape: Tape) -> frozenset[str]:
     """Ids of the steps on lines that were given to their process by another one, so that any worker may have them."""
     lanes = {process.number: process.lane for process in tape.trace.processes}
-    return frozenset(
-        step.id for step in tape.steps if step.lane[: len(own := lanes.get(process_of(step), ()))] != own
-    )
+    return frozenset(step.id for step in tape.steps if step.lane[: len(own := lanes.get(process_of(step), ()))] != own)
 
 
 def of_process(tape: Tape, number: int | None) -> Tape:

@@ -103,7 +103,8 @@ class _State:
     """What all lines of one replay share."""
 
     def __init__(self, tape: Tape, redactor: Redactor, plan: Plan) -> None:
-        self.tape, self.redactor, self.plan = tape, redactor, plan
+        self.tape = tape = tape._replace(steps=tuple(step for step in tape.steps if step.kind is not Kind.NOTE))
+        self.redactor, self.plan = redactor, plan
         self.tape_path: str | None = None
         several = len(tape.trace.processes) > 1
         own = tape.steps if plan.claims is not None or not several else of_process(tape, plan.process).steps
