@@ -16,6 +16,7 @@ from threading import Condition, RLock, get_ident
 from typing import Any, NamedTuple
 
 from rashomon.model import Event, Tape
+from rashomon.replay.aliases import Aliases
 from rashomon.replay.clock import VirtualClock
 from rashomon.replay.score import Key, Score, loop_of
 from rashomon.replay.stillness import Stillness, Turn, children
@@ -54,6 +55,9 @@ class Completions:
 
     def _read(self, tape: Tape, process: int | None) -> None:
         self._score = Score(tape, process)
+        self._aliases = Aliases()
+        self._timers: dict[Waiter, tuple[Key, int]] = {}
+        """The timers of event loops that are waited for: what was asked for, and the delay in microseconds."""
         self._waiting: dict[int, Waiter] = {}
         self._unordered: list[tuple[int, int, Waiter]] = []
         self._orphans: list[tuple[Any, Any]] = []
@@ -92,14 +96,15 @@ class Completions:
             index = self._score.find(key)
             if index is None:
                 return False
-            waiter = Waiter(None, told)
+            waiter = Waiter(None, told, self.clock.now_us + self._score.lasted(index))
             self._waiting[index] = waiter
             self._block(waiter)
         return True
 
     def sleep(self, key: Key, seconds: float, told: Callable[[], None]) -> None:
         """A blocking sleep: until its turn, or until nothing is left that would come before it."""
-        if self.wait(key, told):
+        event, lane, number = key
+        if self.wait((event, self._aliases.of(lane), number), told):
             return
         with self._changed:
             waiter = Waiter(None, told, self.clock.now_us + int(seconds * 1e6))
@@ -205,11 +210,12 @@ class Completions:
     def _hand_out(self, index: int) -> None:
         waiter = self._waiting.pop(index)
         self._score.finish(index)
-        self.clock.advance_to(self._score.entries[index].at_us)
+        self.clock.advance_to(self._score.entries[index].at_us if self.exact else waiter.due_us)
         self._release(waiter)
 
     def _release(self, waiter: Waiter) -> None:
         waiter.released = True
+        self._timers.pop(waiter, None)
         if waiter.state is None:
             self._blocked.discard(waiter.ident)
         self._turn.give(waiter.ident)
@@ -232,14 +238,18 @@ class Completions:
         return bool(children() - self._strangers)
 
     def _skip(self) -> bool:
-        """Nothing can move: hand out the earliest of what is waited for. False when nothing can be."""
+        """Nothing can move: hand out the earliest of what is waited for. False when nothing can be.
+
+        A timer that did not fire in the recording fires when nothing that the recording has would have come before it:
+        an answer takes as long as it took then, whenever it is asked for.
+        """
         while self._unordered and is_cancelled(self._unordered[0][2]):
             heapq.heappop(self._unordered)
         self._deaf |= {waiter.state.number for waiter in self._waiting.values() if self._is_elsewhere(waiter)}
         heard = [index for index, waiter in self._waiting.items() if not self._is_deaf(waiter)]
         recorded = min(heard, default=None)
-        due_us = None if recorded is None else self._score.entries[recorded].at_us
-        if self._unordered and (due_us is None or self._unordered[0][0] <= due_us):
+        due_us = min((self._waiting[index].due_us for index in heard), default=None)
+        if self._unordered and (due_us is None or self._unordered[0][0] < due_us):
             self._note_left()
             at_us, _, waiter = heapq.heappop(self._unordered)
             self.clock.advance_to(at_us)

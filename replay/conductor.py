@@ -15,7 +15,7 @@ from typing import Any
 from rashomon import boundary, real
 from rashomon.boundary import NOWHERE
 from rashomon.errors import Missed
-from rashomon.model import Event
+from rashomon.model import Event, Lane
 from rashomon.replay.completions import LOOK_S, Completions, Label
 from rashomon.replay.score import Key
 from rashomon.replay.waiters import Waiter, alike, rearm, running_loop, running_state, watches_more
@@ -45,7 +45,7 @@ class Conductor(Completions):
                 if not future.done():
                     future.set_result(None)
 
-            self._waiting[index] = Waiter(state, release)
+            self._waiting[index] = Waiter(state, release, self.clock.now_us + self._score.lasted(index))
             return future  # type: ignore[no-any-return]
 
     def has_come(self, key: Key) -> bool:
@@ -83,15 +83,38 @@ class Conductor(Completions):
             if not handle.cancelled():
                 loop._ready.append(handle)
 
+        waiter = Waiter(state, release, self.clock.now_us + delay_us)
         with self._changed:
-            index = self._score.find((Event.TIMER, lane, number))
-            waiter = Waiter(state, release, self.clock.now_us + delay_us)
-            if index is not None and alike(self._score.entries[index].delay_us, delay_us):
-                self._waiting[index] = waiter
-            else:
-                heapq.heappush(self._unordered, (waiter.due_us, next(self._numbers), waiter))
+            self._timers[waiter] = (Event.TIMER, lane, number), delay_us
+            self._await_timer(waiter)
         release.__dict__.update(cancelled=handle.cancelled, rearm=lambda: rearm(loop, handle, waiter))
         return handle
+
+    def _await_timer(self, waiter: Waiter) -> None:
+        """Have a timer wait for the entry of its line; for its time, where the recording has none like it."""
+        (event, lane, number), delay_us = self._timers[waiter]
+        recorded = self._aliases.of(lane)
+        index = self._score.find((event, recorded, number))
+        if index is None or not alike(self._score.entries[index].delay_us, delay_us):
+            heapq.heappush(self._unordered, (waiter.due_us, next(self._numbers), waiter))
+            return
+        other = self._waiting.get(index)
+        self._waiting[index] = waiter
+        if other is not None and other in self._timers:  # it was taken for the line that this one is
+            heapq.heappush(self._unordered, (other.due_us, next(self._numbers), other))
+
+    def stands_for(self, lane: Lane, recorded: Lane) -> None:
+        """A call of a line was answered by a step of another recorded line: its timers are those of that one too."""
+        with self._changed:
+            if not self._aliases.add(lane, recorded):
+                return
+            moved = [waiter for waiter, ((_, own, _), _) in self._timers.items() if own[: len(lane)] == lane]
+            for index in [index for index, waiter in self._waiting.items() if waiter in moved]:
+                del self._waiting[index]
+            self._unordered = [one for one in self._unordered if one[2] not in moved]
+            heapq.heapify(self._unordered)
+            for waiter in moved:
+                self._await_timer(waiter)
 
     def woken(self, loop: Any, key: Any, handle: Any) -> None:
         """Another thread wakes a loop: the loop learns of it when it did in the recording."""
@@ -108,7 +131,9 @@ class Conductor(Completions):
                 loop._ready.append(handle)
 
         with self._changed:
-            index = self._score.find((Event.WAKE, lane, number))
+            index = self._score.find((Event.WAKE, self._aliases.of(lane), number))
+            if index in self._waiting:
+                index = None  # of a line that was taken for the one that this is
             waiter = Waiter(state, release, self.clock.now_us)
             if index is not None:
                 self._waiting[index] = waiter

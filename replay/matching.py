@@ -128,7 +128,7 @@ class Matcher:
     `steps` are those of all processes of the tape, in its order; `process` is the one that this process stands for.
     Where several processes replay one tape, `claim(step_id)` must say True for a step to be served: False means that
     another process has it. Then no `process` means one that was not recorded: nothing on the tape may answer it but
-    `jobs`, steps on lines that their process was given by another one (a pool's jobs), and those on their own line only.
+    `jobs`, steps on lines that their process was given by another one (a pool's), and those on their own line only.
     """
 
     def __init__(

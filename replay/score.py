@@ -28,6 +28,7 @@ class Score:
         self._head = 0
         self._lanes = {step.id: step.lane for step in tape.steps}
         self._inside = _inside(tape, self.entries)
+        self._lasted = _lasted(tape, self.entries)
 
     def find(self, key: Key) -> int | None:
         """The entry of this key, if there is one that has not been handed out."""
@@ -72,6 +73,10 @@ class Score:
         point = self.entries[index]
         return point.lane if point.step is None else self._lanes.get(point.step, ())
 
+    def lasted(self, index: int) -> int:
+        """Microseconds from what came before in the same call, or its beginning, to an entry; the delay of a timer."""
+        return self._lasted[index]
+
     def told(self, index: int) -> str:
         """An entry in words."""
         point = self.entries[index]
@@ -86,6 +91,18 @@ def loop_of(point: Point) -> int | None:
 def key_of(point: Point) -> Key:
     """What somebody asks for who waits for this completion."""
     return (point.event, point.lane if point.step is None else point.step, point.number)
+
+
+def _lasted(tape: Tape, entries: Iterable[Point]) -> list[int]:
+    before = {step.id: step.started_us for step in tape.steps}
+    found = []
+    for point in entries:
+        if point.step is None:
+            found.append(max(0, point.delay_us))
+        else:
+            found.append(max(0, point.at_us - before.get(point.step, point.at_us)))
+            before[point.step] = point.at_us
+    return found
 
 
 def _inside(tape: Tape, entries: Iterable[Point]) -> dict[str, list[int]]:

@@ -32,7 +32,7 @@ from rashomon.replay.claims import Claims
 from rashomon.replay.clock import VirtualClock
 from rashomon.replay.conductor import Conductor
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
-from rashomon.replay.matching import Found, Matcher, job_steps, of_process
+from rashomon.replay.matching import Found, Matcher, job_steps, of_process, process_of
 from rashomon.replay.pace import StepPace
 from rashomon.replay.policy import Policy, refusal
 from rashomon.replay.stubs import Stub
@@ -146,7 +146,7 @@ class ReplaySession:
         self._state = _State(tape, redactor, plan)
         self._scribe = scribe
         self._line = line
-        self.conductor = Conductor(tape, plan.process, self._state.clock, self._order_left)
+        self.conductor = Conductor(self._state.tape, plan.process, self._state.clock, self._order_left)
 
     def after_fork(self, lane: Lane) -> None:
         """In a forked child: from here on, answer from what the child that was forked there had recorded."""
@@ -230,6 +230,9 @@ class ReplaySession:
         witness = self._scribe.open(call, match)
         witness.pace = StepPace(self.conductor, step, witness)
         self.conductor.served(step.id)
+        lane = self._line().lane
+        if lane is not None and step.lane != lane and process_of(step) == (self._state.plan.process or 0):
+            self.conductor.stands_for(lane, step.lane)
         return Play(step.response if response is None else response, witness)
 
     def _stubbed(self, stub: Stub, call: Call, recorded: Step | None) -> Play:
