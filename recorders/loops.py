@@ -19,6 +19,7 @@ from typing import Any
 from rashomon import boundary
 from rashomon.boundary import NOWHERE, Place
 from rashomon.model import Event, Lane
+from rashomon.real import perf_counter_ns
 from rashomon.recorders import lanes
 
 Release = Callable[[Place], None]
@@ -27,11 +28,13 @@ Release = Callable[[Place], None]
 class LoopState:
     """One event loop: its number in the process, where it is, and what it hands out next."""
 
-    __slots__ = ("epoch", "loop", "number", "pending", "tick")
+    __slots__ = ("epoch", "loop", "number", "pending", "tick", "turned_ns")
 
     def __init__(self, loop: Any, number: int) -> None:
         self.loop, self.number = loop, number
         self.epoch = self.tick = 0
+        self.turned_ns = 0
+        """When this tick began, by `rashomon.real.perf_counter_ns`."""
         self.pending: list[Release] = []
 
     def place(self) -> Place:
@@ -76,9 +79,10 @@ def _counting(state: LoopState, real: Callable[[float | None], Any]) -> Callable
             place = (state.number, state.epoch, state.tick)
             for release in pending:
                 release(place)
-        if boundary.conductor is not None:
-            return boundary.conductor.select(state, timeout, real)
-        return real(timeout)
+        conductor = boundary.conductor
+        events = real(timeout) if conductor is None else conductor.select(state, timeout, real)
+        state.turned_ns = perf_counter_ns()
+        return events
 
     return select
 
@@ -159,10 +163,11 @@ def _patch_timers(base: Any) -> None:
 
 
 def _fired(key: Any, callback: Any, *args: Any) -> None:
-    """A timer is due: note where, and do what it was made for."""
+    """A timer is due: note where, and that it was so when the tick began; do what it was made for."""
     guard, lane, number, within, delay_us = key
-    place = boundary.place_now() or NOWHERE
-    getattr(guard, "scribe", guard).note_point(Event.TIMER, lane, number, place, within, delay_us)
+    state = getattr(_running(), "_rashomon", None)
+    place, turned_ns = (NOWHERE, None) if state is None else (state.place(), state.turned_ns)
+    getattr(guard, "scribe", guard).note_point(Event.TIMER, lane, number, place, within, delay_us, turned_ns)
     callback(*args)
 
 

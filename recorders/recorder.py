@@ -12,7 +12,7 @@ from typing import Any
 from rashomon import boundary, real, values
 from rashomon.boundary import GoLive, Pace, Place, inside
 from rashomon.journal import SUFFIX, Code
-from rashomon.model import Call, Divergence, End, Event, Head, Kind, Lane, Match
+from rashomon.model import Call, Divergence, End, Event, Head, Kind, Lane, Match, Request
 from rashomon.recorders import lanes, natives, unseen
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.writer import Writer
@@ -272,6 +272,19 @@ class TraceRecorder:
             writer.lose(f"{type(error).__name__}: {error}", True)
             return DeafWitness()
 
+    def note(self, text: str, labels: tuple[str, ...], data: dict[str, Any]) -> None:
+        """Write what the program says about itself, as a step that crosses nothing. Never raises.
+
+        It stands in the head as JSON, where SQL finds it, and in the body, by which steps are compared.
+        """
+        redactor = self.process.writer.redactor
+        try:
+            said = redactor.encoded(values.encode({"text": text, "labels": list(labels), "data": data}))
+            head = {"note": values.to_json(said)}
+            self.open(Call(Kind.NOTE, "note", Request(head, said)), None).ended(End.COMPLETE)
+        except Exception as error:  # recording must not break the program
+            self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Note a connection, and whether it belongs to a recorded call. Never raises."""
         enclosing = inside.get()
@@ -325,11 +338,18 @@ class TraceRecorder:
             self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.blocking_place())
 
     def note_point(
-        self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0
+        self,
+        event: Event,
+        lane: Lane,
+        number: int,
+        place: Place,
+        within: int | None = None,
+        delay_us: int = 0,
+        at_ns: int | None = None,
     ) -> None:
-        """Write when a timer, a wake-up or a sleep was handed out. Never raises."""
+        """Write when a timer, a wake-up or a sleep was handed out: now, or at a `perf_counter_ns`. Never raises."""
         writer = self.process.writer
-        point = [Code.POINT, self.number, event, None, lane, number, *place, writer.now_us(), within]
+        point = [Code.POINT, self.number, event, None, lane, number, *place, writer.now_us(at_ns), within]
         writer.defer([*point, delay_us] if delay_us else point)
 
     def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:

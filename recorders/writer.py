@@ -75,9 +75,9 @@ class Writer:
         os.write(self._fd, format.header_bytes())
         self.checked([Code.PROCESS, process])
 
-    def now_us(self) -> int:
-        """Microseconds since this process's journal began."""
-        return (real.perf_counter_ns() - self._base_ns) // 1000
+    def now_us(self, at_ns: int | None = None) -> int:
+        """Microseconds since this process's journal began, now or at a `perf_counter_ns`."""
+        return ((real.perf_counter_ns() if at_ns is None else at_ns) - self._base_ns) // 1000
 
     def checked(self, elements: list[Any], step: bool = False) -> None:
         """Append a frame whose strings may hold secrets."""

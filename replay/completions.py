@@ -94,7 +94,7 @@ class Completions:
         """Block this thread until the completion is due. False, at once, when no order is known for it."""
         with self._changed:
             index = self._score.find(key)
-            if index is None:
+            if index is None or index in self._waiting:  # a line that was taken for this one may wait for it
                 return False
             waiter = Waiter(None, told, self.clock.now_us + self._score.lasted(index))
             self._waiting[index] = waiter

@@ -225,7 +225,7 @@ class Conductor(Completions):
 
     def _hand_out_here(self, state: Any) -> None:
         """What is due at this tick of this loop."""
-        while (due := self._due()) is not None:
+        while (due := self._due_in_tick(state)) is not None:
             entry, label = self._score.entries[due], self._label(state)
             if self._waiting[due].state is not state or entry.loop < 0:
                 break
@@ -234,6 +234,22 @@ class Conductor(Completions):
                 break
             self._hand_out(due)
         self._move()
+
+    def _due_in_tick(self, state: Any) -> int | None:
+        """The entry whose turn it is; or one of this loop's tick behind a call that blocks the loop in that tick: what
+        was ready when the tick began stands behind such a call where it ran after it."""
+        due, head = self._due(), self._score.head()
+        if due is not None or head is None:
+            return due
+        label, entry = self._label(state), self._score.entries[head]
+        if entry.loop >= -1 or (-2 - entry.loop, entry.epoch, entry.tick) != label:
+            return None
+        for index in self._score.left():
+            entry = self._score.entries[index]
+            if entry.loop == label.loop:
+                here = index in self._waiting and entry.epoch == label.epoch and entry.tick <= label.tick
+                return index if here else None
+        return None
 
     def _hand_out_idle(self, state: Any) -> bool:
         """This loop has nothing to do: the head of the list, when it is for this loop, begins its epoch."""

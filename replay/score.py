@@ -18,7 +18,7 @@ class Score:
     def __init__(self, tape: Tape, process: int | None) -> None:
         own = [point for point in tape.points if process is None or point.process == process]
         self.begin = next((point for point in own if point.event is Event.BEGIN), None)
-        self.entries = [point for point in own if point.event is not Event.BEGIN]
+        self.entries = _as_ready([point for point in own if point.event is not Event.BEGIN])
         self._index = {key_of(point): number for number, point in enumerate(self.entries)}
         self._done = bytearray(len(self.entries))
         self._by_loop: dict[int, deque[int]] = {}
@@ -103,6 +103,19 @@ def _lasted(tape: Tape, entries: Iterable[Point]) -> list[int]:
             found.append(max(0, point.at_us - before.get(point.step, point.at_us)))
             before[point.step] = point.at_us
     return found
+
+
+def _as_ready(points: list[Point]) -> list[Point]:
+    """In the order in which they were due. A timer is ready when its tick begins and written when it runs: what threads
+    and calls that block the loop came to in between stands behind it."""
+    ready: list[Point] = []
+    for point in points:
+        at = len(ready)
+        if point.event is Event.TIMER:
+            while at and ready[at - 1].loop < 0 and ready[at - 1].at_us > point.at_us:
+                at -= 1
+        ready.insert(at, point)
+    return ready
 
 
 def _inside(tape: Tape, entries: Iterable[Point]) -> dict[str, list[int]]:

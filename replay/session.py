@@ -58,7 +58,14 @@ class Scribe(Protocol):
     def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
 
     def note_point(
-        self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0
+        self,
+        event: Event,
+        lane: Lane,
+        number: int,
+        place: Place,
+        within: int | None = None,
+        delay_us: int = 0,
+        at_ns: int | None = None,
     ) -> None: ...
 
     def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
@@ -410,7 +417,14 @@ class Nobody:
     def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
 
     def note_point(
-        self, event: Event, lane: Lane, number: int, place: Place, within: int | None = None, delay_us: int = 0
+        self,
+        event: Event,
+        lane: Lane,
+        number: int,
+        place: Place,
+        within: int | None = None,
+        delay_us: int = 0,
+        at_ns: int | None = None,
     ) -> None: ...
 
     def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...

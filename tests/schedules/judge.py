@@ -64,7 +64,8 @@ def judge_replay(spec: Spec, recorded: Outcome, replayed: Outcome, leaked: Reque
     """No wrong answer, nothing reached the provider, no tool ran; an unchanged program must not leave its recording.
 
     A permuted program may leave it, and say so, if what it asks depends on an order. Equal requests with different
-    answers may be handed to each other's callers only in the same lane, or with a report.
+    answers may be handed to each other's callers only in the same lane, or with a report. What happened to a call must
+    never be another thing in silence; a sleep, which is no call, may be cancelled elsewhere in a permuted program.
     """
     found = [Finding("leaked", f"{many} of {key}") for key, many in leaked.items()]
     if replayed.bodies:
@@ -86,10 +87,13 @@ class _Comparison:
         self.may_swap = permuted or spec.unordered or spec.racy
 
     def findings(self) -> list[Finding]:
+        said = self.replayed.reports or any(event.error in STOPS for event in self.after.values())
         found = [one for name in sorted({*self.before, *self.after}) for one in self._leaf(name)]
+        if not said:
+            quiet = [one for one in found if one.kind == "left" and not one.text.startswith("sleep")]
+            found = [one for one in found if one not in quiet] + [Finding("silent", one.text) for one in quiet]
         if self.may_leave:
             left = [one for one in found if one.kind == "left"]
-            said = self.replayed.reports or any(event.error in STOPS for event in self.after.values())
             return [one for one in found if one.kind != "left" or not said] + [
                 Finding("told", one.text) for one in left
             ]

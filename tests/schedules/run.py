@@ -29,13 +29,14 @@ SECONDS: dict[Way, float] = {"inside": 30, "launched": 300, "order": 30, "order-
 """After how long one schedule counts as hung. A loaded machine needs a few seconds at most for one inside a process."""
 _COUNTED = ("calls", "requests", "replays", "tasks", "threads", "pooled jobs", "event loops", "forks", "cancellations",
             "timeouts", "streams abandoned")  # fmt: skip
-_PROMISED = ("wrong", "unrecorded", "leaked", "hung", "left", "order", "broken")
+_PROMISED = ("wrong", "silent", "unrecorded", "leaked", "hung", "left", "order", "broken")
 _MEANING = {
     "wrong": "wrong answers",
+    "silent": "calls that went another way in silence",
     "unrecorded": "unrecorded calls",
     "leaked": "calls or tools that a replay let out",
     "hung": "hangs",
-    "left": "unchanged programs that left their recording, or left it in silence",
+    "left": "programs that left their recording for more than that explains, reported",
     "order": "orders of events that differ",
     "broken": "schedules that could not be judged",
     "ambiguous": "equal requests whose answers changed hands, reported",

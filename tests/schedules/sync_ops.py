@@ -29,7 +29,7 @@ def leaf(run: Run, node: Node, asks: str | None = None) -> str:
     asked = node.asks if asks is None else asks
     got: list[str] = []
     try:
-        _LEAVES[node.kind](run, node, asked, got)
+        _LEAVES.get(node.kind, _LEAVES["chat"])(run, node, asked, got)  # some kinds are for event loops only
     except BaseException as error:
         run.ended(node, asked, "".join(got) or None, error)
         if not isinstance(error, Exception) or node.options.get("raises"):
