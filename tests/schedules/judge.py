@@ -113,10 +113,10 @@ class _Comparison:
             return [self._other_way(after, text)]
         if after.answer is None or name in self.silent or (before is not None and _is_part(before, after)):
             return [Finding("left", text)]
+        if before is not None and before.answer is None and self._was_sent(after):
+            return [Finding("late" if self.permuted else "left", text)]
         if self.may_swap and self._shared(after.asked):
             return [self._swapped(after, text)]
-        if before is not None and before.answer is None and self._was_sent(after):
-            return [Finding("left", text)]
         return [Finding("wrong", text)]
 
     def _was_sent(self, after: Event) -> bool:

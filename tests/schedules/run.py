@@ -40,6 +40,7 @@ _MEANING = {
     "order": "orders of events that differ",
     "broken": "schedules that could not be judged",
     "ambiguous": "equal requests whose answers changed hands, reported",
+    "late": "calls cancelled as their answer came, which got it in a program with another launch order",
     "told": "answers refused where the operating system or the new launch order decides what is asked, reported",
 }
 
@@ -147,7 +148,7 @@ def table(results: Sequence[Result]) -> str:
     rows = [("schedules", len(results)), *((f"— {way}", number) for way, number in sorted(ways.items()))]
     rows += [(name, counts[name]) for name in _COUNTED]
     rows += [(f"**{_MEANING[kind]}**", kinds[kind]) for kind in _PROMISED]
-    rows += [(_MEANING[kind], kinds[kind]) for kind in ("ambiguous", "told")]
+    rows += [(_MEANING[kind], kinds[kind]) for kind in ("ambiguous", "late", "told")]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)])
 
 

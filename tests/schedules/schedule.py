@@ -42,7 +42,7 @@ class Result(NamedTuple):
     @property
     def failures(self) -> list[Finding]:
         """The findings that break a promise."""
-        return [finding for finding in self.findings if finding.kind not in ("ambiguous", "told")]
+        return [finding for finding in self.findings if finding.kind not in ("ambiguous", "late", "told")]
 
     @property
     def command(self) -> str:
