@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint bench schedules frameworks frameworks-ci links test-wheel wheel clean
+.PHONY: help setup demo test lint bench bench-store schedules frameworks frameworks-ci links test-wheel wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
@@ -29,6 +29,9 @@ lint: .venv/.dev links  ## ruff, mypy --strict, import contracts
 
 bench: .venv/.dev  ## measure the recorder beside bare calls and beside vcrpy
 	$(PY) tests/bench/run.py
+
+bench-store: .venv/.dev links  ## measure the store with a million steps (kept in ~/.cache/rashomon-bench)
+	$(PY) tests/bench/store_at_scale.py
 
 schedules: .venv/.dev links  ## 10,000 random schedules, 1,000 orders of events, 100 replays of one recording
 	$(PY) -m tests.schedules.run --count 10000 --seed 1 --jobs 2

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rashomon.errors import Escaped, Missed, RashomonError, ReplayStop
 from rashomon.replaying import Diverged, replay
-from rashomon.session import entrypoint, install, trace, wrap
+from rashomon.session import entrypoint, install, note, trace, wrap
 from rashomon.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "entrypoint",
     "install",
+    "note",
     "replay",
     "tool",
     "trace",

@@ -37,6 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(_DEBUG):
             raise
+        damaged = _damaged_store(error)
+        if damaged is not None:
+            print(f"rashomon: {damaged}", file=sys.stderr)
+            return damaged.exit_code
         text = str(error).split("\n")[0]
         print(f"rashomon: a bug of ours: {type(error).__name__}: {text}", file=sys.stderr)
         print(f"rashomon: {_DEBUG}=1 shows where; please report it with that.", file=sys.stderr)
@@ -57,12 +61,27 @@ def _run(arguments: list[str]) -> int:
     if hasattr(signal, "SIGPIPE") and arguments[:1] != ["tui"]:
         # `rashomon ls | head` ends as quietly as any other tool does
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if not _completing():
+        from rashomon.commands import quick
+
+        done = quick.run(arguments)
+        if done is not None:
+            return done
     try:
         from rashomon.commands.app import run
     except ModuleNotFoundError as error:
         _explain_missing(error)
         raise
     return run(arguments)
+
+
+def _damaged_store(error: Exception) -> RashomonError | None:
+    """What an error of the database means when its file is damaged, which may show in the middle of any query."""
+    if "duckdb" not in type(error).__module__:
+        return None
+    from rashomon.store.damage import of_store
+
+    return of_store(error)
 
 
 def _completing() -> bool:

@@ -9,11 +9,12 @@ they do not know. A tape file is a journal with one process in it. This module k
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgpack
 
@@ -30,8 +31,15 @@ HEADER_SIZE = 64
 _HEADER = struct.Struct("<8sHHIII40s")
 _FRAME = struct.Struct("<II")
 MAX_FRAME = 1 << 30
+WINDOW = 1 << 20
+"""A journal is read in pieces of this many bytes, or of one frame where that is longer."""
 LOSS_OFFSET = 16
 _LOSS = struct.Struct("<II40s")
+
+_FAR = 1 << 26
+"""Behind damage, a frame is looked for that is no longer than this: a wrong guess costs as much to check."""
+_CANDIDATE = re.compile(rb"[\x91-\x9f][\x00-\x7f]")
+_CHECKED = 4096
 
 BASE_WINDOW = 64
 """A request body may be a delta against one of the last 64 bodies of `DELTA_MIN` bytes or more."""
@@ -65,6 +73,11 @@ class Damage(NamedTuple):
     offset: int
     size: int
     reason: str
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.offset + self.size
 
 
 def header_bytes() -> bytes:
@@ -149,20 +162,130 @@ def read(path: Path | str) -> Journal:
     Raises `ForeignFile` or `NewerFormat` for a file that is not ours to read, OSError if it cannot be opened.
     """
     with open(path, "rb") as file:
-        data = file.read()
-    loss = _read_header(data, os.fspath(path))
-    frames: list[list[Any]] = []
-    damage: list[Damage] = []
-    end = torn = 0
-    for item in _walk(data):
-        if isinstance(item, Damage):
-            damage.append(item)
-        elif isinstance(item, int):
-            torn = item
-        else:
-            end, elements = item
-            frames.append(elements)
-    return Journal(os.fspath(path), tuple(frames), tuple(damage), loss, end or min(len(data), HEADER_SIZE), torn)
+        scan = Scan(file, os.fspath(path))
+        frames = tuple(scan)
+    return Journal(os.fspath(path), frames, tuple(scan.damage), scan.loss, scan.end, scan.torn)
+
+
+def checksum(file: BinaryIO, end: int) -> int:
+    """The checksum of a journal's last bytes before an offset, and of its first: not of those that may change."""
+    file.seek(0)
+    head = file.read(LOSS_OFFSET)
+    start = max(HEADER_SIZE, end - _CHECKED)
+    file.seek(start)
+    return zlib.crc32(file.read(max(0, end - start)), zlib.crc32(head))
+
+
+class Scan:
+    """The frames of an open journal in order, from an offset on, read piece by piece.
+
+    While it runs, `end` is the offset behind the last frame that it gave and `mark` a number that the frame determines
+    (its length and checksum); `damage` lists what could not be read, and at last `torn` counts the bytes behind `end`
+    that a killed or running writer left. Nothing behind `limit` is read. Raises as `read` does.
+    """
+
+    def __init__(self, file: BinaryIO, path: str, offset: int = 0, limit: int | None = None) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+        if limit is not None:
+            self.size = min(self.size, limit)
+        head = file.read(HEADER_SIZE)
+        self.loss = _read_header(head, path)
+        self.end = max(offset, min(len(head), HEADER_SIZE))
+        self.mark = 0
+        self.damage: list[Damage] = []
+        self.torn = 0
+        self._at = max(offset, HEADER_SIZE)
+        self._window = b""
+        self._place = 0
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        unpack_from, unpackb, crc32 = _FRAME.unpack_from, msgpack.unpackb, zlib.crc32
+        window, at = self._seek(self._at, _FRAME.size), 0
+        while self._place + at < self.size:
+            if at + _FRAME.size > len(window):
+                window, at = self._seek(self._place + at, _FRAME.size), 0
+                if len(window) < _FRAME.size:
+                    break
+            length, crc = unpack_from(window, at)
+            stop = at + _FRAME.size + length
+            if stop > len(window) and 0 < length <= MAX_FRAME and self._place + stop <= self.size:
+                window, at = self._seek(self._place + at, _FRAME.size + length), 0
+                stop = _FRAME.size + length
+            payload = window[at + _FRAME.size : stop]
+            if 0 < length == len(payload) and 0x91 <= payload[0] <= 0x9F and crc32(payload) == crc:
+                try:
+                    elements = unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
+                except Exception:  # the checksum is right and the content is not msgpack: somebody else's bytes
+                    elements = None
+                if elements is not None:
+                    at = stop
+                    self.end = self._place + at
+                    self.mark = length << 32 | crc
+                    yield elements
+                    continue
+            window, at = self._behind(self._place + at), 0
+        self.torn = max(0, self.size - self.end) if not self.damage or self.damage[-1].end < self.size else 0
+        self._window = b""
+
+    def check(self) -> int:
+        """A checksum of the bytes before `end`, by which a file is known to have only grown since: `begins_as`."""
+        return checksum(self._file, self.end)
+
+    def _seek(self, offset: int, least: int) -> bytes:
+        """The file from an offset on: at least so many bytes, where it has them, and at best a whole window."""
+        self._place = offset
+        self._file.seek(offset)
+        self._window = self._file.read(min(max(least, WINDOW), max(0, self.size - offset)))
+        return self._window
+
+    def _behind(self, offset: int) -> bytes:
+        """Skip what cannot be read there; the window behind it. What is no torn tail is noted as damage."""
+        following, bounded = self._next(offset)
+        if following < self.size or bounded:
+            self.damage.append(Damage(offset, following - offset, "checksum does not match"))
+        return self._seek(following, _FRAME.size)
+
+    def _next(self, offset: int) -> tuple[int, bool]:
+        """Where the next whole frame is, or the end; and whether the broken one is all there, and not cut."""
+        head = self._seek(offset, _FRAME.size)[: _FRAME.size]
+        bounded = False
+        if len(head) == _FRAME.size:
+            length, _ = _FRAME.unpack(head)
+            following = offset + _FRAME.size + int(length)
+            bounded = length > 0 and following <= self.size
+            if bounded and (following == self.size or self._whole(following)):
+                return following, True
+        at = offset + 1
+        while at < self.size:
+            window = self._seek(at, _FRAME.size)
+            for found in _CANDIDATE.finditer(window, _FRAME.size):
+                place = at + found.start() - _FRAME.size
+                length, _ = _FRAME.unpack_from(window, found.start() - _FRAME.size)
+                if 0 < length <= _FAR and place + _FRAME.size + length <= self.size and self._whole(place):
+                    return place, bounded
+            if at + len(window) >= self.size:
+                break
+            at += len(window) - _FRAME.size - 1
+        return self.size, bounded
+
+    def _whole(self, offset: int) -> bool:
+        """True when a whole frame begins there."""
+        self._file.seek(offset)
+        head = self._file.read(_FRAME.size)
+        if len(head) < _FRAME.size:
+            return False
+        length, crc = _FRAME.unpack(head)
+        if not 0 < length <= MAX_FRAME or offset + _FRAME.size + length > self.size:
+            return False
+        payload = self._file.read(length)
+        if not (len(payload) == length and 0x91 <= payload[0] <= 0x9F and zlib.crc32(payload) == crc):
+            return False
+        try:
+            msgpack.unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
+        except Exception:  # as in the walk: not ours
+            return False
+        return True
 
 
 def _read_header(data: bytes, path: str) -> Loss | None:
@@ -180,57 +303,3 @@ def _read_header(data: bytes, path: str) -> Loss | None:
     if not (steps or frames or reason.strip(b"\0")):
         return None
     return Loss(reason.rstrip(b"\0").decode("utf-8", "replace"), steps)
-
-
-def _walk(data: bytes) -> Iterator[tuple[int, list[Any]] | Damage | int]:
-    """Each frame as (offset behind it, elements); damaged stretches; last, the size of a torn tail."""
-    offset, size = HEADER_SIZE, len(data)
-    while offset < size:
-        found = _frame_at(data, offset)
-        if found is not None:
-            offset = found[0]
-            yield found
-            continue
-        start = offset
-        offset = _next_frame(data, offset)
-        if offset < size or _ends_on_boundary(data, start):
-            yield Damage(start, offset - start, "checksum does not match")
-        else:
-            yield size - start
-
-
-def _frame_at(data: bytes, offset: int) -> tuple[int, list[Any]] | None:
-    if offset + _FRAME.size > len(data):
-        return None
-    length, crc = _FRAME.unpack_from(data, offset)
-    start, end = offset + _FRAME.size, offset + _FRAME.size + length
-    if not 0 < length <= MAX_FRAME or end > len(data):
-        return None
-    payload = data[start:end]
-    if not 0x91 <= payload[0] <= 0x9F or zlib.crc32(payload) != crc:
-        return None
-    try:
-        elements = msgpack.unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
-    except Exception:  # the checksum is right and the content is not msgpack: somebody else's bytes
-        return None
-    return end, elements
-
-
-def _ends_on_boundary(data: bytes, offset: int) -> bool:
-    """True when the frame at `offset` is all there, so that its bytes were changed and not cut."""
-    if offset + _FRAME.size > len(data):
-        return False
-    length, _ = _FRAME.unpack_from(data, offset)
-    return 0 < int(length) <= len(data) - offset - _FRAME.size
-
-
-def _next_frame(data: bytes, offset: int) -> int:
-    """The offset of the next whole frame behind a damaged one, or the end of the data."""
-    if _ends_on_boundary(data, offset):
-        following = offset + _FRAME.size + int(_FRAME.unpack_from(data, offset)[0])
-        if following == len(data) or _frame_at(data, following) is not None:
-            return following
-    for candidate in range(offset + 1, len(data) - _FRAME.size):
-        if 0x91 <= data[candidate + _FRAME.size] <= 0x9F and _frame_at(data, candidate) is not None:
-            return candidate
-    return len(data)

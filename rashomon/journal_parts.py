@@ -31,13 +31,16 @@ from rashomon.model import (
 T = TypeVar("T")
 
 
-class _OpenStep:
-    """A step while its frames are being read."""
+class OpenStep:
+    """A step while its frames are being read. `base` names the body that its own is a delta of, and the prefix kept."""
 
-    __slots__ = ("call", "end", "failure", "head", "marks", "match", "pieces", "request", "t_end")
+    __slots__ = ("base", "call", "changed", "end", "failure", "head", "marks", "match", "pieces", "request", "t_end")
 
-    def __init__(self, call: list[Any], request: Request, marks: tuple[str, ...]) -> None:
-        self.call, self.request, self.marks = call, request, marks
+    def __init__(
+        self, call: list[Any], request: Request, marks: tuple[str, ...], base: tuple[int, int] | None = None
+    ) -> None:
+        self.call, self.request, self.marks, self.base = call, request, marks, base
+        self.changed = True
         self.head: dict[str, Any] | None = None
         self.pieces: list[Piece] = []
         self.end = End.OPEN
@@ -74,14 +77,18 @@ class ProcessPart(NamedTuple):
     end: int
 
 
-class _Reading:
-    """The state of reading one journal, frame by frame."""
+class Reader:
+    """The state of reading one journal, frame by frame.
+
+    What it collects grows with the journal; who reads in portions takes it away in between, and is told by `late` of
+    frames for steps that are not there any more.
+    """
 
     def __init__(self) -> None:
         self.process: dict[str, Any] = {}
         self.traces: dict[int, dict[str, Any]] = {}
         self.ends: dict[int, tuple[int, dict[str, Any]]] = {}
-        self.steps: dict[int, _OpenStep] = {}
+        self.steps: dict[int, OpenStep] = {}
         self.connects: list[list[Any]] = []
         self.divergences: list[tuple[int, Divergence]] = []
         self.headers: dict[int, list[str]] = {}
@@ -94,9 +101,22 @@ class _Reading:
         self.closed = False
 
     def frame(self, elements: list[Any]) -> None:
-        code = elements[0]
-        if code in _HANDLERS:
-            _HANDLERS[code](self, elements)
+        """Take one frame. Raises IndexError, KeyError, TypeError or ValueError for one that contradicts the format."""
+        handler = _HANDLERS.get(elements[0])
+        if handler is not None:
+            getattr(self, handler)(elements)
+
+    def late(self, elements: list[Any]) -> None:
+        """A frame for a step that is not among `steps`. Its headers are whole."""
+
+    def step(self, elements: list[Any]) -> OpenStep | None:
+        """The step that a frame is about, which changes it."""
+        step = self.steps.get(elements[1])
+        if step is None:
+            self.late(elements)
+        else:
+            step.changed = True
+        return step
 
     def on_process(self, elements: list[Any]) -> None:
         self.process = elements[1]
@@ -114,13 +134,14 @@ class _Reading:
             content, whole = b"", False
         if not whole:
             marks.append("damaged-request")
-        self.steps[number] = _OpenStep(elements, Request(head, content), tuple(marks))
+        base = (body[0], body[1]) if whole and not isinstance(body, bytes) else None
+        self.steps[number] = OpenStep(elements, Request(head, content), tuple(marks), base)
 
     def head(self, head: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """A head with its interned headers put back, and whether all of them are known."""
         if "headers" not in head:
             return head, True
-        pairs, whole = [], True
+        pairs, whole = list[Any](), True
         for item in head["headers"]:
             if isinstance(item, int):
                 whole = whole and item in self.headers
@@ -147,14 +168,15 @@ class _Reading:
         return content
 
     def on_head(self, elements: list[Any]) -> None:
-        step = self.steps.get(elements[1])
+        head, whole = self.head(elements[3])  # also of a step that is not there: it may define headers
+        step = self.step([*elements[:3], head])
         if step is not None:
-            step.head, whole = self.head(elements[3])
+            step.head = head
             if not whole:
                 step.marks = (*step.marks, "damaged-response")
 
     def on_piece(self, elements: list[Any]) -> None:
-        if (step := self.steps.get(elements[1])) is None:
+        if (step := self.step(elements)) is None:
             return
         if len(elements) > 4:  # the rest of an earlier piece
             piece = step.pieces[elements[4]]
@@ -163,13 +185,13 @@ class _Reading:
             step.pieces.append(Piece(elements[2] - step.call[6], elements[3]))
 
     def on_end(self, elements: list[Any]) -> None:
-        step = self.steps.get(elements[1])
+        step = self.step(elements)
         if step is not None:
             step.t_end, step.end = elements[2], End(elements[3])
             step.failure = Failure(*elements[4][:3]) if elements[4] else None
 
     def on_match(self, elements: list[Any]) -> None:
-        step = self.steps.get(elements[1])
+        step = self.step(elements)
         if step is not None:
             step.match = Match(Grade(elements[2]), elements[3], elements[4])
 
@@ -183,7 +205,7 @@ class _Reading:
         self.divergences.append((elements[1], divergence_from_map(elements[2])))
 
     def on_mark(self, elements: list[Any]) -> None:
-        step = self.steps.get(elements[1])
+        step = self.step(elements)
         if step is not None:
             step.marks = (*step.marks, elements[2])
 
@@ -231,22 +253,22 @@ def _text(number: int | None) -> str | None:
 
 
 _HANDLERS = {
-    Code.PROCESS: _Reading.on_process,
-    Code.TRACE: _Reading.on_trace,
-    Code.CALL: _Reading.on_call,
-    Code.HEAD: _Reading.on_head,
-    Code.PIECE: _Reading.on_piece,
-    Code.END: _Reading.on_end,
-    Code.MATCH: _Reading.on_match,
-    Code.CONNECT: _Reading.on_connect,
-    Code.TRACE_END: _Reading.on_trace_end,
-    Code.DIVERGENCE: _Reading.on_divergence,
-    Code.CLOSE: _Reading.on_close,
-    Code.MARK: _Reading.on_mark,
-    Code.READ: _Reading.on_read,
-    Code.POINT: _Reading.on_point,
-    Code.LAUNCHED: _Reading.on_launched,
-    Code.UNCONTROLLED: _Reading.on_uncontrolled,
+    Code.PROCESS: "on_process",
+    Code.TRACE: "on_trace",
+    Code.CALL: "on_call",
+    Code.HEAD: "on_head",
+    Code.PIECE: "on_piece",
+    Code.END: "on_end",
+    Code.MATCH: "on_match",
+    Code.CONNECT: "on_connect",
+    Code.TRACE_END: "on_trace_end",
+    Code.DIVERGENCE: "on_divergence",
+    Code.CLOSE: "on_close",
+    Code.MARK: "on_mark",
+    Code.READ: "on_read",
+    Code.POINT: "on_point",
+    Code.LAUNCHED: "on_launched",
+    Code.UNCONTROLLED: "on_uncontrolled",
 }
 
 
@@ -264,19 +286,24 @@ def divergence_from_map(content: dict[str, Any]) -> Divergence:
 
 def understand(journal: Journal) -> ProcessPart:
     """What one journal says. Frames that contradict the format are skipped and named as damage."""
-    reading = _Reading()
+    reading = Reader()
     damage = list(journal.damage)
     for elements in journal.frames:
         try:
             reading.frame(elements)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             damage.append(Damage(0, 0, f"frame {elements[:1]} cannot be understood: {type(error).__name__}"))
+    return part_of(reading, journal._replace(frames=(), damage=tuple(damage)))
+
+
+def part_of(reading: Reader, journal: Journal) -> ProcessPart:
+    """What a reader has collected of a journal so far."""
     parts = {info["id"]: _part(reading, number, info) for number, info in reading.traces.items() if "id" in info}
-    return ProcessPart(journal.path, reading.process, reading.closed, parts, tuple(damage), journal.loss, journal.end)
+    return ProcessPart(journal.path, reading.process, reading.closed, parts, journal.damage, journal.loss, journal.end)
 
 
-def _part(reading: _Reading, trace_number: int, info: dict[str, Any]) -> TracePart:
-    steps = tuple(_step(open_step) for open_step in reading.steps.values() if open_step.call[2] == trace_number)
+def _part(reading: Reader, trace_number: int, info: dict[str, Any]) -> TracePart:
+    steps = tuple(step_of(open_step) for open_step in reading.steps.values() if open_step.call[2] == trace_number)
     connects = [elements for elements in reading.connects if elements[1] == trace_number]
     end_us, end = reading.ends.get(trace_number, (0, None))
     return TracePart(
@@ -298,7 +325,7 @@ def _of_trace(numbered: list[tuple[int, T]], trace_number: int) -> tuple[T, ...]
     return tuple(one for number, one in numbered if number == trace_number)
 
 
-def _step(open_step: _OpenStep) -> Step:
+def step_of(open_step: OpenStep) -> Step:
     """A step of one process; `id`, `index` and `started_us` are still the process's own."""
     _, number, _, kind, name, lane, t_us, within = open_step.call[:8]
     duration = max(0, open_step.t_end - t_us) if open_step.end != End.OPEN else 0

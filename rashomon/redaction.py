@@ -15,7 +15,7 @@ where that finds something.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _ENV_NAME = re.compile(r"API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|(^|_)(KEY|AUTH)$", re.I)
@@ -61,13 +61,14 @@ _OPEN_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 
 class Redactor:
-    """Finds and replaces the secrets of one home and one environment. Immutable once made."""
+    """Finds and replaces the secrets of one home and one environment."""
 
     def __init__(
         self, key: bytes, environ: Mapping[str, str], fields: Sequence[str] = (), patterns: Sequence[str] = ()
     ) -> None:
         self._key = key
         self._placeholders: dict[tuple[str, bytes], bytes] = {}
+        self._adopted: dict[str, bytes] = {}
         self._header_names: dict[str | bytes, bool] = {}
         names = [*_FIELDS, *fields]
         joined = "|".join(re.escape(name) for name in names).encode()
@@ -102,6 +103,8 @@ class Redactor:
     def placeholder(self, name: str, secret: bytes) -> bytes:
         """What stands for this secret: equal for equal secrets, whatever they are called."""
         known = self._placeholders.get((name, secret))
+        if known is None and name in self._adopted:
+            known = self._placeholders[(name, secret)] = self._adopted.pop(name)
         if known is None:
             try:
                 from _blake2 import blake2b  # what `hashlib` has it from, which would load OpenSSL as well
@@ -113,6 +116,14 @@ class Redactor:
             if len(self._placeholders) < 10_000:
                 self._placeholders[(name, secret)] = known
         return known
+
+    def adopt(self, placeholders: Mapping[str, bytes]) -> None:
+        """Let the first secret of each of these names have this placeholder: that of a recording from another home.
+
+        That home had another key, so that equal secrets have other digits there. A second secret of the same name is
+        another one, and gets a placeholder of its own.
+        """
+        self._adopted = dict(placeholders)
 
     def content(self, data: bytes) -> bytes:
         """A body with its secrets replaced; the very same object when there are none."""
@@ -292,6 +303,19 @@ class Redactor:
         if b"-----BEGIN" in data or self._open_field.search(data[-256:]) is not None:
             return True
         return any(b"\n" in value for value, _ in self._values)
+
+
+_PLACEHOLDER = re.compile(rb"<secret:([^:<>\s\"\\]{1,200}):[0-9a-f]{8}>")
+
+
+def lone_placeholders(bodies: Iterable[bytes]) -> dict[str, bytes]:
+    """The placeholders in these bodies by their names, of those names that stand for one secret only."""
+    found: dict[str, set[bytes]] = {}
+    for body in bodies:
+        if b"<secret:" in body:
+            for match in _PLACEHOLDER.finditer(body):
+                found.setdefault(match[1].decode("utf-8", "replace"), set()).add(match[0])
+    return {name: known.pop() for name, known in found.items() if len(known) == 1}
 
 
 def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:

@@ -52,9 +52,11 @@ class replay:
         from rashomon.redaction import Redactor
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
+        from rashomon.replay.imported import refuse_imported
         from rashomon.replay.policy import Policy
 
         tape = _load_tape(self._tape)
+        refuse_imported(tape.trace)
         sessions.install()
         process = sessions.open_recorder()
         self._process_before = boundary.process_interceptor()

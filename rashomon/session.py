@@ -1,11 +1,11 @@
-"""What a program sees of recording: `install`, `trace`, `entrypoint`, `wrap`; and the journal of this process."""
+"""What a program sees of recording (`install`, `trace`, `entrypoint`, `note`, `wrap`), and this process's journal."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon import boundary, real
@@ -18,6 +18,7 @@ from rashomon.version import __version__
 
 if TYPE_CHECKING:  # all of this is loaded when the first trace begins: a program without one does not pay for it
     from rashomon.recorders.recorder import ProcessRecorder, TraceRecorder
+    from rashomon.redaction import Redactor
 
 F = TypeVar("F", bound=Callable[..., Any])
 SESSION = "RASHOMON_SESSION"
@@ -151,16 +152,22 @@ def _process_info(role: str) -> dict[str, Any]:
 
 def open_process(home: str, role: str = "program", lane: Lane = ()) -> ProcessRecorder:
     """Open the journal of this process, whose main line is `lane`. Raises OSError when it cannot be written."""
-    from rashomon.home import prepare, redaction_key
+    from rashomon.home import prepare
     from rashomon.recorders.recorder import ProcessRecorder
-    from rashomon.redaction import Redactor
 
     prepare(home)
+    info = {**_process_info(role), "lane": list(lane)}
+    return ProcessRecorder(home, redactor_of(home), info, os.environ.get("RASHOMON_FSYNC", "never"))
+
+
+def redactor_of(home: str) -> Redactor:
+    """What takes the secrets out of all that is written into a home. Raises OSError where its key cannot be made."""
+    from rashomon.home import redaction_key
+    from rashomon.redaction import Redactor
+
     fields = [name for name in os.environ.get("RASHOMON_REDACT_FIELDS", "").split(",") if name]
     patterns = [text for text in [os.environ.get("RASHOMON_REDACT_PATTERN", "")] if text]
-    redactor = Redactor(redaction_key(home), os.environ, fields, patterns)
-    info = {**_process_info(role), "lane": list(lane)}
-    return ProcessRecorder(home, redactor, info, os.environ.get("RASHOMON_FSYNC", "never"))
+    return Redactor(redaction_key(home), os.environ, fields, patterns)
 
 
 def process_recorder() -> ProcessRecorder | None:
@@ -262,6 +269,23 @@ def trace_id(interceptor: Any) -> str | None:
     scribe = getattr(interceptor, "scribe", interceptor)
     found = getattr(scribe, "id", None)
     return found if isinstance(found, str) else None
+
+
+def note(text: str = "", /, *, labels: Iterable[str] = (), **data: Any) -> None:
+    """Say something about the execution: an outcome, a score, who the user is.
+
+        rashomon.note("refused", labels=["policy"], score=0.2, user="u-17")
+
+    Becomes a step of kind `note` of the trace that is being recorded. Does nothing where none is, and never raises. A
+    replay takes no notice of notes: they may come, go and move without the replay leaving its recording.
+    """
+    guard = boundary.current()
+    write = None if guard is None else getattr(getattr(guard, "scribe", guard), "note", None)
+    if write is not None:
+        try:
+            write(str(text), (labels,) if isinstance(labels, str) else tuple(map(str, labels)), data)
+        except Exception:  # a text or a label that cannot be made one: a note must not break the program
+            pass
 
 
 def entrypoint(function: F) -> F:

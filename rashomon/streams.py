@@ -1,324 +1,45 @@
-"""Streamed answers of language models, put together again.
+"""Answers that come piece by piece, as the events that they are made of.
 
-OpenAI chat completions, legacy completions and responses, and Anthropic messages; compatible servers
-speak them too. A dialect is recognised by the shape of what was said, not by the address. Nothing here
-fails on a shape that it does not know: it reads what it finds.
-
-Event shapes follow the providers' references: platform.openai.com/docs/api-reference (chat/streaming,
-responses-streaming) and docs.anthropic.com/en/api/messages-streaming.
+Two framings: server-sent events (HTML standard §9.2), and the event stream of Amazon's services
+(`application/vnd.amazon.eventstream`: docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html). What the
+events mean is for `rashomon.dialects`.
 """
 
 from __future__ import annotations
 
+import binascii
 import json
-from collections.abc import Callable, Iterable
+import zlib
 from typing import Any
 
 from rashomon.model import Json
 
 Event = tuple[str, Json]
-"""A server-sent event: its name (or the empty string) and its data as JSON (or text)."""
+"""An event of a stream: its name (or the empty string) and its data as JSON (or text)."""
+
+DAMAGED = "$damaged"
+"""Name of the event that stands for bytes which are no whole, undamaged message; its data tells their size and hex."""
+
+_decoder = json.JSONDecoder(parse_constant=str)
+_decode = _decoder.decode
+_scan = _decoder.scan_once  # type: ignore[attr-defined]  # what `decode` calls, without a look for white space
 
 
 def parse_json(text: str | bytes) -> Json:
     """The JSON value, with NaN and infinities as their names; raises ValueError for anything else."""
     try:
-        value: Json = json.loads(text, parse_constant=str)
+        if isinstance(text, bytes):
+            text = _json_text(text)
+        value: Json = _decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value
 
 
-def sse_events(body: bytes) -> list[tuple[str, str]]:
-    """The server-sent events of a body: (event name or "", data), as the HTML standard §9.2 reads them.
-
-    One liberty: an event that the end of the body cuts off is given too, since it was received.
-    """
-    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-    events: list[tuple[str, str]] = []
-    name, data = "", list[str]()
-    for line in _lines(text):
-        if not line:
-            if data:
-                events.append((name, "\n".join(data)))
-            name, data = "", []
-        elif line.startswith("data:"):
-            data.append(line[6:] if line[5:6] == " " else line[5:])
-        elif line.startswith("event:"):
-            name = line[7:] if line[6:7] == " " else line[6:]
-    if data:
-        events.append((name, "\n".join(data)))
-    return events
-
-
-def _lines(text: str) -> list[str]:
-    # not str.splitlines: it also splits at form feeds and U+2028, which JSON strings may hold
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.split("\n")
-
-
-def assemble(events: Iterable[Event]) -> dict[str, Any] | None:
-    """The final message of a stream, in the shape of the same answer without streaming.
-
-    None when the events are of no known dialect. A stream that was cut gives what had come.
-    """
-    listed = list(events)
-    for _, data in listed:
-        assembler = _assembler(data)
-        if assembler is not None:
-            return assembler(listed)
-    return None
-
-
-def _assembler(data: Json) -> Callable[[list[Event]], dict[str, Any]] | None:
-    if not isinstance(data, dict):
-        return None
-    kind = data.get("type")
-    if isinstance(data.get("choices"), list):
-        return _assemble_choices
-    if kind == "message_start":
-        return _assemble_messages
-    if isinstance(kind, str) and kind.startswith("response."):
-        return _assemble_responses
-    return None
-
-
-def _own(value: Any) -> Any:
-    """A copy that may grow without changing the event it came from."""
-    if isinstance(value, dict):
-        return {key: _own(item) for key, item in value.items()}
-    return [_own(item) for item in value] if isinstance(value, list) else value
-
-
-# ---------------------------------------------------------------------- OpenAI chat and completions
-
-_STATED = frozenset(
-    (
-        "role",
-        "id",
-        "type",
-        "name",
-        "index",
-        "format",
-        "status",
-        "object",
-        "model",
-        "finish_reason",
-        "stop_reason",
-    )
-)
-"""Fields that a delta states again rather than continues."""
-
-
-def _assemble_choices(events: list[Event]) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
-    choices: dict[Any, dict[str, Any]] = {}
-    for _, data in events:
-        if not isinstance(data, dict):
-            continue
-        for key, value in data.items():
-            if key == "choices" or key == "obfuscation" or (value is None and key in whole):
-                continue
-            whole[key] = value
-        chunk = data.get("choices")
-        for choice in chunk if isinstance(chunk, list) else ():
-            if isinstance(choice, dict):
-                number = choice.get("index", 0)
-                _merge_choice(choices.setdefault(str(number), {"index": number}), choice)
-    if whole.get("object") == "chat.completion.chunk":
-        whole["object"] = "chat.completion"
-    whole["choices"] = [_without_indexes(choice) for choice in choices.values()]
-    return whole
-
-
-def _merge_choice(into: dict[str, Any], choice: dict[str, Any]) -> None:
-    for key, value in choice.items():
-        if key == "delta":
-            message = into.setdefault("message", {})
-            if isinstance(value, dict):
-                _merge(message, value)
-        elif value is not None:
-            _merge(into, {key: value})
-        else:
-            into.setdefault(key, None)
-
-
-def _merge(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Continue `into` with a delta: strings grow, lists grow or merge by index, the rest is stated."""
-    for key, value in delta.items():
-        old = into.get(key)
-        if value is None or old is None:
-            if old is None:
-                into[key] = _indexed([], value) if isinstance(value, list) else _own(value)
-        elif isinstance(value, str) and isinstance(old, str):
-            into[key] = (value or old) if key in _STATED else old + value
-        elif isinstance(value, dict) and isinstance(old, dict):
-            _merge(old, value)
-        elif isinstance(value, list) and isinstance(old, list):
-            _indexed(old, value)
-        else:
-            into[key] = value
-
-
-def _indexed(into: list[Any], items: list[Any]) -> list[Any]:
-    """Grow a list by a delta's items: those with an index (or a known id) continue an earlier one."""
-    for item in items:
-        found = None
-        if isinstance(item, dict):
-            key = "index" if "index" in item else "id"
-            wanted = item.get(key)
-            if wanted is not None:
-                found = next((old for old in into if isinstance(old, dict) and old.get(key) == wanted), None)
-        if found is None:
-            into.append(_own(item))
-        else:
-            _merge(found, item)
-    return into
-
-
-def _without_indexes(choice: dict[str, Any]) -> dict[str, Any]:
-    """Tool calls carry an index in a stream only; without it the two forms of an answer are one."""
-    message = choice.get("message")
-    calls = message.get("tool_calls") if isinstance(message, dict) else None
-    for call in calls if isinstance(calls, list) else ():
-        if isinstance(call, dict):
-            call.pop("index", None)
-    return choice
-
-
-# ------------------------------------------------------------------------------------ OpenAI responses
-
-_FINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
-_GROWING = {
-    "response.output_text": ("content", "content_index", "text", "output_text"),
-    "response.refusal": ("content", "content_index", "refusal", "refusal"),
-    "response.reasoning_text": ("content", "content_index", "text", "reasoning_text"),
-    "response.reasoning_summary_text": ("summary", "summary_index", "text", "summary_text"),
-}
-"""Event -> where in its output item the text grows: list, index field, text field, part type."""
-
-_GROWING_FIELDS = {
-    "response.function_call_arguments": "arguments",
-    "response.mcp_call_arguments": "arguments",
-    "response.custom_tool_call_input": "input",
-    "response.code_interpreter_call_code": "code",
-}
-
-
-def _assemble_responses(events: list[Event]) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
-    items: dict[int, dict[str, Any]] = {}
-    for _, data in events:
-        if not isinstance(data, dict):
-            continue
-        kind = data.get("type")
-        if not isinstance(kind, str):
-            continue
-        response = data.get("response")
-        if isinstance(response, dict):
-            whole = response
-        elif kind == "error":
-            whole = {**whole, "error": {key: value for key, value in data.items() if key != "type"}}
-        elif kind.startswith("response."):
-            _grow_item(items, kind, data)
-        if kind in _FINAL and whole.get("output"):
-            return whole
-    return {**whole, "output": [items[number] for number in sorted(items)] or whole.get("output", [])}
-
-
-def _grow_item(items: dict[int, dict[str, Any]], kind: str, data: dict[str, Any]) -> None:
-    number = data.get("output_index", 0)
-    if not isinstance(number, int):
-        return
-    if kind in ("response.output_item.added", "response.output_item.done"):
-        if isinstance(data.get("item"), dict):
-            items[number] = _own(data["item"])
-        return
-    stem, _, verb = kind.rpartition(".")
-    if verb not in ("delta", "done"):
-        return
-    item = items.setdefault(number, {"type": "message"})
-    if stem in _GROWING_FIELDS:
-        _grow_text(item, _GROWING_FIELDS[stem], verb, data)
-    elif stem in _GROWING:
-        listing, index_name, field, part_type = _GROWING[stem]
-        parts, position = item.setdefault(listing, []), data.get(index_name, 0)
-        if not isinstance(parts, list) or not isinstance(position, int) or not 0 <= position <= len(parts) + 64:
-            return
-        while len(parts) <= position:
-            parts.append({"type": part_type, field: ""})
-        if isinstance(parts[position], dict):
-            _grow_text(parts[position], field, verb, data)
-
-
-def _grow_text(into: dict[str, Any], field: str, verb: str, data: dict[str, Any]) -> None:
-    if verb == "done" and isinstance(data.get(field), str):
-        into[field] = data[field]
-    elif verb == "delta" and isinstance(data.get("delta"), str):
-        into[field] = f"{into.get(field) or ''}{data['delta']}"
-
-
-# ----------------------------------------------------------------------------------- Anthropic messages
-
-_BLOCK_TEXT = {
-    "text_delta": "text",
-    "thinking_delta": "thinking",
-    "signature_delta": "signature",
-    "compaction_delta": "content",
-}
-
-
-def _assemble_messages(events: list[Event]) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
-    blocks: dict[int, dict[str, Any]] = {}
-    partial: dict[int, str] = {}
-    for _, data in events:
-        if not isinstance(data, dict):
-            continue
-        kind, number = data.get("type"), data.get("index", 0)
-        if kind == "message_start" and isinstance(data.get("message"), dict):
-            whole = dict(data["message"])
-        elif kind == "content_block_start" and isinstance(data.get("content_block"), dict):
-            blocks[_number(number)] = _own(data["content_block"])
-        elif kind == "content_block_delta" and isinstance(data.get("delta"), dict):
-            _grow_block(blocks.setdefault(_number(number), {}), partial, _number(number), data["delta"])
-        elif kind == "message_delta":
-            _end_message(whole, data)
-        elif kind == "error":
-            whole["error"] = data.get("error")
-    for number, text in partial.items():
-        if text:
-            blocks[number]["input"] = parsed_or_text(text)
-    whole["content"] = [blocks[number] for number in sorted(blocks)]
-    return whole
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _grow_block(block: dict[str, Any], partial: dict[int, str], number: int, delta: dict[str, Any]) -> None:
-    kind = str(delta.get("type"))
-    if kind == "input_json_delta":
-        partial[number] = partial.get(number, "") + str(delta.get("partial_json") or "")
-    elif kind == "citations_delta":
-        citations = block.get("citations")
-        block["citations"] = [*(citations if isinstance(citations, list) else ()), delta.get("citation")]
-    elif kind in _BLOCK_TEXT and isinstance(delta.get(_BLOCK_TEXT[kind]), str):
-        field = _BLOCK_TEXT[kind]
-        block[field] = f"{block.get(field) or ''}{delta[field]}"
-    else:
-        block.update({key: value for key, value in delta.items() if key != "type"})
-
-
-def _end_message(whole: dict[str, Any], data: dict[str, Any]) -> None:
-    if isinstance(data.get("delta"), dict):
-        whole.update(data["delta"])
-    usage, more = whole.get("usage"), data.get("usage")
-    if isinstance(more, dict):
-        stated = {key: value for key, value in more.items() if value is not None}
-        whole["usage"] = {**(usage if isinstance(usage, dict) else {}), **stated}
+def _json_text(data: bytes) -> str:
+    if data[:1] in (b"{", b"[") and data[1:2] != b"\0":
+        return data.decode("utf-8", "surrogatepass")
+    return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
 def parsed_or_text(text: str) -> Json:
@@ -327,3 +48,149 @@ def parsed_or_text(text: str) -> Json:
         return parse_json(text)
     except ValueError:  # cut in the middle: the text is all there is
         return text
+
+
+def event_data(text: str) -> Json:
+    """The data of an event: an object or a list where it holds one, else the text (`[DONE]`, or cut in the middle)."""
+    if text[:1] != "{" and text[:1] != "[":
+        return text
+    try:
+        value, end = _scan(text, 0)
+        return value if end == len(text) else parse_json(text)
+    except (StopIteration, ValueError, RecursionError):
+        return text
+
+
+def cut_list(data: bytes) -> list[Json]:
+    """The elements of a JSON list that was cut, as far as they are whole; none of what is no list."""
+    text = data.decode("utf-8", "replace").lstrip()
+    found: list[Json] = []
+    at = 1
+    try:
+        while text[:1] == "[":
+            while text[at] in ", \t\r\n":
+                at += 1
+            value, at = _scan(text, at)
+            found.append(value)
+    except (IndexError, StopIteration, ValueError, RecursionError):
+        pass  # here it was cut
+    return found
+
+
+def sse_events(body: bytes) -> list[tuple[str, str]]:
+    """The server-sent events of a body: (event name or "", data), as the HTML standard §9.2 reads them.
+
+    One liberty: an event that the end of the body cuts off is given too, since it was received.
+    """
+    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+    # not str.splitlines: it also splits at form feeds and U+2028, which JSON strings may hold
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    events: list[tuple[str, str]] = []
+    for block in text.split("\n\n"):
+        if block[:6] == "data: " and "\n" not in block:
+            events.append(("", block[6:]))
+        elif block:
+            first, _, rest = block.partition("\n")
+            if first[:7] == "event: " and rest[:6] == "data: " and "\n" not in rest:
+                events.append((first[7:], rest[6:]))
+            else:
+                _read_block(block, events)
+    return events
+
+
+def _read_block(block: str, events: list[tuple[str, str]]) -> None:
+    name, data = "", list[str]()
+    for line in block.split("\n"):
+        if line.startswith("data:"):
+            data.append(line[6:] if line[5:6] == " " else line[5:])
+        elif line.startswith("event:"):
+            name = line[7:] if line[6:7] == " " else line[6:]
+    if data:
+        events.append((name, "\n".join(data)))
+
+
+# ------------------------------------------------------------------------------- Amazon's event stream
+
+_PRELUDE = 12  # total length, length of the headers, CRC-32 of both
+_LONGEST = 24 * 1024 * 1024  # beyond what the services send; a damaged length asks for more
+_FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # size of a header's value by its type
+_STRING, _BYTES = 7, 6
+
+
+def is_aws_stream(body: bytes) -> bool:
+    """True when the body begins with a message of an Amazon event stream: its prelude has its own checksum."""
+    return len(body) >= _PRELUDE and zlib.crc32(body[:8]) == int.from_bytes(body[8:12])
+
+
+def aws_events(body: bytes) -> list[Event]:
+    """The messages of an Amazon event stream: (type of the event, error or exception, payload as JSON or text).
+
+    Each message's checksums are verified. Reading ends at the first message that is cut or damaged: all bytes from
+    there on are one event named `DAMAGED`. A payload that carries another event's bytes (`{"bytes": <base64>}`, as
+    Bedrock's invoke-with-response-stream does) is given as that event.
+    """
+    events: list[Event] = []
+    at = 0
+    while at < len(body):
+        message = _aws_message(body, at)
+        if message is None:
+            events.append((DAMAGED, {"$bytes": body[at : at + 64].hex(), "size": len(body) - at}))
+            break
+        end, name, payload = message
+        events.append((name, _inner(payload)))
+        at = end
+    return events
+
+
+def _aws_message(body: bytes, at: int) -> tuple[int, str, bytes] | None:
+    """The end, the type and the payload of the message that begins there; None when it is cut or damaged."""
+    prelude = body[at : at + _PRELUDE]
+    size, inside = int.from_bytes(prelude[:4]), int.from_bytes(prelude[4:8])
+    end = at + size
+    if len(prelude) < _PRELUDE or not _PRELUDE + 4 + inside <= size <= _LONGEST or end > len(body):
+        return None
+    if zlib.crc32(prelude[:8]) != int.from_bytes(prelude[8:]):
+        return None
+    if zlib.crc32(body[at : end - 4]) != int.from_bytes(body[end - 4 : end]):
+        return None
+    start = at + _PRELUDE + inside
+    headers = _aws_headers(body[at + _PRELUDE : start])
+    name = headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or ""
+    payload = body[start : end - 4]
+    if not payload and ":error-message" in headers:
+        payload = json.dumps({"message": headers[":error-message"]}).encode()
+    return end, name, payload
+
+
+def _aws_headers(data: bytes) -> dict[str, str]:
+    """The headers that are texts."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(data):
+        stop = at + 1 + data[at]
+        name, kind, at = data[at + 1 : stop].decode("utf-8", "replace"), data[stop : stop + 1], stop + 1
+        if not kind:
+            break
+        if kind[0] in (_STRING, _BYTES):
+            size = int.from_bytes(data[at : at + 2])
+            at += 2
+            if kind[0] == _STRING:
+                found[name] = data[at : at + size].decode("utf-8", "replace")
+        elif kind[0] in _FIXED:
+            size = _FIXED[kind[0]]
+        else:
+            break
+        at += size
+    return found
+
+
+def _inner(payload: bytes) -> Json:
+    value = event_data(payload.decode("utf-8", "replace"))
+    packed: Any = value.get("bytes") if isinstance(value, dict) else None
+    if not isinstance(packed, str):
+        return value
+    try:
+        return event_data(binascii.a2b_base64(packed, strict_mode=True).decode("utf-8"))
+    except ValueError:  # binascii.Error too: no base64, or no text
+        return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,22 @@ from rashomon.model import End, Site, Step, Tape, Trace
 
 def write_tape(path: Path | str, tape: Tape) -> None:
     """Write a trace as a tape file: a journal of one process, with whole bodies."""
-    trace = tape.trace
-    numbers = {step.id: number for number, step in enumerate(tape.steps)}
     with Path(path).open("wb") as file:
         file.write(journals.header_bytes())
-        for elements in _tape_frames(trace, tape.steps, numbers):
+        for elements in frames(tape):
             file.write(journals.frame(journals.pack(elements)))
-        for elements in _surroundings_frames(tape, numbers):
-            file.write(journals.frame(journals.pack(elements)))
+
+
+def frames(tape: Tape) -> Iterator[list[Any]]:
+    """The frames of a tape file, in order: `[code, ...]` as `docs/formats/journal.md` describes them."""
+    numbers = {step.id: number for number, step in enumerate(tape.steps)}
+    yield from _tape_frames(tape.trace, tape.steps, numbers)
+    yield from _surroundings_frames(tape, numbers)
+
+
+def _inside(step: str | None, numbers: dict[str, int]) -> int | str | None:
+    """A step that encloses another: its number, or its id where it is a step of an enclosing trace."""
+    return None if step is None else numbers.get(step, step)
 
 
 def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int]) -> Iterable[list[Any]]:
@@ -49,7 +57,7 @@ def _tape_frames(trace: Trace, steps: tuple[Step, ...], numbers: dict[str, int])
     yield from ([Code.CONNECT, 0, 0, "", 0] for _ in range(covered))
     for step in steps:
         number, t_us = numbers[step.id], step.started_us
-        within = numbers.get(step.within) if step.within else None
+        within = _inside(step.within, numbers)
         headers = {**step.request.head}
         _inline(headers)
         lane = list(step.lane)
@@ -69,14 +77,14 @@ def _surroundings_frames(tape: Tape, numbers: dict[str, int]) -> Iterable[list[A
     """Reads, points, subprocesses; they stand behind CLOSE, where a reader takes them all the same."""
     for read in tape.reads:
         _, lane, kind, what, value, site, at_us, within = read
-        inner = numbers.get(within) if within else None
+        inner = _inside(within, numbers)
         yield [Code.READ, 0, kind, what, value, list(lane), at_us, inner, _site(site), read.process]
     for point in tape.points:
         process, event, step, lane, number, loop, epoch, tick, at_us, within, delay_us = point
-        own, inner = numbers.get(step) if step else None, numbers.get(within) if within else None
+        own, inner = _inside(step, numbers), _inside(within, numbers)
         yield [Code.POINT, 0, event, own, list(lane), number, loop, epoch, tick, at_us, inner, delay_us, process]
     for one in tape.trace.launched:
-        inner = numbers.get(one.within) if one.within else None
+        inner = _inside(one.within, numbers)
         yield [Code.LAUNCHED, 0, list(one.argv), list(one.lane), inner, _site(one.site)]
     for source in tape.trace.uncontrolled:
         yield [Code.UNCONTROLLED, 0, source.what, source.reason, _site(source.site)]

@@ -42,59 +42,94 @@ def _process_order(part: ProcessPart) -> tuple[int, int]:
 
 
 def _merge(trace_id: str, found: list[ProcessPart]) -> Tape:
-    launchers = [part for part in found if part.process.get("role") == "launcher"]
-    workers = sorted((part for part in found if part.process.get("role") != "launcher"), key=_process_order)
-    first = (launchers or workers)[0]
-    info = first.parts[trace_id].info
-    started_ns = int(info.get("started_ns", first.process.get("started_ns", 0)))
+    where = placement(trace_id, found)
     steps: list[Step] = []
     reads: list[Read] = []
     points: list[Point] = []
     launched: list[Launched] = []
-    names = {f"{start:016x}-{pid}": number for number, (start, pid) in enumerate(map(_process_order, workers))}
-    for number, part in enumerate(workers):
-        shift_us = (part.process.get("started_ns", 0) - started_ns) // 1000
-        found_steps = part.parts[trace_id].steps
+    parts = {part.path: part.parts[trace_id] for part in found}
+    for path in where.workers:
+        part, shift_us = parts[path], where.shift_us(path)
         # a tape file has one process and keeps the ids that its steps had
-        ids = {str(step.index): step.id if "." in step.id else f"{number}.{step.id}" for step in found_steps}
-        placed = _Placed(number, shift_us, ids, "processes" in info, names)
-        for step in found_steps:
-            own = ids[str(step.index)]
-            steps.append(step._replace(id=own, started_us=step.started_us + shift_us, within=placed.id(step.within)))
-        reads.extend(map(placed.read, part.parts[trace_id].reads))
-        points.extend(map(placed.point, part.parts[trace_id].points))
-        launched.extend(one._replace(within=placed.id(one.within)) for one in part.parts[trace_id].launched)
+        given = {str(step.index): step.id for step in part.steps if "." in step.id}
+        placed = _Placed(where, path, given, "processes" in part.info)
+        for step in part.steps:
+            own = placed.id(str(step.index))
+            steps.append(
+                step._replace(id=own or "", started_us=step.started_us + shift_us, within=placed.id(step.within))
+            )
+        reads.extend(map(placed.read, part.reads))
+        points.extend(map(placed.point, part.points))
+        launched.extend(one._replace(within=placed.id(one.within)) for one in part.launched)
     steps.sort(key=lambda step: (step.started_us, *map(int, step.id.split("."))))
     ordered = tuple(step._replace(index=index) for index, step in enumerate(steps))
-    trace = _trace(trace_id, started_ns, launchers, workers)._replace(launched=tuple(launched))
-    return Tape(trace, ordered, tuple(reads), tuple(points))
+    return Tape(where.trace._replace(launched=tuple(launched)), ordered, tuple(reads), tuple(points))
 
 
-class _Placed(NamedTuple):
-    """Where one process's part belongs in the whole: its number, its start, and the ids that its steps got."""
+class Placement(NamedTuple):
+    """Where the processes of a trace stand in it, each named by the path of its journal.
 
-    number: int
-    shift_us: int
-    ids: dict[str, str]
-    numbered: bool
-    """True in a tape file: there each read and point says its process."""
+    `workers` are those that have steps, in the order of their numbers; `trace` is what all say together beside steps.
+    """
+
+    trace: Trace
+    workers: list[str]
+    shifts: dict[str, int]
     names: dict[str, int]
     """The numbers of the processes, by what a process that was started inside one of their steps calls them."""
 
-    def id(self, step: str | None) -> str | None:
-        if step is not None and "#" in step:
+    def number(self, path: str) -> int:
+        """The number of a process; -1 for the launcher, which has no steps."""
+        return self.workers.index(path) if path in self.shifts else -1
+
+    def shift_us(self, path: str) -> int:
+        """Microseconds from the start of the trace to that of the process."""
+        return self.shifts.get(path, 0)
+
+    def id(self, path: str, step: str) -> str | None:
+        """What a step is called in the trace that a process calls so; None when nobody knows its process."""
+        if "#" in step:
             name, _, own = step.partition("#")
             return f"{self.names[name]}.{own}" if name in self.names else None
-        return None if step is None else self.ids.get(step, f"{self.number}.{step}")
+        # a tape file names a step of an enclosing trace by its id
+        return step if "." in step else f"{self.number(path)}.{step}"
+
+
+def placement(trace_id: str, found: list[ProcessPart]) -> Placement:
+    """Where these processes stand in a trace. Their steps are not looked at."""
+    launchers = [part for part in found if part.process.get("role") == "launcher"]
+    workers = sorted((part for part in found if part.process.get("role") != "launcher"), key=_process_order)
+    first = (launchers or workers)[0]
+    started_ns = int(first.parts[trace_id].info.get("started_ns", first.process.get("started_ns", 0)))
+    shifts = {part.path: (part.process.get("started_ns", 0) - started_ns) // 1000 for part in workers}
+    names = {f"{start:016x}-{pid}": number for number, (start, pid) in enumerate(map(_process_order, workers))}
+    trace = _trace(trace_id, started_ns, launchers, workers)
+    return Placement(trace, [part.path for part in workers], shifts, names)
+
+
+class _Placed(NamedTuple):
+    """Where one process's part belongs in the whole."""
+
+    where: Placement
+    path: str
+    given: dict[str, str]
+    """Ids that steps have of their own: in a tape file."""
+    numbered: bool
+    """True in a tape file: there each read and point says its process."""
+
+    def id(self, step: str | None) -> str | None:
+        return None if step is None else self.given.get(step) or self.where.id(self.path, step)
 
     def read(self, read: Read) -> Read:
-        process = read.process if self.numbered else self.number
-        return read._replace(process=process, at_us=read.at_us + self.shift_us, within=self.id(read.within))
+        process = read.process if self.numbered else self.where.number(self.path)
+        at_us = read.at_us + self.where.shift_us(self.path)
+        return read._replace(process=process, at_us=at_us, within=self.id(read.within))
 
     def point(self, point: Point) -> Point:
-        process = point.process if self.numbered else self.number
+        process = point.process if self.numbered else self.where.number(self.path)
         step, within = self.id(point.step), self.id(point.within)
-        return point._replace(process=process, step=step, at_us=point.at_us + self.shift_us, within=within)
+        at_us = point.at_us + self.where.shift_us(self.path)
+        return point._replace(process=process, step=step, at_us=at_us, within=within)
 
 
 def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers: list[ProcessPart]) -> Trace:

@@ -11,20 +11,18 @@ Keys that Rashomon adds begin with `$`: `$status` (an LLM answer that is no 2xx)
 
 from __future__ import annotations
 
-import re
-import zlib
-from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rashomon import dialects, values
 from rashomon.canonical import digest, header
+from rashomon.encodings import decoded as decoded
+from rashomon.lines import Quoted
+from rashomon.lines import one_line as one_line
+from rashomon.lines import text_of as text_of
 from rashomon.model import End, Head, Json, Kind, Response, Step
-from rashomon.streams import assemble, parse_json
+from rashomon.streams import aws_events, cut_list, event_data, is_aws_stream, parse_json
 from rashomon.streams import sse_events as sse_events
-
-MAX_DECODED = 64 * 1024 * 1024
-"""A compressed body is shown up to this many bytes."""
 
 _HEX_SHOWN = 256
 _TITLE_WIDTH = 160
@@ -40,7 +38,10 @@ class Summary(NamedTuple):
     `cached_tokens` and `cache_write_tokens`, `output_tokens` includes `reasoning_tokens`.
 
     `dialect` is how an LLM call was read (`openai.chat`, `anthropic.messages`, ...), `decoded` how far: `whole`,
-    `partly` (`unknown` names what was not known) or `raw`. `calls` are the tool calls that the model asked for.
+    `partly` (`unknown` names what was not known) or `raw`; None where no answer came. `calls` are the tool calls
+    that the model asked for. `answered` is the model that the answer names (`model` is the one that was asked for),
+    `tier` the service tier that served the call, `long_cache_tokens` those of `cache_write_tokens` that stay for an
+    hour, `searches` the web searches that are charged for.
     """
 
     model: str | None
@@ -61,6 +62,10 @@ class Summary(NamedTuple):
     error_type: str | None = None
     error_message: str | None = None
     calls: tuple[dialects.ToolCall, ...] = ()
+    answered: str | None = None
+    tier: str | None = None
+    long_cache_tokens: int | None = None
+    searches: int | None = None
 
 
 def request_view(step: Step) -> Json:
@@ -147,18 +152,29 @@ def _plain(value: Any) -> Json:
 
 def body_view(head: Head | None, body: bytes) -> Json:
     """A body as JSON: parsed, assembled, as text, or `{"$bytes": ...}`; None when it is empty."""
+    return _body(head, body)[0]
+
+
+def _body(head: Head | None, body: bytes) -> tuple[Json, tuple[str, ...]]:
+    """The view of a body, and names of events in it that nobody knows."""
     if not body:
-        return None
-    data = decoded(header(head, "content-encoding"), body)
-    content_type = header(head, "content-type").lower()
+        return None, ()
+    encoding, content_type = _content_headers(head)
+    data = decoded(encoding, body) if encoding else body
     if "event-stream" in content_type or (data[:6] in (b"data: ", b"event:") and "json" not in content_type):
-        return _stream_view(data)
+        return _sse_view(data)
+    if data[:1] == b"\0" and is_aws_stream(data):
+        return _events_view(aws_events(data))
     if data.lstrip()[:1] in (b"{", b"[") or "json" in content_type:
         try:
-            return parse_json(data)
+            value = parse_json(data)
+            return _list_view(value) if isinstance(value, list) else (value, ())
         except ValueError:  # announced as JSON and is none: shown as what it is
-            pass
-    return _text_view(data)
+            items = cut_list(data)
+            whole, unknown = _list_view(items)
+            if whole is not items:
+                return whole, (*unknown, "event:$cut")
+    return _text_view(data), ()
 
 
 def _text_view(data: bytes) -> Json:
@@ -171,84 +187,51 @@ def _text_view(data: bytes) -> Json:
         return shown
 
 
-def _stream_view(data: bytes) -> Json:
-    events = [(name, _data_view(text)) for name, text in sse_events(data)]
+def _content_headers(head: Head | None) -> tuple[str, str]:
+    """The first content-encoding and content-type, in lower case; there may be dozens of other headers."""
+    encoding = content_type = ""
+    for name, value in (head or {}).get("headers", ()):
+        size = len(name)
+        if size == 16 and not encoding and _lower(name) == "content-encoding":
+            encoding = _lower(value)
+        elif size == 12 and not content_type and _lower(name) == "content-type":
+            content_type = _lower(value)
+    return encoding, content_type
+
+
+def _lower(raw: str | bytes) -> str:
+    return (raw.decode("latin-1") if isinstance(raw, bytes) else raw).lower()
+
+
+def _sse_view(data: bytes) -> tuple[Json, tuple[str, ...]]:
+    events = sse_events(data)
     if not events:
-        return _text_view(data)
+        return _text_view(data), ()
     try:
-        whole = assemble(events)
+        whole = dialects.assemble_texts(events)
     except RecursionError:  # nested to the edge of what Python parses: the events are still there
         whole = None
-    if whole is not None:
-        return whole
-    return [{"event": name, "data": content} if name else {"data": content} for name, content in events]
+    return whole or (_listed([(name, event_data(text)) for name, text in events]), ())
 
 
-def _data_view(text: str) -> Json:
-    if text[:1] in ("{", "["):
-        try:
-            return parse_json(text)
-        except ValueError:  # cut in the middle, or `[DONE]`
-            pass
-    return text
-
-
-# ------------------------------------------------------------------------------------------ encodings
-
-
-def decoded(encoding: str, body: bytes) -> bytes:
-    """A body without its content encoding; the bytes as they are where that is unknown or untrue.
-
-    A cut body gives what can be read of it, and no more than `MAX_DECODED` bytes.
-    """
-    for name in reversed([part.strip().lower() for part in encoding.split(",")]):
-        decoder = _DECODERS.get(name)
-        if decoder is not None:
-            try:
-                body = decoder(body)
-            except Exception:  # zlib.error, brotli.error, ...: bytes that a client had decoded already
-                return body
-    return body
-
-
-def _gunzip(body: bytes) -> bytes:
-    if body[:2] != b"\x1f\x8b":
-        return body
-    out, rest, left = [], body, MAX_DECODED
-    while rest[:2] == b"\x1f\x8b" and left > 0:  # a gzip file may have several members
-        stream = zlib.decompressobj(31)
-        out.append(stream.decompress(rest, left))
-        left -= len(out[-1])
-        rest = stream.unused_data
-    return b"".join(out)
-
-
-def _inflate(body: bytes) -> bytes:
+def _events_view(events: list[tuple[str, Json]]) -> tuple[Json, tuple[str, ...]]:
     try:
-        return zlib.decompressobj(15).decompress(body, MAX_DECODED)
-    except zlib.error:  # RFC 9110 §8.4.1.2: some senders leave the zlib wrapper out
-        return zlib.decompressobj(-15).decompress(body, MAX_DECODED)
+        whole = dialects.assemble(events)
+    except RecursionError:
+        whole = None
+    return whole or (_listed(events), ())
 
 
-def _unbrotli(body: bytes) -> bytes:
-    import brotli  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-    return bytes(brotli.decompress(body))
-
-
-def _unzstd(body: bytes) -> bytes:
-    import zstandard  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-    return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(body))
+def _list_view(value: list[Any]) -> tuple[Json, tuple[str, ...]]:
+    """A list: Google streams one, whose elements are chunks of an answer."""
+    first = value[0] if value else None
+    if not isinstance(first, dict) or not ("candidates" in first or "usageMetadata" in first):
+        return value, ()
+    return dialects.assemble([("", chunk) for chunk in value]) or (value, ())
 
 
-_DECODERS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": _gunzip,
-    "x-gzip": _gunzip,
-    "deflate": _inflate,
-    "br": _unbrotli,
-    "zstd": _unzstd,
-}
+def _listed(events: list[tuple[str, Json]]) -> Json:
+    return [{"event": name, "data": content} if name else {"data": content} for name, content in events]
 
 
 # ------------------------------------------------------------------------------------------ summaries
@@ -264,15 +247,76 @@ def summary(step: Step, request: Json = None) -> Summary:
         return _llm_summary(step, status, request_view(step) if request is None else request)
     if "url" in step.request.head:
         title = _http_title(step, status)
+    elif step.kind == Kind.NOTE:
+        title = _note_title(step.request.head.get("note"))
     else:
         title = f"{_call_text(step.name, request_view(step))}{_answer_text(step)}"
     return Summary(None, None, None, status, None, "", one_line(title, _TITLE_WIDTH))
 
 
+def _note_title(note: Json) -> str:
+    """What a program said about itself: `"refused" [policy] score=0.2`."""
+    if not isinstance(note, dict):
+        return "note"
+    said, labels, data = note.get("text"), note.get("labels"), note.get("data")
+    listed = [f"[{text_of(label, 40)}]" for label in labels] if isinstance(labels, list) else []
+    named = [f"{key}={text_of(value, 40)}" for key, value in data.items()] if isinstance(data, dict) else []
+    return " ".join([text_of(Quoted(said)), *listed, *named] if said else [*listed, *named]) or "note"
+
+
 def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
-    reading = dialects.read_answer(response_view(step))
+    head, response = step.request.head, step.response
+    url = text if isinstance(text := head.get("url"), str) else ""
+    content, unknown = (None, ()) if response.head is None else _body(response.head, response.body)
+    reading = dialects.read_answer(content, status is not None and status >= 400)
     asked = request.get("model") if isinstance(request, dict) else None
-    model = asked if isinstance(asked, str) and asked else reading.model
+    model = asked if isinstance(asked, str) and asked else dialects.model_in(url) or reading.model
+    if unknown and reading.dialect is not None:
+        reading = reading._replace(unknown=dialects.named((*reading.unknown, *unknown)))
+    dialect, how_far = _how_far(reading, content, request, url)
+    return Summary(
+        _safe_or_none(model),
+        reading.input_tokens,
+        reading.output_tokens,
+        status,
+        _safe_or_none(reading.finish),
+        _encodable(reading.text),
+        _llm_title(step, status, model, reading),
+        dialect,
+        how_far,
+        reading.unknown,
+        reading.cached_tokens,
+        reading.cache_write_tokens,
+        reading.reasoning_tokens,
+        _encodable(reading.reasoning),
+        _encodable(reading.refusal) if reading.refusal else None,
+        _safe_or_none(_error_type(step, reading)),
+        _encodable(reading.error_message) if reading.error_message else None,
+        reading.tool_calls,
+        _safe_or_none(reading.model),
+        _safe_or_none(reading.tier),
+        reading.long_cache_tokens,
+        reading.searches,
+    )
+
+
+def _how_far(reading: dialects.Reading, content: Json, request: Json, url: str) -> tuple[str | None, str | None]:
+    """The dialect of a call, and how far its answer was understood."""
+    if reading.dialect is not None:
+        return reading.dialect, "partly" if reading.unknown else "whole"
+    asked = dialects.dialect_of(request, url)
+    if content is None:
+        return asked, None
+    return asked, "whole" if asked and (reading.error_message or reading.error_type) else "raw"
+
+
+def _error_type(step: Step, reading: dialects.Reading) -> str | None:
+    if reading.error_type is None and reading.error_message is not None:
+        return header(step.response.head, "x-amzn-errortype").partition(":")[0] or None  # AWS has it beside the body
+    return reading.error_type
+
+
+def _llm_title(step: Step, status: int | None, model: str | None, reading: dialects.Reading) -> str:
     name = model or step.name or "llm"
     failed = status is not None and status >= 400
     said = f"{status} {reading.note}".strip() if failed else _said(reading)
@@ -282,22 +326,16 @@ def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
     elif not said and step.response.end != End.COMPLETE:
         said = str(step.response.end)
     title = f"{name} → {said}" if said else _http_title(step, status) if model is None else name
-    return Summary(
-        _safe_or_none(model),
-        reading.input_tokens,
-        reading.output_tokens,
-        status,
-        _safe_or_none(reading.finish),
-        _encodable(reading.text),
-        one_line(title, _TITLE_WIDTH),
-    )
+    return one_line(title, _TITLE_WIDTH)
 
 
 def request_title(step: Step) -> str:
     """One line that names what was asked: `gpt-4o (4 messages, the last by tool: "...")`."""
     request = request_view(step)
     if step.kind == Kind.LLM and isinstance(request, dict):
-        line = f"{request.get('model') or step.name}{_asked(request)}"
+        address = step.request.head.get("url")
+        named = request.get("model") or (dialects.model_in(address) if isinstance(address, str) else None)
+        line = f"{named or step.name}{_asked(request)}"
     elif "url" in step.request.head:
         line = f"{step.request.head.get('method', '')} {step.request.head['url']}".strip()
     else:
@@ -306,7 +344,7 @@ def request_title(step: Step) -> str:
 
 
 def _asked(request: dict[str, Any]) -> str:
-    asked = request.get("messages", request.get("input", request.get("prompt")))
+    asked = next((request[name] for name in ("messages", "input", "prompt", "contents") if name in request), None)
     if not isinstance(asked, list) or not asked:
         return f' ("{text_of(asked, 60)}")' if asked else ""
     last = asked[-1]
@@ -314,8 +352,8 @@ def _asked(request: dict[str, Any]) -> str:
     if not isinstance(last, dict):
         return f' ({len(asked)} texts, the last: "{text_of(last, 60)}")'
     author = last.get("role") or last.get("type") or "nobody"
-    content = last.get("content", last.get("output"))
-    return f" ({count}, the last by {text_of(author, 20)}: {text_of(_quoted(content), 60)})"
+    content = last.get("content", last.get("output", last.get("parts")))
+    return f" ({count}, the last by {text_of(author, 20)}: {text_of(Quoted(content), 60)})"
 
 
 def _said(reading: dialects.Reading) -> str:
@@ -330,9 +368,9 @@ def _said(reading: dialects.Reading) -> str:
 def _call_text(name: str, arguments: Json) -> str:
     """`get_order(order_id="A-1042")`."""
     if isinstance(arguments, dict):
-        inside = ", ".join(f"{key}={text_of(_quoted(value), 40)}" for key, value in list(arguments.items())[:8])
+        inside = ", ".join(f"{key}={text_of(Quoted(value), 40)}" for key, value in list(arguments.items())[:8])
         return f"{name}({inside}{', …' if len(arguments) > 8 else ''})"
-    return f"{name}({'' if arguments is None else text_of(_quoted(arguments), 60)})"
+    return f"{name}({'' if arguments is None else text_of(Quoted(arguments), 60)})"
 
 
 def _answer_text(step: Step) -> str:
@@ -341,7 +379,7 @@ def _answer_text(step: Step) -> str:
         return f" raised {_short_type(failure.type)}: {failure.message}"
     if step.response.end != End.COMPLETE and not step.response.pieces:
         return f" → {step.response.end}"
-    return f" → {text_of(_quoted(response_view(step)))}"
+    return f" → {text_of(Quoted(response_view(step)))}"
 
 
 def _http_title(step: Step, status: int | None) -> str:
@@ -368,86 +406,3 @@ def _safe_or_none(text: str | None) -> str | None:
 def _encodable(text: str) -> str:
     """The text without lone surrogates, which JSON can hold and UTF-8 cannot."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-# --------------------------------------------------------------------------------------- single lines
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
-_SURROGATES = re.compile("[\ud800-\udfff]")
-_SPACES = re.compile(r"\s+")
-
-
-class _Quoted(NamedTuple):
-    value: Json
-
-
-def _quoted(value: Json) -> Any:
-    return _Quoted(value)
-
-
-def text_of(value: Any, width: int = 80) -> str:
-    """A value as one line of at most `width` characters that is safe to print.
-
-    A string stands without quotes and is cut in the middle; anything else is JSON, cut at its end.
-    """
-    if isinstance(value, _Quoted):
-        inner = value.value
-        if not isinstance(inner, str):
-            return text_of(inner, width)
-        return f'"{one_line(inner, max(1, width - 2))}"'
-    if isinstance(value, str):
-        return one_line(value, width)
-    written: list[str] = []
-    size = 0
-    for token in _tokens(value, 0):
-        written.append(token)
-        size += len(token)
-        if size > 8 * width:  # white space may go; far beyond this nothing can be shown
-            break
-    line = _clean("".join(written))
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def one_line(text: str, width: int) -> str:
-    """A text as one line: control characters and escape sequences gone, cut in the middle with `…`."""
-    reach = 8 * width + 64
-    if len(text) > 2 * reach:
-        text = f"{text[:reach]} … {text[-reach:]}"
-    line = _clean(text)
-    if len(line) <= width:
-        return line
-    if width < 8:
-        return line[: width - 1] + "…" if width > 0 else ""
-    tail = (width - 1) // 3
-    return f"{line[: width - 1 - tail]}…{line[-tail:]}"
-
-
-def _clean(text: str) -> str:
-    if text.isascii() and text.isprintable() and "  " not in text:
-        return text.strip()
-    text = _SPACES.sub(" ", _ESCAPES.sub("", text))
-    return _SURROGATES.sub("\ufffd", _UNSAFE.sub("", text)).strip()
-
-
-def _tokens(value: Any, depth: int) -> Iterable[str]:
-    """JSON, piece by piece, so that the beginning of a large value costs no more than it shows."""
-    if isinstance(value, dict):
-        yield "{"
-        for number, (key, item) in enumerate(value.items()):
-            yield f'{", " if number else ""}"{key}": '
-            yield from _tokens(item, depth + 1) if depth < 20 else ("…",)
-        yield "}"
-    elif isinstance(value, (list, tuple)):
-        yield "["
-        for number, item in enumerate(value):
-            if number:
-                yield ", "
-            yield from _tokens(item, depth + 1) if depth < 20 else ("…",)
-        yield "]"
-    elif isinstance(value, str):
-        yield f'"{value[:2000]}"'
-    else:
-        yield "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -15,10 +15,11 @@ _ENDINGS = (
     ("/completions", "completions"),
     ("/messages", "messages"),
     ("/messages/count_tokens", "messages.count_tokens"),
+    ("/v1/complete", "complete"),
     ("/moderations", "moderations"),
 )
 _MODEL_PATH = re.compile(
-    r":(generateContent|streamGenerateContent|embedContent)$|/model/[^/]+/(converse|converse-stream|invoke|invoke-with-response-stream)$"
+    r":(generateContent|streamGenerateContent|embedContent|batchEmbedContents|rawPredict|streamRawPredict)$|/model/[^/]+/(converse|converse-stream|invoke|invoke-with-response-stream)$"
 )
 
 

@@ -25,7 +25,7 @@ from rashomon.model import (
     Step,
     Tape,
 )
-from rashomon.redaction import Redactor
+from rashomon.redaction import Redactor, lone_placeholders
 from rashomon.replay import stubs as stubbing
 from rashomon.replay.ambient import Ambient
 from rashomon.replay.claims import Claims
@@ -112,6 +112,8 @@ class _State:
     def __init__(self, tape: Tape, redactor: Redactor, plan: Plan) -> None:
         self.tape = tape = tape._replace(steps=tuple(step for step in tape.steps if step.kind is not Kind.NOTE))
         self.redactor, self.plan = redactor, plan
+        if tape.trace.provenance.get("imported"):
+            redactor.adopt(lone_placeholders(step.request.body for step in tape.steps))
         self.tape_path: str | None = None
         several = len(tape.trace.processes) > 1
         own = tape.steps if plan.claims is not None or not several else of_process(tape, plan.process).steps
@@ -238,7 +240,7 @@ class ReplaySession:
         witness.pace = StepPace(self.conductor, step, witness)
         self.conductor.served(step.id)
         lane = self._line().lane
-        if lane is not None and step.lane != lane and process_of(step) == (self._state.plan.process or 0):
+        if step.lane != lane and process_of(step) == (self._state.plan.process or 0):
             self.conductor.stands_for(lane, step.lane)
         return Play(step.response if response is None else response, witness)
 

@@ -1,12 +1,19 @@
 """The trace store: one DuckDB file, filled from journals. The only room that knows DuckDB."""
 
-from rashomon.store.ingestion import IngestReport, ingest, ingest_new
-from rashomon.store.reading import JournalRow, Result, TraceStore, open_home
-from rashomon.store.rows import StepRow, TraceRow
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rashomon.store.ingestion import IngestReport, ingest, ingest_new
+    from rashomon.store.lists import Outline, StepRow, TraceRow
+    from rashomon.store.reading import JournalRow, Result, TraceStore, open_home
 
 __all__ = [
     "IngestReport",
     "JournalRow",
+    "Outline",
     "Result",
     "StepRow",
     "TraceRow",
@@ -15,3 +22,16 @@ __all__ = [
     "ingest_new",
     "open_home",
 ]
+
+_HOMES = {
+    **dict.fromkeys(("IngestReport", "ingest", "ingest_new"), "rashomon.store.ingestion"),
+    **dict.fromkeys(("Outline", "StepRow", "TraceRow"), "rashomon.store.lists"),
+    **dict.fromkeys(("JournalRow", "Result", "TraceStore", "open_home"), "rashomon.store.reading"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for, and no more: who reads a list needs nothing that reads journals."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

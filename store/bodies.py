@@ -1,15 +1,21 @@
 """A request body as a frame and parts, so that a message that is sent sixty times is stored once.
 
 The split is one of bytes, not of values: frame and parts are slices of the body, put together again by
-`join` to exactly the bytes that went out, whatever their spacing and key order. A body is read once for everything
-that is to be known of it, and elements that were in a body before are recognised, not read again: so a growing
-conversation costs what is new in each turn.
+`join` to exactly the bytes that went out, whatever their spacing and key order. The elements of a list leave one
+hole in the frame, however many they are, so that all turns of a conversation share their frame too.
+
+A body is read once for everything that is to be known of it. Elements that were in a body before are recognised, not
+read again; and of a body that is known to begin as an earlier one does, only what is behind that is looked at: so a
+growing conversation costs what is new in each turn.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from rashomon.canonical import digest
@@ -27,35 +33,68 @@ _REMEMBERED = 4 * 1024 * 1024
 _decode = json.JSONDecoder().raw_decode
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # as `rashomon.canonical.canonical_json`
 _space = re.compile(r"[ \t\r\n]*")
+_BLANK = frozenset(" \t\r\n")
+
+Keep = Callable[[bytes], int]
+"""Has a part kept, and gives the number by which it is known from then on."""
 
 
-class Part(NamedTuple):
-    """What was taken out of a body: where it was, its bytes, and their digest."""
+class Hole(NamedTuple):
+    """Where parts were taken out of a frame.
 
+    `at` is the offset in the frame, in characters; `path` the member's key; `first` the place of the first part in the
+    member's list, None where the part is the member itself; `start` its place among the parts, counted from 1 (the
+    frame is before them), and `count` how many there are, with `separator` between any two.
+    """
+
+    at: int
     path: str
-    content: bytes
-    digest: str
+    first: int | None
+    start: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    separator: str
 
 
-class Split(NamedTuple):
-    """A frame, the offsets in characters where parts were taken out of it, and the parts.
+class Apart(NamedTuple):
+    """A body taken apart: a frame, its holes, and the parts that fill them, by the numbers that `Keep` gave.
 
-    Of a body that is one JSON object: `canonical` is the form in which it is compared, `values` are those of its
-    values that are no lists, `keys` all its keys.
+    Of a body that is one JSON object: `identity` determines it as a value, `values` are those of its members that are
+    no lists, and `known` says where a body that begins alike need not be read again.
     """
 
     frame: bytes
-    holes: list[int]
-    parts: list[Part]
-    canonical: bytes | None = None
+    holes: tuple[Hole, ...]
+    parts: list[int]
+    identity: bytes | None = None
     values: dict[str, Any] | None = None
     keys: frozenset[str] = frozenset()
+    known: Known | None = None
+    shared: int = 0
+    """How many of the first parts were known to be those of the other body."""
+
+
+class Known(NamedTuple):
+    """What is known of a body up to and with the elements of its longest list: the state of reading it there.
+
+    `ends` are the offsets in bytes behind each of the elements, `spelled` what stands for each in `identity`.
+    """
+
+    key: str
+    ends: list[int]
+    spelled: list[bytes]
+    hole: Hole
+    frame: str
+    holes: tuple[Hole, ...]
+    parts: list[int]
+    values: dict[str, Any]
+    members: dict[str, bytes]
 
 
 class _Element(NamedTuple):
     text: str
-    part: Part
-    canonical: str
+    path: str
+    part: int
+    spelled: bytes
 
 
 class Memory:
@@ -83,72 +122,170 @@ class Memory:
         if self._size > _REMEMBERED:
             self._elements.clear()
             self._size = len(element.text)
-        known = self._elements.setdefault(element.part.path, [])
+        known = self._elements.setdefault(element.path, [])
         if len(known) == _RECENT:
             self._size -= len(known.pop().text)
         known.insert(0, element)
 
+    def clear(self) -> None:
+        """Forget everything: the numbers of parts are not valid any more."""
+        self._elements.clear()
+        self._size = 0
 
-def split(body: bytes, memory: Memory | None = None) -> Split:
+
+def take_apart(
+    body: bytes, keep: Keep, memory: Memory | None = None, known: Known | None = None, prefix: int = 0
+) -> Apart:
     """Take the elements of lists (messages, tools) and the long values out of a JSON object.
 
-    Any other body is all frame.
+    Any other body is all frame. The first `prefix` bytes are those of the body of which `known` is known.
     """
     if body[:1] != b"{" or len(body) < LONG:
-        return Split(body, [], [])
+        return Apart(body, (), [])
     try:
-        found = _Object(body.decode("utf-8"), memory or Memory())
-        end = found.read()
+        count = bisect_right(known.ends, prefix) if known is not None else 0
+        if known is not None and count:
+            found = _Object(body, keep, memory or Memory(), known.ends[count - 1])
+            end = found.resume(known, count)
+        else:
+            found = _Object(body, keep, memory or Memory(), 0)
+            end = found.read(_skip(found.text, 1))
     except (ValueError, IndexError, RecursionError):  # not JSON, or cut
-        return Split(body, [], [])
-    text = found.text
-    frame: list[str] = []
-    holes: list[int] = []
-    at = length = 0
-    for start, stop in found.spans:
-        frame.append(text[at:start])
-        length += start - at
-        holes.append(length)
-        at = stop
-    frame.append(text[at:])
-    taken = Split("".join(frame).encode(), holes, found.parts)
-    if end < len(text):
-        return taken
-    return taken._replace(canonical=found.canonical(), values=found.values, keys=frozenset(found.members))
+        return Apart(body, (), [])
+    return found.apart(end)
 
 
-def join(frame: bytes, holes: list[int], parts: list[bytes]) -> bytes:
-    """The body that was split."""
+def put_together(frame: bytes, holes: Sequence[Hole], parts: Sequence[bytes]) -> bytes:
+    """The body that was taken apart, from the contents of the parts."""
     if not holes:
         return frame
     text, at, out = frame.decode("utf-8"), 0, []
-    for hole, part in zip(holes, parts, strict=True):
-        out.append(text[at:hole].encode())
-        out.append(part)
-        at = hole
+    for hole in holes:
+        out.append(text[at : hole.at].encode())
+        out.append(hole.separator.encode().join(parts[hole.start - 1 : hole.start - 1 + hole.count]))
+        at = hole.at
     out.append(text[at:].encode())
     return b"".join(out)
 
 
+class Part(NamedTuple):
+    """What was taken out of a body: where it was, its bytes, and their digest."""
+
+    path: str
+    content: bytes
+    digest: str
+
+
+class Split(NamedTuple):
+    """A body with a hole for each part: a frame, the offsets in characters of its holes, and the parts."""
+
+    frame: bytes
+    holes: list[int]
+    parts: list[Part]
+
+
+def split(body: bytes) -> Split:
+    """A body by itself, with each part and its path."""
+    contents: list[bytes] = []
+
+    def keep(content: bytes) -> int:
+        contents.append(content)
+        return len(contents) - 1
+
+    apart = take_apart(body, keep)
+    text, at, length = apart.frame.decode("utf-8") if apart.holes else "", 0, 0
+    frame: list[str] = []
+    holes: list[int] = []
+    parts: list[Part] = []
+    for hole in apart.holes:
+        for place in range(hole.count):
+            frame.append(hole.separator if place else text[at : hole.at])
+            length += len(frame[-1])
+            holes.append(length)
+            content = contents[apart.parts[hole.start - 1 + place]]
+            path = hole.path if hole.first is None else f"{hole.path}[{hole.first + place}]"
+            parts.append(Part(path, content, digest(content)))
+        at = hole.at
+    return Split("".join([*frame, text[at:]]).encode() if holes else body, holes, parts)
+
+
+def join(frame: bytes, holes: Sequence[int], parts: Sequence[bytes]) -> bytes:
+    """The body that was split."""
+    single = [Hole(at, "", None, start, 1, "") for start, at in enumerate(holes, 1)]
+    return put_together(frame, single, parts)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body that is one JSON object as a value. Raises ValueError or RecursionError."""
+    value = json.loads(body) if body.lstrip()[:1] == b"{" else None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def identity(value: dict[str, Any]) -> bytes:
+    """What determines a JSON object as a value: equal for equal ones, whatever their spelling.
+
+    Its canonical form, with lists and their long elements by their digests.
+    """
+    return _identity({key: _spelled_member(item) for key, item in value.items()})
+
+
+def _identity(members: dict[str, bytes]) -> bytes:
+    return b"{%s}" % b",".join([_canonical(key).encode() + b":" + members[key] for key in sorted(members)])
+
+
+def _spelled_member(value: Any) -> bytes:
+    return _spelled_list(map(_spelled, value)) if isinstance(value, list) else _canonical(value).encode()
+
+
+def _spelled_list(spelled: Any) -> bytes:
+    return b"[%s]" % blake2b(b",".join(spelled), digest_size=16).digest()
+
+
+def _spelled(value: Any) -> bytes:
+    text = _canonical(value).encode()
+    return text if len(text) < LONG else b"#" + blake2b(text, digest_size=16).digest()
+
+
 class _Object:
-    """A JSON object while it is read: spans and parts that are taken out, and its members in canonical form."""
+    """A JSON object while it is read, from an offset of its body on."""
 
-    def __init__(self, text: str, memory: Memory) -> None:
-        self.text, self.memory = text, memory
-        self.spans: list[tuple[int, int]] = []
-        self.parts: list[Part] = []
+    def __init__(self, body: bytes, keep: Keep, memory: Memory, offset: int) -> None:
+        self.body, self.keep, self.memory, self.offset = body, keep, memory, offset
+        self.text = (body[offset:] if offset else body).decode("utf-8")
+        self.ascii = len(self.text) == len(body) - offset
+        self.chars = self.bytes = self.mark = self.length = 0
+        self.frame: list[str] = []
+        self.holes: list[Hole] = []
+        self.parts: list[int] = []
         self.values: dict[str, Any] = {}
-        self.members: dict[str, str] = {}
+        self.members: dict[str, bytes] = {}
+        self.known: Known | None = None
+        self.shared = 0
 
-    def canonical(self) -> bytes:
-        """The object as `rashomon.canonical` spells it."""
-        members = self.members
-        inside = ",".join([f"{_canonical(key)}:{members[key]}" for key in sorted(members)])
-        return f"{{{inside}}}".encode("ascii")
+    def apart(self, end: int) -> Apart:
+        """What was read; `end` is where something follows the object."""
+        self.frame.append(self.text[self.mark :])
+        frame = "".join(self.frame).encode()
+        taken = Apart(frame, tuple(self.holes), self.parts, known=self.known, shared=self.shared)
+        if end < len(self.text):
+            return taken
+        return taken._replace(identity=_identity(self.members), values=self.values, keys=frozenset(self.members))
 
-    def read(self) -> int:
-        """Read it all; where what follows it begins. Raises ValueError or IndexError when it is no JSON."""
-        text, at = self.text, _skip(self.text, 1)
+    def resume(self, known: Known, count: int) -> int:
+        """Read on behind the first elements of a list that are known; where what follows the object begins."""
+        self.frame, self.length = [known.frame], len(known.frame)
+        self.holes = list(known.holes)
+        self.values, self.members = dict(known.values), dict(known.members)
+        self.parts = known.parts[: known.hole.start - 1 + count]
+        self.shared = len(self.parts)
+        at = self.elements_from(known.key, _comma(self.text, 0, "]"), known, count)
+        return self.read(_comma(self.text, at, "}"))
+
+    def read(self, at: int) -> int:
+        """Read the members from there on; where what follows the object begins. Raises ValueError or IndexError."""
+        text = self.text
         while text[at] != "}":
             key, at = _decode(text, at)
             at = _skip(text, at)
@@ -157,43 +294,121 @@ class _Object:
             start = at = _skip(text, at + 1)
             if text[at] == "[":
                 self.values.pop(key, None)  # of a key that is there twice, the last counts
-                at = self.elements(at, key)
+                at = self.elements_from(key, _skip(text, at + 1), None, 0)
             else:
                 value, at = _decode(text, at)
-                self.values[key], self.members[key] = value, _canonical(value)
+                self.values[key], self.members[key] = value, _canonical(value).encode()
                 if at - start >= LONG:
-                    self.take(key, start, at)
+                    self.open(start)
+                    self.parts.append(self.keep(text[start:at].encode()))
+                    self.close(_path(key), None, 1, "", at)
             at = _comma(text, at, "}")
         return _skip(text, at + 1)
 
-    def elements(self, at: int, key: str) -> int:
-        """Read a list; where what follows it begins."""
-        text, members = self.text, list[str]()
-        at = _skip(text, at + 1)
+    def open(self, start: int) -> None:
+        """The frame goes up to there."""
+        self.frame.append(self.text[self.mark : start])
+        self.length += start - self.mark
+
+    def close(self, path: str, first: int | None, count: int, separator: str, end: int) -> None:
+        """A hole for the last `count` parts; the frame goes on at `end`."""
+        self.holes.append(Hole(self.length, path, first, 1 + len(self.parts) - count, count, separator))
+        self.mark = end
+
+    def elements_from(self, key: str, at: int, known: Known | None, count: int) -> int:
+        """Read a list from an element on; where what follows the list begins.
+
+        Parts next to each other with the same separator share a hole. `count` elements before are known.
+        """
+        text, path = self.text, _path(key)
+        run = _Run(self, path, known, count)
+        spelled = known.spelled[:count] if known is not None else []
         while text[at] != "]":
-            path = f"{key}[{len(members)}]"
-            start, known = at, self.memory.find(path, text, at)
-            if known is not None:
-                at += len(known.text)
-                self.spans.append((start, at))
-                self.parts.append(known.part)
-                members.append(known.canonical)
+            start, place = at, f"{key}[{len(spelled)}]"
+            found = self.memory.find(place, text, at)
+            if found is not None:
+                at += len(found.text)
+                run.add(found.part, len(spelled), start, at)
+                spelled.append(found.spelled)
             else:
                 value, at = _decode(text, at)
-                members.append(_canonical(value))
+                spelled.append(_spelled(value))
                 if isinstance(value, dict) or at - start >= LONG:
-                    self.memory.keep(_Element(text[start:at], self.take(path, start, at), members[-1]))
+                    part = self.keep(text[start:at].encode())
+                    run.add(part, len(spelled) - 1, start, at)
+                    self.memory.keep(_Element(text[start:at], place, part, spelled[-1]))
             at = _comma(text, at, "]")
-        self.members[key] = f"[{','.join(members)}]"
+        run.end()
+        if run.leading is not None and (self.known is None or len(run.ends) > len(self.known.ends)):
+            before, frame, values, members = run.before
+            self.known = Known(key, run.ends, spelled, run.leading, frame, before, self.parts, values, members)
+        self.members[key] = _spelled_list(spelled)
         return at + 1
 
-    def take(self, path: str, start: int, end: int) -> Part:
-        """Have a part taken out."""
-        content = self.text[start:end].encode()
-        part = Part(path, content, digest(content))
-        self.spans.append((start, end))
-        self.parts.append(part)
-        return part
+    def byte(self, at: int) -> int:
+        """The offset in the body of a character, which is none before those that were asked for already."""
+        if self.ascii:
+            return self.offset + at
+        self.bytes += len(self.text[self.chars : at].encode())
+        self.chars = at
+        return self.offset + self.bytes
+
+
+class _Run:
+    """Parts of a list that stand next to each other with the same separator, and the list's first such run."""
+
+    def __init__(self, reading: _Object, path: str, known: Known | None, count: int) -> None:
+        self.reading, self.path = reading, path
+        self.first, self.count, self.last = 0, count, 0
+        self.separator: str | None = None
+        self.leading: Hole | None = None
+        self.ends: list[int] = []
+        self.before: tuple[tuple[Hole, ...], str, dict[str, Any], dict[str, bytes]]
+        if known is not None:
+            self.separator = known.hole.separator if count > 1 else None
+            self.leading, self.ends = known.hole, known.ends[:count]
+            self.before = known.holes, known.frame, known.values, known.members
+
+    def add(self, part: int, place: int, start: int, end: int) -> None:
+        """The next part of the list, at that place of it; between it and the one before may be what is none."""
+        reading = self.reading
+        if self.count and place == self.first + self.count:
+            gap = reading.text[self.last : start]
+            if self.separator is None or self.separator == gap:
+                self.separator = gap
+                self.count += 1
+                self.took(part, end)
+                return
+        if self.count:
+            self.end()
+        reading.open(start)
+        self.first, self.count, self.separator = place, 1, None
+        if place == 0:
+            self.leading = Hole(reading.length, self.path, 0, len(reading.parts) + 1, 0, "")
+            before = tuple(reading.holes), "".join(reading.frame), dict(reading.values), dict(reading.members)
+            self.before = before
+        self.took(part, end)
+
+    def took(self, part: int, end: int) -> None:
+        """Note a part."""
+        reading = self.reading
+        reading.parts.append(part)
+        self.last = end
+        if self.first == 0 and self.leading is not None:
+            self.ends.append(reading.byte(end))
+
+    def end(self) -> None:
+        """Nothing more goes into the hole."""
+        if not self.count:
+            return
+        self.reading.close(self.path, self.first, self.count, self.separator or "", self.last)
+        if self.first == 0 and self.leading is not None:
+            self.leading = self.reading.holes[-1]
+        self.count = 0
+
+
+def _path(key: str) -> str:
+    return key if key.isascii() else key.encode("utf-8", "replace").decode()
 
 
 def _skip(text: str, at: int) -> int:
@@ -201,9 +416,6 @@ def _skip(text: str, at: int) -> int:
         return at
     found = _space.match(text, at)
     return found.end() if found else at
-
-
-_BLANK = frozenset(" \t\r\n")
 
 
 def _comma(text: str, at: int, closing: str) -> int:

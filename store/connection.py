@@ -12,20 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import duckdb
-
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
 from rashomon.store import migrate
+from rashomon.store.engine import duckdb
 
 WAIT_S = 10.0
 """How long to wait for another process that has the store open."""
 
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.005, 0.2
+_FIRST_DELAY_S, _LONGEST_DELAY_S, _READER_DELAY_S = 0.005, 0.2, 0.02
 _STALE_S = 3600.0
 _Config = dict[str, str | bool | int | float | list[str]]
 _READ: _Config = {"enable_external_access": "false", "lock_configuration": "true"}
-_WRITE: _Config = {"storage_compatibility_version": "v1.3.0"}
-"""What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text."""
+_WRITE: _Config = {"storage_compatibility_version": "v1.3.0", "default_block_size": "16384"}
+"""What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text. Blocks of new
+files are small: each column fills its last one in part, and there are two hundred columns."""
 
 _KEEP = "Move it away or choose another folder with --home; Rashomon does not touch it."
 _REBUILD = "Move it away: `rashomon ingest` builds a new store from the journals."
@@ -39,7 +39,9 @@ def _busy(error: duckdb.Error) -> bool:
 
 def first_line(error: Exception) -> str:
     """What DuckDB says, without its class, its hints and its pointing at the query."""
-    text = str(error).strip().split("\n")[0]
+    lines = str(error).strip().split("\n")
+    # a file system in Python, as lakes have one, fails with a traceback that DuckDB passes on
+    text = lines[-1].partition(": ")[2] if lines[0].startswith("Traceback (") else lines[0]
     return re.sub(r"^[A-Z][\w ]* Error: ", "", text).rstrip(" .!")
 
 
@@ -58,16 +60,35 @@ def check_file(path: Path) -> None:
 
 def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConnection:
     deadline, delay = time.monotonic() + wait_s, _FIRST_DELAY_S
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=read_only, config=_READ if read_only else _WRITE)
-        except duckdb.Error as error:
-            if not _busy(error):
-                raise _unreadable(path, error) from error
-            if time.monotonic() >= deadline:
-                raise _still_busy(path, wait_s, error) from error
-        time.sleep(delay)
-        delay = min(2 * delay, _LONGEST_DELAY_S)
+    longest_s = _READER_DELAY_S if read_only else _LONGEST_DELAY_S
+    waiting: int | None = None
+    try:
+        while True:
+            before = _inode(path)
+            try:
+                connection = duckdb.connect(str(path), read_only=read_only, config=_READ if read_only else _WRITE)
+                if read_only or _inode(path) == before:
+                    return connection
+                connection.close()  # a compacted store took the place of the file that was opened
+            except duckdb.Error as error:
+                if not _busy(error):
+                    raise _unreadable(path, error) from error
+                if time.monotonic() >= deadline:
+                    raise _still_busy(path, wait_s, error) from error
+            if read_only and waiting is None:
+                waiting = _wait_visibly(path)
+            time.sleep(delay)
+            delay = min(2 * delay, longest_s)
+    finally:
+        if waiting is not None:
+            os.close(waiting)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _still_busy(path: Path, wait_s: float, error: duckdb.Error) -> UsageError:
@@ -196,3 +217,45 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         with contextlib.suppress(duckdb.Error):  # a failed commit has already rolled back
             connection.rollback()
         raise
+
+
+# -------------------------------------------------------- readers that wait, and a writer that comes back at once
+
+
+def _turn(path: Path) -> Path:
+    return path.with_name(f"{path.name}.waiting")
+
+
+def _wait_visibly(path: Path) -> int | None:
+    """Show that somebody waits to read; what to close when they have the store open. None where that cannot be."""
+    try:
+        import fcntl
+
+        handle = os.open(_turn(path), os.O_RDWR | os.O_CREAT, 0o666)
+    except (ImportError, OSError):  # no locks here, or a folder that cannot be written: they still wait
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # a writer is just looking
+        pass
+    return handle
+
+
+def let_readers_in(path: Path, longest_s: float = 1.0) -> None:
+    """Wait until those who wait to read the store have it open: a writer that comes back at once would starve them."""
+    try:
+        import fcntl
+
+        handle = os.open(_turn(path), os.O_RDWR)
+    except (ImportError, OSError):  # nobody has ever waited
+        return
+    try:
+        deadline = time.monotonic() + longest_s
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:  # somebody waits
+                time.sleep(_FIRST_DELAY_S)
+    finally:
+        os.close(handle)

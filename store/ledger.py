@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
+import msgpack
 
 from rashomon import journal
 from rashomon.canonical import digest
 from rashomon.journal import Damage
+from rashomon.model import Divergence, Loss, Site, Uncontrolled
 from rashomon.store import migrate
+from rashomon.store.engine import duckdb
+from rashomon.store.told import Member, Resume
 
-READER = 1_000_000 * journal.VERSION + 3
+READER = 1_000_000 * journal.VERSION + 4
 """Version of what is read out of a journal. Raise it, and every journal is read again once."""
 
 _UNSETTLED_NS = 20_000_000
@@ -56,15 +60,30 @@ class Entry(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the store holds at one generation: the ledger, and (fingerprint, steps) of each trace."""
+    """The ledger at one generation of the store."""
 
     generation: str
     entries: dict[str, Entry]
-    traces: dict[str, tuple[str, int]]
 
 
-NOTHING = Known("0", {}, {})
+NOTHING = Known("0", {})
 """What a new store holds."""
+
+
+class About(NamedTuple):
+    """What a journal says of its process, which all its traces show: `damage` counts damaged stretches."""
+
+    process: dict[str, Any] = {}
+    closed: bool = False
+    loss: Loss | None = None
+    damage: int = 0
+
+    def pack(self) -> bytes:
+        """The same as bytes."""
+        return _pack(list(self))
+
+
+SOME_DAMAGE = Damage(0, 0, "")
 
 
 def listing(folder: Path) -> dict[str, Stat]:
@@ -89,6 +108,9 @@ def listing(folder: Path) -> dict[str, Stat]:
     return found
 
 
+_ENTRY = "name, size, mtime_ns, reader, state, reason, whole, torn, damage, closed, traces"
+
+
 def settled(found: dict[str, Stat]) -> bool:
     """True when a later change of any of these files will show."""
     return all(stat.mtime_ns for stat in found.values())
@@ -96,13 +118,8 @@ def settled(found: dict[str, Stat]) -> bool:
 
 def read_known(connection: duckdb.DuckDBPyConnection) -> Known:
     """What the store holds."""
-    rows = connection.execute("SELECT * FROM journals").fetchall()
-    entries = {row[0]: _entry(row) for row in rows}
-    traces = connection.execute(
-        "SELECT traces.id, any_value(fingerprint), count(steps.trace) FROM traces"
-        " LEFT JOIN steps ON steps.trace = traces.id GROUP BY traces.id"
-    ).fetchall()
-    return Known(generation(connection), entries, {trace: (mark, steps) for trace, mark, steps in traces})
+    rows = connection.execute(f"SELECT {_ENTRY} FROM journals").fetchall()
+    return Known(generation(connection), {row[0]: _entry(row) for row in rows})
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
@@ -115,6 +132,75 @@ def generation(connection: duckdb.DuckDBPyConnection) -> str:
     """The number that grows with each ingestion."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
     return str(row[0]) if row else "0"
+
+
+# --------------------------------------------------------------------------------- what was told so far
+
+
+def _pack(value: Any) -> bytes:
+    return msgpack.packb(value, use_bin_type=True, unicode_errors="surrogatepass")  # type: ignore[no-any-return]
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(data, strict_map_key=False, unicode_errors="surrogatepass")
+
+
+def pack_member(member: Member) -> bytes:
+    """What a journal told of a trace, as bytes."""
+    return _pack([*member[:-1], member.mark.to_bytes(16, "little")])
+
+
+def unpack_member(data: bytes) -> Member:
+    """The same again."""
+    member = Member(*_unpack(data))
+    divergences = tuple(
+        Divergence(kind, summary, step, recorded, tuple(paths), tuple(detail))
+        for kind, summary, step, recorded, paths, detail in member.divergences
+    )
+    return member._replace(
+        missed=tuple(member.missed),
+        divergences=divergences,
+        uncontrolled=tuple(Uncontrolled(what, why, site and Site(*site)) for what, why, site in member.uncontrolled),
+        foreign=tuple(member.foreign),
+        mark=int.from_bytes(member.mark, "little"),  # type: ignore[arg-type]
+    )
+
+
+def pack_resume(resume: Resume) -> bytes:
+    """Where to read on, as bytes."""
+    return _pack(list(resume))
+
+
+def read_resume(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[Resume, dict[str, Member]] | None:
+    """Where to read a journal on, and what it told of each trace; None when that is not known."""
+    found = connection.execute("SELECT resume FROM journals WHERE name = ?", [name]).fetchall()
+    if not found or found[0][0] is None:
+        return None
+    rows = connection.execute("SELECT trace, told FROM members WHERE journal = ?", [name]).fetchall()
+    return Resume(*_unpack(found[0][0])), {trace: unpack_member(told) for trace, told in rows}
+
+
+def read_about(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, About]:
+    """What journals say of their processes, of those that the store knows."""
+    rows = connection.execute(
+        "SELECT name, process FROM journals WHERE process IS NOT NULL AND name IN (SELECT unnest(?::VARCHAR[]))",
+        [sorted(names)],
+    ).fetchall()
+    found = {}
+    for name, packed in rows:
+        process, closed, loss, damage = _unpack(packed)
+        found[name] = About(process, closed, loss and Loss(*loss), damage)
+    return found
+
+
+def traces_of_changed(connection: duckdb.DuckDBPyConnection, about: dict[str, About]) -> set[str]:
+    """The traces that show something of a process that is not any more what the store has."""
+    before = read_about(connection, about)
+    changed = sorted(name for name, known in before.items() if known.pack() != about[name].pack())
+    rows = connection.execute(
+        "SELECT DISTINCT trace FROM members WHERE journal IN (SELECT unnest(?::VARCHAR[]))", [changed]
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 # ---------------------------------------------------------------- the note beside the store: nothing is new

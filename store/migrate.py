@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import duckdb
+from rashomon.store.engine import duckdb
 
 APPLICATION = "rashomon"
 _FOLDER = Path(__file__).parent
@@ -33,23 +33,22 @@ def newest() -> int:
 
 def schema_of(connection: duckdb.DuckDBPyConnection) -> int | None:
     """The schema's number; 0 for an empty database, None for one that somebody else made."""
-    tables = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
-    ).fetchall()
-    if not tables:
-        return 0
     try:
         found = dict(connection.execute("SELECT key, value FROM meta").fetchall())
         return int(found["schema"]) if found["application"] == APPLICATION else None
-    except (duckdb.CatalogException, duckdb.BinderException, KeyError, ValueError):
+    except duckdb.CatalogException:
+        # only now: a list of tables reads something of each
+        tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() LIMIT 1"
+        return None if connection.execute(tables).fetchall() else 0
+    except (duckdb.BinderException, KeyError, ValueError):
         return None
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, steps: list[Migration] | None = None) -> int:
     """Bring the schema up to date, whole or not at all; the number it has then."""
+    current = schema_of(connection) or 0  # before: a question that fails ends a transaction
     connection.begin()
     try:
-        current = schema_of(connection) or 0
         for step in migrations() if steps is None else steps:
             if step.number > current:
                 connection.execute(step.sql)

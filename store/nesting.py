@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rashomon.model import Trace
 from rashomon.nesting import Placed, place
-from rashomon.store.rows import StepRow
+from rashomon.store.lists import StepRow
 
 
 def rows_together(traces: Sequence[Trace], rows: Sequence[Sequence[StepRow]]) -> list[StepRow]:

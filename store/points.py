@@ -10,19 +10,22 @@ run by run what is above them, `[value, count, value, count, ...]`.
 `delays` is [place, delay_us, ...] of the points that have a delay: timers.
 
 Points of other shapes, which no recorder writes, are kept whole: `[0, [point, ...]]`.
+
+Processes, steps and times in a blob are as the journal has them; `Whereabouts` says what they are in the trace.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, groupby, repeat
 from operator import sub
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
-from rashomon.model import Event, Point
+from rashomon.model import Event, Point, Trace
+from rashomon.store.engine import duckdb
 
 _WHOLE, _COLUMNS = 0, 1
 _INT = 1 << 62
@@ -31,21 +34,55 @@ _INT = 1 << 62
 Context = tuple[int, Event, tuple[int, ...], int, str | None]
 
 
+IN_A_ROW = 4096
+"""How many points make one blob."""
+
+
+class Whereabouts(NamedTuple):
+    """Where a process stands in its trace: its number, its start in microseconds from the trace's, the others' names.
+
+    A number of None leaves everything as it is: so it is in blobs that were packed for a trace.
+    """
+
+    process: int | None = None
+    shift_us: int = 0
+    names: Mapping[str, int] = {}
+
+    def number(self, process: int) -> int:
+        """The number of a process in the trace."""
+        return process if self.process is None else self.process
+
+    def id(self, step: str | None) -> str | None:
+        """What a step is called in the trace; None when nobody knows its process."""
+        if step is None or self.process is None or ("." in step and "#" not in step):
+            return step
+        if "#" in step:
+            name, _, own = step.partition("#")
+            return f"{self.names[name]}.{own}" if name in self.names else None
+        return f"{self.process}.{step}"
+
+
+_AS_IT_IS = Whereabouts()
+
+
 def pack(points: Sequence[Point]) -> bytes:
     """Points as a blob."""
     content = _in_columns(points) if _regular(points) else [_WHOLE, points]
     return zlib.compress(msgpack.packb(content, use_bin_type=True, unicode_errors="surrogatepass"), 6)
 
 
-def unpack(blob: bytes) -> tuple[Point, ...]:
+def unpack(blob: bytes, where: Whereabouts = _AS_IT_IS) -> tuple[Point, ...]:
     """The points of a blob. Raises ValueError or zlib.error when it is none."""
     content = msgpack.unpackb(zlib.decompress(blob), strict_map_key=False, unicode_errors="surrogatepass")
     if content[0] == _WHOLE:
-        return tuple(_point(*fields) for fields in content[1])
+        return tuple(_placed(_point(*fields), where) for fields in content[1])
     if content[0] != _COLUMNS:
         raise ValueError(f"points in the unknown form {content[0]!r}")
-    contexts = [(process, Event(event), tuple(lane), *rest) for process, event, lane, *rest in content[1]]
-    steps, columns = content[2], [list(_column(*column)) for column in content[3]]
+    contexts = [
+        (where.number(process), Event(event), tuple(lane), loop, where.id(within))
+        for process, event, lane, loop, within in content[1]
+    ]
+    steps, columns = list(map(where.id, content[2])), [list(_column(*column)) for column in content[3]]
     *running, ticks, numbers = columns
     last: dict[tuple[int, int], int] = {}
     tick, before, found = 0, 0, []
@@ -53,10 +90,27 @@ def unpack(blob: bytes) -> tuple[Point, ...]:
         tick, before = (tick if epoch == before else 0) + turn, epoch
         last[key_a, key_b] = number = last.get((key_a, key_b), -1) + 1 + more
         process, event, lane, loop, within = contexts[key_a]
-        found.append(Point(process, event, steps[key_b], lane, number, loop, epoch, tick, at_us, within))
+        at = at_us + where.shift_us
+        found.append(Point(process, event, steps[key_b], lane, number, loop, epoch, tick, at, within))
     for place, delay_us in zip(content[4][::2], content[4][1::2], strict=True):
         found[place] = found[place]._replace(delay_us=delay_us)
     return tuple(found)
+
+
+def read(reader: duckdb.DuckDBPyConnection, trace: Trace) -> tuple[Point, ...]:
+    """The points of a trace from its store. Raises ValueError or zlib.error for blobs that are none."""
+    rows = reader.execute(
+        "SELECT process, shift_us, packed FROM points WHERE trace = ? ORDER BY process, position", [trace.id]
+    ).fetchall()
+    names = {f"{one.epoch_ns:016x}-{one.pid}": one.number for one in trace.processes} if rows else {}
+    found = [unpack(packed, Whereabouts(process, shift_us, names)) for process, shift_us, packed in rows]
+    return tuple(chain.from_iterable(found))
+
+
+def _placed(point: Point, where: Whereabouts) -> Point:
+    step, within = where.id(point.step), where.id(point.within)
+    at_us = point.at_us + where.shift_us if where.shift_us else point.at_us
+    return point._replace(process=where.number(point.process), step=step, at_us=at_us, within=within)
 
 
 def _point(process: int, event: str, step: Any, lane: Iterable[int], *rest: Any) -> Point:

@@ -1,26 +1,35 @@
-"""Reading the store: traces, steps, tapes, SQL. Nothing here can write."""
+"""Reading the store: traces, steps, tapes, SQL. Nothing here can write.
+
+What only some questions need is imported where they are asked: a list of traces should not wait for what puts bodies
+together.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import duckdb
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon import home as homes
 from rashomon.errors import DamagedData, TraceNotFound, UsageError
 from rashomon.journal import Damage
 from rashomon.model import Point, Step, Tape, Trace
-from rashomon.nesting import together
 from rashomon.store import connection as connections
-from rashomon.store import nesting, points, references, rows, surroundings
-from rashomon.store.ingestion import IngestReport, Progress, ingest_new
-from rashomon.store.rows import StepRow, TraceRow
+from rashomon.store import ledger, lists, references, seen
+from rashomon.store.annotations import mirror
+from rashomon.store.engine import duckdb
+from rashomon.store.lists import Outline, StepRow, TraceRow
+
+if TYPE_CHECKING:
+    from rashomon.filters import Query
+    from rashomon.store.filter_text import Where
+    from rashomon.store.filtering import Place, Search
+    from rashomon.store.ingestion import IngestReport, Progress
 
 T = TypeVar("T")
+_MOVE_AWAY = "Move it away: `rashomon ingest` builds a new store from the journals."
+_NEWEST = "ORDER BY started_ns DESC, id DESC"
 _TABLES = '`rashomon sql "select * from trace_list"` is a start; `describe steps` lists columns.'
 _FAMILY = """
     WITH RECURSIVE family(id) AS (
@@ -63,11 +72,17 @@ class TraceStore:
 
     def __init__(self, path: Path | str, wait_s: float = connections.WAIT_S) -> None:
         self.path = Path(path)
-        self.ingested = IngestReport()
-        """What `open_home` took in before."""
+        self._ingested: IngestReport | None = None
         self._wait_s = wait_s
         self._entered = False
         self._open: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def ingested(self) -> IngestReport:
+        """What `open_home` took in before."""
+        from rashomon.store.ingestion import IngestReport
+
+        return self._ingested or IngestReport()
 
     def __enter__(self) -> TraceStore:
         self._entered = True
@@ -94,15 +109,21 @@ class TraceStore:
         yield self._open
 
     def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        names: list[str] = []
+        found = self._tuples(sql, parameters, names)
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def _tuples(self, sql: str, parameters: Sequence[Any], names: list[str] | None = None) -> list[tuple[Any, ...]]:
         with self._reader() as reader:
             try:
                 cursor = reader.execute(sql, list(parameters))
-                names = [column[0] for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+                if names is not None:
+                    names += [column[0] for column in cursor.description or ()]
+                return cursor.fetchall()
             except duckdb.Error as error:
                 raise DamagedData(
                     f"{self.path} cannot be read: {connections.first_line(error)}.",
-                    "Move it away: `rashomon ingest` builds a new store from the journals.",
+                    _MOVE_AWAY,
                 ) from error
 
     # ---------------------------------------------------------------------------------------- traces
@@ -113,12 +134,23 @@ class TraceStore:
         since_ns: int | None = None,
         limit: int | None = None,
         name: str | None = None,
+        matching: Query | None = None,
+        now_ns: int | None = None,
     ) -> list[TraceRow]:
         """Traces, newest first.
 
         `where` is SQL over the columns of the view `trace_list`, `since_ns` a Unix time in nanoseconds,
-        `name` an exact name. Raises `UsageError` when the SQL cannot be run.
+        `name` an exact name, `matching` a filter, whose ages count from `now_ns`. Raises `UsageError` when the SQL
+        cannot be run, `FilterError` for a filter that cannot be asked of traces.
         """
+        if matching is not None and matching.terms:
+            with self._search(matching, "trace", now_ns) as search:
+                return self._traces(where, since_ns, limit, name, search.traces())
+        return self._traces(where, since_ns, limit, name, None)
+
+    def _traces(
+        self, where: str | None, since_ns: int | None, limit: int | None, name: str | None, matching: Where | None
+    ) -> list[TraceRow]:
         conditions, parameters = ["true"], list[Any]()
         if since_ns is not None:
             conditions.append("started_ns >= ?")
@@ -126,39 +158,49 @@ class TraceStore:
         if name is not None:
             conditions.append("name = ?")
             parameters.append(name)
+        if matching is not None:
+            conditions.append(matching[0])
+            parameters += matching[1]
+        elif where is None and limit is not None:
+            # the lines of one page: what the view adds up is then added up for these traces only
+            chosen = f"SELECT id FROM traces WHERE {' AND '.join(conditions)} {_NEWEST} LIMIT {int(limit)}"
+            parameters = [trace for (trace,) in self._tuples(chosen, parameters)]
+            conditions = [f"id IN ({', '.join('?' * len(parameters))})" if parameters else "false"]
         if where is not None:
             conditions.append(f"({where}\n)")  # on a line of its own: it may end in a comment
-        sql = (
-            f"SELECT {', '.join(TraceRow._fields)} FROM trace_list WHERE {' AND '.join(conditions)}"
-            f" ORDER BY started_ns DESC, id DESC{'' if limit is None else f' LIMIT {int(limit)}'}"
-        )
+        sql = f"SELECT {', '.join(TraceRow._fields)} FROM trace_list WHERE {' AND '.join(conditions)} {_NEWEST}"
+        sql += "" if limit is None else f" LIMIT {int(limit)}"
         if where is None:
-            found = [tuple(row.values()) for row in self._select(sql, parameters)]
+            found = self._tuples(sql, parameters)
         else:
             found = self._user_query(sql, parameters, f"The condition {where!r}").rows
-        listed = [TraceRow(*row) for row in found]
-        return [row._replace(tags=json.loads(str(row.tags)), swaps=json.loads(str(row.swaps))) for row in listed]
+        return [lists.trace_row_from(row) for row in found]
+
+    def missed(self, traces: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The peers that some traces reached outside of any recorded call."""
+        sql = f"SELECT id, missed FROM traces WHERE id IN ({', '.join('?' * len(traces))})"
+        found = self._tuples(sql, traces) if traces else []
+        return {trace: tuple(peers) for trace, peers in found}
 
     def resolve(self, reference: str) -> str:
         """The id that a reference means: an id, a unique prefix, a name, `@last`, `@prev`, `@last~2`.
 
         Raises `TraceNotFound` with what there is, `AmbiguousTrace` with the candidates.
         """
-        found = self._select(
-            "SELECT id, name, within IS NULL OR within NOT IN (SELECT id FROM traces) AS outer_one,"
-            " parent IS NOT NULL AS replay FROM traces ORDER BY started_ns DESC, id DESC"
-        )
-        return references.resolve(reference, [references.Candidate(*row.values()) for row in found])
+        with self._session():
+            return references.resolve(reference, self._select)
 
     def trace(self, trace_id: str) -> Trace:
         """A trace without its steps. Raises `TraceNotFound`."""
+        from rashomon.store import restored, surroundings
+
         found = self._select("SELECT * FROM traces WHERE id = ?", [trace_id])
         if not found:
             raise TraceNotFound(f"There is no trace {trace_id!r}.", "`rashomon ls` lists what there is.")
-        return rows.trace_from(found[0])._replace(
-            processes=self._values(trace_id, "processes", rows.process_from, "number"),
-            losses=self._values(trace_id, "losses", rows.loss_from),
-            divergences=self._values(trace_id, "divergences", rows.divergence_from),
+        return restored.trace_from(found[0])._replace(
+            processes=self._values(trace_id, "processes", restored.process_from, "number"),
+            losses=self._values(trace_id, "losses", restored.loss_from),
+            divergences=self._values(trace_id, "divergences", restored.divergence_from),
             uncontrolled=self._values(trace_id, "uncontrolled", surroundings.uncontrolled_from),
             launched=self._values(trace_id, "launched", surroundings.launched_from),
         )
@@ -184,43 +226,103 @@ class TraceStore:
         What is of inner traces gets ids and times of the outer one. Raises `TraceNotFound`.
         """
         with self._session():
+            from rashomon.nesting import together
+
             return together([self._tape(one) for one in self._family(trace_id, within)])
 
     def _tape(self, trace_id: str) -> Tape:
         """A trace by itself."""
-        reads = self._values(trace_id, "ambient", surroundings.read_from)
-        return Tape(self.trace(trace_id), tuple(self._steps(trace_id)), reads, self._points(trace_id))
+        from rashomon.store import surroundings
 
-    def _points(self, trace_id: str) -> tuple[Point, ...]:
-        found = self._select("SELECT packed FROM points WHERE trace = ?", [trace_id])
+        reads = self._values(trace_id, "ambient", surroundings.read_from)
+        trace = self.trace(trace_id)
+        return Tape(trace, tuple(self._steps(trace_id)), reads, self._points(trace))
+
+    def _points(self, trace: Trace) -> tuple[Point, ...]:
+        from rashomon.store import points
+
         try:
-            return points.unpack(found[0]["packed"]) if found else ()
+            with self._reader() as reader:
+                return points.read(reader, trace)
         except Exception as error:  # zlib, msgpack, or values that contradict each other
             raise DamagedData(
-                f"{self.path} has points of trace {trace_id} that cannot be read: {error}.",
-                "Move it away: `rashomon ingest` builds a new store from the journals.",
+                f"{self.path} has points of trace {trace.id} that cannot be read: {error}.",
+                _MOVE_AWAY,
             ) from error
 
     def step_rows(self, trace_id: str, within: bool = True) -> list[StepRow]:
         """The same steps as `tape` has, as light rows without heads and bodies."""
         with self._session():
             family = self._family(trace_id, within)
+            if len(family) == 1:
+                found = self._light(family[0])
+                if not found:
+                    self.trace(trace_id)  # says so when there is none
+                return found
+            from rashomon.store import nesting
+
             traces = [self.trace(one) for one in family]
             return nesting.rows_together(traces, [self._light(one) for one in family])
+
+    def outline(self, trace_id: str) -> Outline:
+        """What `tape` has, without bodies, reads and points: enough for a list. Raises `TraceNotFound`."""
+        with self._session():
+            family = self._family(trace_id, True)
+            if len(family) == 1:
+                return Outline(self.trace(trace_id), self._light(trace_id))
+            # which processes the whole has, and under which numbers, depends on all that the parts of it tell
+            return Outline(self.tape(trace_id).trace, self.step_rows(trace_id))
 
     def step(self, trace_id: str, reference: str, within: bool = True) -> Step:
         """One step, whole, by its id (`0.3`) or its index (`7`) in `tape`. Raises `UsageError`."""
         with self._session():
-            light = self.step_rows(trace_id, within)
-            found = [row for row in light if row.id == reference]
-            if not found and reference.isdecimal():
-                found = [row for row in light if row.index == int(reference)]
+            if len(self._family(trace_id, within)) > 1:
+                light = self.step_rows(trace_id, within)
+                rows = [row for row in light if row.id == reference]
+                rows = rows or [row for row in light if reference == str(row.index)]
+                if not rows:
+                    raise _no_step(trace_id, reference, len(light))
+                row = rows[0]
+                step = self._steps(row.trace, [row.position])[0]
+                return step._replace(id=row.id, index=row.index, started_us=row.started_us, within=row.within)
+            index = int(reference) if reference.isdecimal() and len(reference) < 10 else -1
+            sql = "SELECT position FROM steps WHERE trace = ? AND (id = ? OR position = ?) ORDER BY id <> ? LIMIT 1"
+            found = self._tuples(sql, [trace_id, reference, index, reference])
             if not found:
-                there = f"0 to {len(light) - 1}" if light else "none"
-                raise UsageError(f"Trace {trace_id} has no step {reference!r}.", f"Its steps: {there}.")
-            row = found[0]
-            step = self._steps(row.trace, row.position)[0]
-            return step._replace(id=row.id, index=row.index, started_us=row.started_us, within=row.within)
+                (count,) = self._tuples("SELECT count(*) FROM steps WHERE trace = ?", [trace_id])[0]
+                raise _no_step(trace_id, reference, count)
+            return self._steps(trace_id, [found[0][0]])[0]
+
+    def matching_steps(
+        self, query: Query, limit: int | None = None, of: Sequence[str] | None = None, now_ns: int | None = None
+    ) -> list[Place]:
+        """The steps that a filter means, newest trace first; of the traces `of` only. Raises `FilterError`."""
+        with self._search(query, "step", now_ns) as search:
+            return search.steps(limit, of)
+
+    @contextlib.contextmanager
+    def _search(self, query: Query, about: str, now_ns: int | None) -> Iterator[Search]:
+        from rashomon.store.filtering import Search  # with all that decodes: only who filters needs it
+
+        with self._session(), self._reader() as reader, Search(reader, query, about, now_ns) as search:
+            yield search
+
+    def costs_of(self, traces: Sequence[str]) -> list[tuple[str, int, float]]:
+        """The priced steps of some traces: trace, position, US dollars."""
+        found = self._select(
+            "SELECT trace, position, cost FROM steps WHERE cost IS NOT NULL AND list_contains(?, trace)", [list(traces)]
+        )
+        return [(row["trace"], row["position"], row["cost"]) for row in found]
+
+    def notes_on(self, trace_id: str) -> list[tuple[str | None, str, list[str]]]:
+        """The notes on a trace and its steps: step's id or None, text, labels."""
+        found = self._select("SELECT step, text, labels FROM annotations WHERE trace = ?", [trace_id])
+        return [(row["step"], row["text"], row["labels"]) for row in found]
+
+    def steps_at(self, trace_id: str, positions: Sequence[int]) -> list[Step]:
+        """Steps of one trace by their positions in the store, whole."""
+        with self._session():
+            return self._steps(trace_id, positions)
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[None]:
@@ -232,32 +334,21 @@ class TraceStore:
             yield
 
     def _light(self, trace_id: str) -> list[StepRow]:
-        found = self._select(f"SELECT {rows.STEP_ROW_COLUMNS} FROM steps WHERE trace = ? ORDER BY position", [trace_id])
-        return [rows.step_row_from(row) for row in found]
+        sql = f"SELECT {lists.STEP_ROW_COLUMNS} FROM steps WHERE trace = ? ORDER BY position"
+        return [lists.step_row_from(row) for row in self._tuples(sql, [trace_id])]
 
-    def _steps(self, trace_id: str, position: int | None = None) -> list[Step]:
-        """The steps of one trace, or one of them, with their bodies."""
-        only, parameters = ("", [trace_id]) if position is None else (" AND step = ?", [trace_id, position])
-        parts: dict[int, list[tuple[int, str]]] = {}
-        for link in self._select(f"SELECT step, position, part FROM step_parts WHERE trace = ?{only}", parameters):
-            parts.setdefault(link["step"], []).append((link["position"], link["part"]))
-        contents = {
-            row["digest"]: row["body"] if row["text"] is None else row["text"].encode()
-            for row in self._select(
-                "SELECT digest, text, body FROM parts"
-                f" WHERE digest IN (SELECT part FROM step_parts WHERE trace = ?{only})",
-                parameters,
-            )
-        }
-        only = only.replace("step", "position")
-        found = self._select(f"SELECT * FROM steps WHERE trace = ?{only} ORDER BY position", parameters)
-        try:
-            return [rows.step_from(row, parts[row["position"]], contents) for row in found]
-        except KeyError as error:
-            raise DamagedData(
-                f"{self.path} has lost the part {error} of trace {trace_id}.",
-                "Move it away: `rashomon ingest` builds a new store from the journals.",
-            ) from None
+    def _steps(self, trace_id: str, positions: Sequence[int] | None = None) -> list[Step]:
+        """The steps of one trace, or some of them, with their bodies."""
+        from rashomon.store import contents
+
+        with self._reader() as reader:
+            try:
+                return [step for step, _ in contents.read(reader, trace_id, positions)]
+            except KeyError as error:
+                problem = f"has lost the part {error} of trace {trace_id}"
+            except duckdb.Error as error:
+                problem = f"cannot be read: {connections.first_line(error)}"
+            raise DamagedData(f"{self.path} {problem}.", _MOVE_AWAY)
 
     # ------------------------------------------------------------------------------------------- SQL
 
@@ -281,7 +372,7 @@ class TraceStore:
 
     def journals(self) -> list[JournalRow]:
         """The journals that were read, with what is wrong with them, by name."""
-        found = self._select("SELECT * EXCLUDE (mtime_ns, reader, whole) FROM journals ORDER BY name")
+        found = self._select(f"SELECT {', '.join(JournalRow._fields)} FROM journals ORDER BY name")
         return [
             JournalRow(**row)._replace(
                 damage=tuple(Damage(one["offset"], one["size"], one["reason"]) for one in row["damage"]),
@@ -291,9 +382,25 @@ class TraceStore:
         ]
 
 
-def open_home(home: Path | str, progress: Progress | None = None) -> TraceStore:
-    """The store of a home, with everything that is recorded so far in it."""
-    report = ingest_new(home, progress)
+def _no_step(trace_id: str, reference: str, count: int) -> UsageError:
+    there = f"0 to {count - 1}" if count else "none"
+    return UsageError(f"Trace {trace_id} has no step {reference!r}.", f"Its steps: {there}.")
+
+
+def open_home(home: Path | str, progress: Progress | None = None, thorough: bool = False) -> TraceStore:
+    """The store of a home, with everything that is recorded so far in it.
+
+    `thorough`: each journal is looked at, also those of a large folder that cannot have grown.
+    """
     store = TraceStore(homes.store_path(home))
-    store.ingested = report
+    folder = Path(homes.journals(home))
+    if thorough or not seen.nothing_changed(store.path, folder):
+        found = ledger.listing(folder)
+        if ledger.nothing_new(store.path, found):
+            seen.remember(store.path, folder, found)
+        else:
+            from rashomon.store.ingestion import ingest_new  # with all that reads journals
+
+            store._ingested = ingest_new(home, progress)
+    mirror(home)
     return store

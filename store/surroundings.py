@@ -10,20 +10,15 @@ from rashomon.store.exact import Shown, lane_of, restore
 Row = tuple[Any, ...]
 
 
-def read_row(trace: str, position: int, read: Read) -> Row:
-    """A row of `ambient`."""
+def read_row(read: Read) -> Row:
+    """What a read says by itself, as the columns of `rashomon.store.columns`."""
     shown = Shown()
     return (
-        trace,
-        position,
-        shown.integer("process", read.process),
         shown.text("kind", read.kind),
         shown.text("what", read.what),
         shown.json("value", read.value),
         *_site_columns(shown, read.site),
         shown.lane("lane", read.lane),
-        shown.integer("at_us", read.at_us),
-        read.within,
         shown.exact(),
     )
 
@@ -50,11 +45,11 @@ def uncontrolled_from(row: dict[str, Any]) -> Uncontrolled:
     return Uncontrolled(row["what"], row["reason"], Site(row["file"], row["line"], row["function"]) if site else None)
 
 
-def launched_row(trace: str, position: int, launched: Launched) -> Row:
-    """A row of `launched`."""
+def launched_row(launched: Launched) -> Row:
+    """What a subprocess that was started says by itself, as the columns of `rashomon.store.columns`."""
     shown = Shown()
-    row = (trace, position, shown.texts("argv", launched.argv), shown.lane("lane", launched.lane))
-    return (*row, *_site_columns(shown, launched.site), launched.within, shown.exact())
+    row = (shown.texts("argv", launched.argv), shown.lane("lane", launched.lane))
+    return (*row, *_site_columns(shown, launched.site), shown.exact())
 
 
 def launched_from(row: dict[str, Any]) -> Launched:

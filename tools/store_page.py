@@ -1,59 +1,68 @@
-"""Write docs/formats/store.md from the comments in the store's schema. `--check` only compares."""
+"""Write docs/formats/store.md from the store's schema: its comments, and its types. `--check` only compares."""
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
+
+from rashomon.store import migrate
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "formats" / "store.md"
-_STATEMENT = re.compile(r"COMMENT ON (TABLE|VIEW|COLUMN) ([\w.]+) IS '((?:[^']|'')*)'|DROP (?:TABLE|VIEW) (\w+);", re.S)
 _HEAD = """# The store, schema {schema}
 
 `store.duckdb` in a home: a DuckDB file that any DuckDB client opens without us (1.3 or later). It is made from the
-journals and can be made again from them. This page is generated from the schema's own comments by
-`python tools/store_page.py`.
+journals and can be made again from them. Ask it with `rashomon sql`; [twenty questions](../questions.md) show how.
+Times are UTC. This page is generated from the schema itself by `python tools/store_page.py`.
 """
 
 
 class Described(NamedTuple):
-    """A table or view: which of the two, what it is, and what its columns are."""
+    """A table or view: its name, which of the two, what it is, and (name, type, what it is) of its columns."""
 
+    name: str
     kind: str
     text: str
-    columns: dict[str, str]
+    columns: list[tuple[str, str, str]]
 
 
-def described(texts: Iterable[str]) -> dict[str, Described]:
-    """The tables and views that migrations, one after the other, leave, by name."""
-    found: dict[str, Described] = {}
-    for text in texts:
-        for kind, name, quoted, dropped in _STATEMENT.findall(text):
-            said = re.sub(r"\s+", " ", quoted.replace("''", "'"))
-            table, _, column = name.partition(".")
-            if dropped:
-                found.pop(dropped, None)
-            elif kind == "COLUMN":
-                found[table].columns[column] = said
-            else:
-                found[name] = Described(kind.lower(), said, {})
-    return found
+def described() -> list[Described]:
+    """The views and tables that the migrations leave, views first, each with its comments ("" where there is none)."""
+    with duckdb.connect() as blank:
+        migrate.migrate(blank)
+        found = blank.execute(
+            "SELECT view_name, 'view', coalesce(comment, '') FROM duckdb_views() WHERE NOT internal"
+            " UNION ALL SELECT table_name, 'table', coalesce(comment, '') FROM duckdb_tables()"
+            " ORDER BY 2 DESC, 1"
+        ).fetchall()
+        columns = blank.execute(
+            "SELECT table_name, column_name, data_type, coalesce(comment, '') FROM duckdb_columns()"
+            " WHERE NOT internal ORDER BY table_name, column_index"
+        ).fetchall()
+    return [
+        Described(name, kind, text, [(column[1], column[2], column[3]) for column in columns if column[0] == name])
+        for name, kind, text in found
+    ]
 
 
 def page() -> str:
-    """The page that the schema's comments make."""
-    files = sorted((ROOT / "store").glob("[0-9]*.sql"))
-    lines = [_HEAD.format(schema=len(files))]
-    everything = described(file.read_text(encoding="utf-8") for file in files)
-    for name, one in sorted(everything.items(), key=lambda item: item[1].kind):  # views behind tables
-        lines.append(f"\n## {one.kind} `{name}`\n\n{one.text}")
-        if one.columns:
-            lines.append("\n| column | is |\n|---|---|")
-        lines += [f"| `{column}` | {said.replace('|', chr(92) + '|')} |" for column, said in one.columns.items()]
+    """The page that the schema makes."""
+    everything = described()
+    lines = [_HEAD.format(schema=migrate.newest()).rstrip()]
+    for kind in ("view", "table"):
+        lines.append(f"\n| {kind} | is |\n|---|---|")
+        lines += [f"| [`{one.name}`](#{kind}-{one.name}) | {one.text} |" for one in everything if one.kind == kind]
+    for one in everything:
+        lines.append(f"\n## {one.kind} `{one.name}`\n\n{one.text}\n\n| column | type | is |\n|---|---|---|")
+        lines += [f"| `{name}` | {type_} | {_cell(said)} |" for name, type_, said in one.columns]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def main() -> int:

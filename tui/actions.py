@@ -37,6 +37,7 @@ _E, _L, _S, _T, _D = Place.EVERYWHERE, Place.LINES, Place.TRACES, Place.TRACE, P
 
 ACTIONS: tuple[Action, ...] = (
     Action("traces.open", _S, "enter", "open", "open", "open the trace", footer=True),
+    Action("traces.filter", _S, "slash", "filter", "filter", "filter the list; Esc takes the filter away", footer=True),
     Action("traces.mark", _S, "m", "mark", "mark", "mark the trace, to compare another with it", footer=True),
     Action("traces.diff", _S, "d", "diff", "diff", "align with the marked trace, or the parent", footer=True),
     Action("traces.next", _S, "n", "stop(1)", "next", "next trace that failed or diverged", footer=True),
@@ -44,6 +45,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("traces.copy", _S, "y", "copy", "copy id", "copy the id of the trace", footer=True),
     Action("traces.reload", _S, "ctrl+r", "reload", "reload", "take in what was recorded since", footer=True),
     Action("trace.read", _T, "enter", "read", "read", "go to the answer of the step", footer=True),
+    Action("trace.filter", _T, "slash", "filter", "filter", "filter the steps; Esc takes the filter away", footer=True),
     Action("trace.next", _T, "n", "stop(1)", "next", "next divergence or error", footer=True),
     Action("trace.previous", _T, "N", "stop(-1)", "previous", "previous divergence or error"),
     Action("trace.first", _T, "F", "first", "first", "first divergence of a replay", footer=True),
@@ -83,6 +85,7 @@ _NAMES = {
     "enter": "Enter",
     "escape": "Esc",
     "question_mark": "?",
+    "slash": "/",
     "home": "Home",
     "end": "End",
     "space": "Space",

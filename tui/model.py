@@ -196,10 +196,6 @@ class TraceRows:
     def __getitem__(self, index: int) -> TraceItem:
         return self._placed[index].item
 
-    def index_of(self, trace_id: str) -> int | None:
-        """Where a trace stands."""
-        return next((at for at, placed in enumerate(self._placed) if placed.item.id == trace_id), None)
-
     def short(self, trace_id: str) -> str:
         """The shortest unique beginning of an id."""
         return trace_id[: self._shown]

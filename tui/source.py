@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rashomon.filters import Query
 from rashomon.model import Tape
 from rashomon.tui.model import TraceItem, swap_words
 
@@ -26,6 +27,14 @@ class TraceSource(Protocol):
 
     def tape(self, trace_id: str) -> Tape:
         """A trace with its steps. Raises `RashomonError` when there is none."""
+        ...
+
+    def matching(self, query: Query) -> frozenset[str]:
+        """The ids of the traces that a filter means. Raises `FilterError`."""
+        ...
+
+    def chosen(self, tape: Tape, query: Query) -> frozenset[str]:
+        """The ids of the steps of a tape that a filter means. Raises `FilterError`."""
         ...
 
     def resolve(self, reference: str) -> str:
@@ -86,6 +95,22 @@ class StoreSource:
 
         with open_home(self._home) as store:
             return store.tape(trace_id)
+
+    def matching(self, query: Query) -> frozenset[str]:
+        """The ids of the traces that a filter means, of those that the store knows by now."""
+        from rashomon.store import open_home
+
+        with open_home(self._home) as store:
+            return frozenset(row.id for row in store.traces(matching=query))
+
+    def chosen(self, tape: Tape, query: Query) -> frozenset[str]:
+        """The ids of the steps of a tape that a filter means."""
+        from rashomon.store import open_home
+        from rashomon.store.filter_steps import StepFilter, beside
+
+        with open_home(self._home) as store:
+            known = beside(store, tape.trace.id)
+        return frozenset(step.id for step in StepFilter(query, tape.trace, tape.steps, known).chosen())
 
     def resolve(self, reference: str) -> str:
         """The id of the trace that a reference means."""

@@ -10,7 +10,25 @@ from typing import Annotated
 
 import typer
 
-from rashomon.commands import diff, ingest, ls, show, sql, tui
+from rashomon.commands import (
+    diff,
+    export,
+    forget,
+    gc,
+    grep,
+    import_,
+    ingest,
+    lake,
+    ls,
+    note,
+    salvage,
+    show,
+    sql,
+    tui,
+    verify,
+)
+from rashomon.commands.declared import for_typer
+from rashomon.commands.filter_command import FilterCommand
 from rashomon.errors import UsageError
 from rashomon.version import __version__
 
@@ -67,26 +85,48 @@ for _name, _about in (
     ("doctor", "Run a program twice, and list what makes its runs differ."),
 ):
     app.command(_name, context_settings=_OWN_ARGUMENTS)(_pass_through(_name, _about))
-app.command("ls", epilog=ls.EXAMPLE)(ls.ls)
-app.command("show", epilog=show.EXAMPLE)(show.show)
+app.command("ls", epilog=ls.EXAMPLE, cls=FilterCommand)(ls.ls)
+app.command("grep", epilog=grep.EXAMPLE, cls=FilterCommand)(grep.grep)
+app.command("note", epilog=note.EXAMPLE)(note.note)
+app.command("show", epilog=show.EXAMPLE, cls=FilterCommand)(show.show)
 app.command("diff", epilog=diff.EXAMPLE)(diff.diff)
 app.command("tui", epilog=tui.EXAMPLE)(tui.tui)
 app.command("sql", epilog=sql.EXAMPLE)(sql.sql)
 app.command("ingest", epilog=ingest.EXAMPLE)(ingest.ingest)
+app.command("export", epilog=export.EXAMPLE)(export.export)
+app.command("import", epilog=import_.EXAMPLE)(import_.import_)
+app.command("lake", epilog=lake.EXAMPLE)(lake.lake)
+app.command("gc", epilog=gc.EXAMPLE)(gc.gc)
+app.command("forget", epilog=forget.EXAMPLE)(forget.forget)
+app.command("verify", epilog=verify.EXAMPLE)(verify.verify)
+app.command("salvage", epilog=salvage.EXAMPLE)(salvage.salvage)
 app.command("demo", context_settings=_OWN_ARGUMENTS)(
     _pass_through("demo", "Record a small agent that goes wrong, and find out why.")
 )
+
+for _registered in app.registered_commands:
+    if _registered.callback is not None:
+        _registered.callback = for_typer(_registered.callback)
 
 
 def run(arguments: list[str]) -> int:
     """Run a command; returns its exit code. Raises `RashomonError` for what the user can mend."""
     try:
         code = app(arguments, prog_name="rashomon", standalone_mode=False)
-    except typer.Abort:
-        return 130
-    except typer.TyperException as error:
-        return _explain(error, arguments)
+    except (typer.Abort, typer.TyperException) as error:
+        return ended(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def ended(error: Exception, arguments: list[str]) -> int:
+    """The exit code of a command that typer's own exceptions ended; others are raised on."""
+    if isinstance(error, typer.Abort):
+        return 130
+    if isinstance(error, typer.Exit):
+        return int(error.exit_code)
+    if isinstance(error, typer.TyperException):
+        return _explain(error, arguments)
+    raise error
 
 
 def _explain(error: typer.TyperException, arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rashomon.commands import terminal
 from rashomon.commands.doctor_findings import Control, Finding, Run
-from rashomon.commands.documents import duration_us
+from rashomon.commands.told import duration_us
 from rashomon.model import Site
 
 _INDENT = 4

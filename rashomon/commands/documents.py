@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rashomon import values, views
-from rashomon.model import Json, Launched, Site, Step, Tape, Trace, Uncontrolled
+from rashomon.commands.told import duration_us, told
+from rashomon.model import Json, Kind, Launched, Site, Step, Tape, Trace, Uncontrolled
 
 if TYPE_CHECKING:
     from rashomon.replay.alignment import Alignment, Pair
+    from rashomon.store import Outline, StepRow
 
 
 def rfc3339(ns: int) -> str:
@@ -44,6 +46,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
         "entrypoint": entry.get("ref") if entry else None,
         "cwd": trace.cwd,
         "versions": dict(trace.versions),
+        "provenance": _plain(trace.provenance),
         "processes": [
             process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)} for process in trace.processes
         ],
@@ -77,15 +80,10 @@ def site_facts(site: Site | None) -> Json:
     return None if site is None else {"file": site.file, "line": site.line, "function": site.function}
 
 
-def duration_us(trace: Trace) -> int | None:
-    """How long a trace took; None while it is open, or when it was killed."""
-    return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
-
-
-def step_facts(step: Step) -> dict[str, Json]:
+def step_facts(step: Step | StepRow) -> dict[str, Json]:
     """A step without what it carried."""
-    said = views.summary(step)
-    failure, match = step.response.failure, step.match
+    said = told(step)
+    failure, grade = said.failure_type, said.grade
     return {
         "id": step.id,
         "index": step.index,
@@ -95,20 +93,20 @@ def step_facts(step: Step) -> dict[str, Json]:
         "lane": list(step.lane),
         "within": step.within,
         "started_us": step.started_us,
-        "duration_us": step.response.duration_us,
-        "end": step.response.end.value,
+        "duration_us": said.duration_us,
+        "end": said.end.value,
         "status": said.status,
         "model": said.model,
         "input_tokens": said.input_tokens,
         "output_tokens": said.output_tokens,
         "finish": said.finish,
-        "failure": {"type": failure.type, "message": failure.message} if failure else None,
-        "match": {"grade": match.grade.value, "recorded": match.recorded, "detail": match.detail} if match else None,
+        "failure": {"type": failure, "message": said.failure_message} if failure is not None else None,
+        "match": {"grade": grade.value, "recorded": said.recorded, "detail": said.match_detail} if grade else None,
         "marks": list(step.marks),
     }
 
 
-def trace_document(tape: Tape) -> dict[str, Json]:
+def trace_document(tape: Tape | Outline) -> dict[str, Json]:
     """`rashomon.trace/1`: a trace and the facts of each of its steps."""
     steps: list[Any] = [step_facts(step) for step in tape.steps]
     return {"format": "rashomon.trace/1", "trace": trace_facts(tape.trace), "steps": steps}
@@ -122,8 +120,27 @@ def step_document(trace: Trace, step: Step) -> dict[str, Json]:
         "response_head": _head(step.response.head),
         "response": views.response_view(step),
         "pieces": [[piece.offset_us, len(piece.data)] for piece in step.response.pieces],
+        "said": _said(step) if step.kind == Kind.LLM else None,
     }
     return {"format": "rashomon.step/1", "trace": trace.id, "step": step_facts(step) | carried}
+
+
+def _said(step: Step) -> dict[str, Json]:
+    """What is read of a model's answer, whatever the provider."""
+    said = views.summary(step)
+    names = ("dialect", "decoded", "answered", "tier", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
+    error: Json = None
+    if said.error_type or said.error_message:
+        error = {"type": said.error_type, "message": said.error_message}
+    return {
+        **{name: getattr(said, name) for name in names},
+        "unknown": list(said.unknown),
+        "text": said.text,
+        "reasoning": said.reasoning,
+        "refusal": said.refusal,
+        "error": error,
+        "calls": [call._asdict() for call in said.calls],
+    }
 
 
 def diff_document(alignment: Alignment) -> dict[str, Json]:

@@ -7,21 +7,21 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from rashomon.commands import options
+from rashomon.commands import filtering, options
+from rashomon.commands.declared import typer
 from rashomon.errors import UsageError
 
 if TYPE_CHECKING:
-    from rashomon.store import TraceRow
+    from rashomon.store import TraceRow, TraceStore
 
-EXAMPLE = "Example: rashomon ls --since 24h --where \"outcome = 'error'\""
+EXAMPLE = "Example: rashomon ls status:err 'cost>0.01' tool:refund* since:24h"
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _OUTCOME_STYLES = {"ok": "green", "error": "red", "killed": "red", "open": "yellow"}
 
 
 def ls(
+    terms: filtering.Terms = None,
     where: Annotated[
         str | None,
         typer.Option("--where", metavar="SQL", help="Only traces for which this SQL over trace_list holds."),
@@ -35,21 +35,34 @@ def ls(
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
-    """List traces, newest first."""
+    """List traces, newest first.
+
+    A FILTER narrows the list; docs/filter.md is its language. Terms about steps hold for one step of the trace.
+    """
     from rashomon.commands import terminal
 
+    query = filtering.query_of(terms)
     since_ns = None if since is None else time.time_ns() - age_ns(since)
     with options.reading(home) as store:
-        rows = store.traces(where=where, since_ns=since_ns, name=name, limit=limit)
-        missed = {row.id: store.trace(row.id).coverage.missed for row in rows if row.coverage_missed}
+        rows = store.traces(where=where, since_ns=since_ns, name=name, limit=limit, matching=query)
+        missed = store.missed([row.id for row in rows if row.coverage_missed])
+        noted = store_notes(store)
+        options.tell_damage(store)
     if as_json:
-        listed = [facts(row, missed.get(row.id, ())) for row in rows]
+        listed = [facts(row, missed.get(row.id, ())) | {"notes": noted.get(row.id, 0)} for row in rows]
         terminal.print_json({"format": "rashomon.traces/1", "traces": listed})
     elif terminal.in_terminal():
-        _print_rich(rows, missed)
+        _print_rich(rows, missed, noted, narrowed=bool(query.terms or where or since or name))
     elif rows:
-        lines = [cells(row, missed.get(row.id, ())) for row in rows]
+        lines = [cells(row, missed.get(row.id, ()), noted.get(row.id, 0)) for row in rows]
         terminal.print_text(terminal.columns(lines, HEADS, right=(3,)))
+
+
+def store_notes(store: TraceStore) -> dict[str, int]:
+    """How many notes people wrote on each trace and its steps."""
+    from rashomon.store.annotations import noted
+
+    return noted(store)
 
 
 def age_ns(text: str) -> int:
@@ -71,13 +84,15 @@ _FIRST_TO_GO = ("TOKENS", "TOOL", "LLM", "TOOK", "STEPS", "STARTED")
 _RIGHT = ("TOOK", "STEPS", "LLM", "TOOL", "TOKENS")
 
 
-def notes(row: TraceRow) -> list[str]:
-    """What sets a trace apart, loud things first."""
+def notes(row: TraceRow, noted: int = 0) -> list[str]:
+    """What sets a trace apart, loud things first. `noted` counts what people wrote on it."""
     found = []
     if row.divergences:
         found.append("diverged")
     if row.parent:
         found.append(f"replay of {row.parent}")
+    if noted:
+        found.append(f"{noted} note{'s' * (noted != 1)}")
     found.extend(f"{key}={value}" for key, value in sorted(row.tags.items()))
     return found
 
@@ -92,7 +107,7 @@ def coverage(row: TraceRow, missed: tuple[str, ...]) -> str:
     return ", ".join(found) or "complete"
 
 
-def cells(row: TraceRow, missed: tuple[str, ...] = ()) -> list[str]:
+def cells(row: TraceRow, missed: tuple[str, ...] = (), noted: int = 0) -> list[str]:
     """A trace as the cells of a line, in the order of `HEADS`."""
     from rashomon.commands import terminal
 
@@ -101,7 +116,7 @@ def cells(row: TraceRow, missed: tuple[str, ...] = ()) -> list[str]:
     started, took = terminal.local_time(row.started_ns), terminal.duration(row.duration_us)
     counts = [f"{count:,}" for count in (row.steps, row.llm_calls, row.tool_calls)]
     return [row.id, row.name, started, took, outcome, *counts, tokens, coverage(row, missed),
-            " ".join(notes(row))]  # fmt: skip
+            " ".join(notes(row, noted))]  # fmt: skip
 
 
 def facts(row: TraceRow, missed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -140,17 +155,23 @@ def fitting(widths: list[int], room: int) -> list[int]:
     return kept
 
 
-def _print_rich(rows: list[TraceRow], missed: dict[str, tuple[str, ...]]) -> None:
+def _print_rich(
+    rows: list[TraceRow], missed: dict[str, tuple[str, ...]], noted: dict[str, int], narrowed: bool
+) -> None:
     from rich.table import Table
 
     from rashomon.commands import terminal
 
     out = terminal.console()
     if not rows:
-        out.print(terminal.styled("No traces. Record one: rashomon record -- python agent.py", "dim"))
+        none = "No trace matches." if narrowed else "No traces. Record one: rashomon record -- python agent.py"
+        out.print(terminal.styled(none, "dim"))
         return
     short = shortest([one for row in rows for one in (row.id, row.parent) if one])
-    shown = [cells(row._replace(parent=short.get(row.parent or "")), missed.get(row.id, ())) for row in rows]
+    shown = [
+        cells(row._replace(parent=short.get(row.parent or "")), missed.get(row.id, ()), noted.get(row.id, 0))
+        for row in rows
+    ]
     widths = [max([len(head), *(len(line[at]) for line in shown)]) for at, head in enumerate(HEADS)]
     widths[0] = max(len(HEADS[0]), *map(len, short.values()))
     kept = fitting(widths, out.width)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from rashomon.commands.declared import typer
 from rashomon.commands.progress import Bar
 from rashomon.errors import RashomonError
 from rashomon.home import find_home
@@ -37,9 +36,22 @@ def reading(home: Path | None, bar: Bar | None = None) -> TraceStore:
             "Reading recordings needs duckdb, which is not installed.", "Install it: pip install 'rashomon[all]'"
         ) from error
     if bar is not None:
-        return open_home(chosen_home(home), bar.tell)
+        return open_home(chosen_home(home), bar.tell, thorough=True)
     with Bar("ingesting") as own:
         return open_home(chosen_home(home), own.tell)
+
+
+def tell_damage(store: TraceStore) -> None:
+    """Say on stderr, in one line, that journals of this home could not be read whole; nothing when all could."""
+    import sys
+
+    found = store.query(
+        "SELECT name, count(*) OVER () FROM journals WHERE len(damage) > 0 OR state <> 'read' ORDER BY name LIMIT 1"
+    ).rows
+    if found:
+        name, count = found[0]
+        more = f" and {count - 1:,} more journals" if count > 1 else ""
+        print(f"rashomon: {name}{more} cannot be read whole; `rashomon verify` says why.", file=sys.stderr)
 
 
 def complete_trace(incomplete: str) -> list[str]:

@@ -8,11 +8,13 @@ import os
 import sys
 from typing import Any
 
+from rashomon import git
 from rashomon.commands.arguments import Parser
+from rashomon.commands.told import warnings
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, end_like, outcome_of, run
-from rashomon.model import Kind, Tape
+from rashomon.model import Tape
 from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import Order, new_trace_id
 
@@ -56,6 +58,9 @@ def main(argv: list[str]) -> int:
     home = os.path.abspath(options.home) if options.home else home_name()
     name = options.name or program_name(command)
     info: dict[str, Any] = {"id": new_trace_id(), "name": name, "tags": tags, "command": command, "cwd": os.getcwd()}
+    working_copy = git.provenance(info["cwd"])
+    if working_copy:
+        info["provenance"] = {"git": working_copy}
     try:
         launch = Launch(home, info)
     except OSError as error:
@@ -111,26 +116,6 @@ def report(tape: Tape | None, ended: Ended) -> dict[str, Any]:
         "losses": [loss._asdict() for loss in tape.trace.losses] if tape else [],
         "warnings": warnings(tape),
     }
-
-
-def warnings(tape: Tape | None) -> list[str]:
-    """What the user must not miss: a recorder that did not start, and what slipped past it."""
-    if tape is None or not tape.trace.processes:
-        return ["the recorder did not start in this program, so nothing is recorded. Is it Python 3.11 or newer, and "
-                "run without -I, -E or -S?"]  # fmt: skip
-    found = []
-    coverage = tape.trace.coverage
-    if coverage.connections and not any(step.kind is Kind.LLM for step in tape.steps):
-        peers = f" ({', '.join(dict.fromkeys(coverage.missed))})" if coverage.missed else ""
-        found.append(f"the program opened {coverage.connections} connection(s){peers} and NO LLM CALL WAS RECORDED. "
-                     "Its client may be one that this version has no shim for.")  # fmt: skip
-    elif coverage.missed:
-        peers = ", ".join(dict.fromkeys(coverage.missed))
-        found.append(f"{len(coverage.missed)} connection(s) slipped past the recorder: {peers}.")
-    found.extend(
-        f"not everything was recorded: {loss.reason} ({loss.steps} step(s) lost)." for loss in tape.trace.losses
-    )
-    return found
 
 
 def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> None:

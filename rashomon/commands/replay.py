@@ -19,6 +19,7 @@ from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_env
 from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.unseen import OPENED_IN_C
+from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.session import Order, new_trace_id
 
@@ -58,6 +59,7 @@ def main(argv: list[str]) -> int:
     options.allow = [str(parse_allow(text)) for text in options.allow]
     home = os.path.abspath(options.home) if options.home else home_name()
     tape = load(options.trace, home)
+    refuse_imported(tape.trace)
     _check_stubs(options.stub, tape)
     what = _command(tape.trace, command)
     info: dict[str, Any] = {
@@ -210,7 +212,13 @@ def unserved(tape: Tape, replayed: Tape) -> list[Step]:
 
     within = inner_steps(tape.steps)
     passed = {inner for step in served if step is not None for inner in within.get(step, ())}
-    return [step for step in tape.steps if step.id not in served and step.id not in passed]
+    asked = [step for step in tape.steps if step.kind is not Kind.NOTE]
+    return [step for step in asked if step.id not in served and step.id not in passed]
+
+
+def _calls(tape: Tape) -> int:
+    """How many steps a replay has to do with: a note asks for no answer."""
+    return sum(step.kind is not Kind.NOTE for step in tape.steps)
 
 
 def _answered(match: Match | None) -> bool:
@@ -232,8 +240,8 @@ def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergenc
         "held": not divergences,
         "exit_code": ended.exit_code,
         "recorded_exit_code": tape.trace.exit_code,
-        "steps": len(replayed.steps),
-        "recorded_steps": len(tape.steps),
+        "steps": _calls(replayed),
+        "recorded_steps": _calls(tape),
         "grades": grades,
         "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],
         "divergences": [divergence._asdict() for divergence in divergences],

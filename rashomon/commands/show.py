@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from rashomon.commands import options
+from rashomon.commands import filtering, options
+from rashomon.commands.declared import typer
 from rashomon.errors import UsageError
+from rashomon.filters import Query
 
-EXAMPLE = "Example: rashomon show @last 3 --json"
+if TYPE_CHECKING:
+    from rashomon.commands.trace_text import Narrowed
+    from rashomon.model import Tape
+    from rashomon.store import Outline, TraceStore
+
+EXAMPLE = "Example: rashomon show @last 3 --json; rashomon show @last kind:tool status:err"
+
+_STEP = re.compile(r"\d+(\.\d+)?")
 
 
 class Raw(StrEnum):
@@ -23,37 +32,90 @@ class Raw(StrEnum):
 
 def show(
     trace: Annotated[str, options.Reference],
-    step: Annotated[
-        str | None, typer.Argument(metavar="STEP", help="The number of a step in the list, or its id.")
+    chosen: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STEP | FILTER...]",
+            help="The number of a step in the list, or its id; or terms such as kind:tool status:err.",
+        ),
     ] = None,
     raw: Annotated[Raw | None, typer.Option("--raw", help="Write the exact bytes of a step's body to stdout.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print steps as they end, until the trace does.")
+    ] = False,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
-    """Show a trace as a tree of steps, or one step.
+    """Show a trace as a tree of steps, those that a FILTER chooses, or one step whole.
 
-    A step is shown whole: request, response, pieces, failure. --raw has the exact bytes of a body.
+    A step has its request, response, pieces, failure; --raw the exact bytes of a body. --follow goes on while the
+    trace is recorded; with --json it prints JSON lines.
     """
-    from rashomon.commands import documents, step_text, terminal, trace_text
-
+    words = chosen or []
+    step = words[0] if len(words) == 1 and _STEP.fullmatch(words[0]) else None
     if raw is not None and step is None:
         raise UsageError("--raw needs a step.", "Name one: rashomon show TRACE STEP --raw response.")
+    if step is not None:
+        if follow:
+            raise UsageError("--follow goes with a trace, not with a step.", "Leave the step out.")
+        _show_step(trace, step, raw, as_json, home)
+        return
+    query = filtering.query_of(words)
+    if follow:
+        from rashomon.commands import follow as following
+
+        following.follow(options.chosen_home(home), trace, query, as_json)
+        return
+    _show_trace(trace, query, as_json, home)
+
+
+def _show_trace(trace: str, query: Query, as_json: bool, home: Path | None) -> None:
+    from rashomon.commands import note, terminal, trace_text
+
     with options.reading(home) as store:
         found = store.resolve(trace)
-        if step is None:
+        noted = note.of(store, found)
+        options.tell_damage(store)
+        shown: Tape | Outline
+        narrowed = None
+        if not query.terms:
+            shown = store.outline(found)
+        else:
             tape = store.tape(found)
-        else:
-            facts, chosen = store.trace(found), store.step(found, step)
-    if step is None:
-        if as_json:
-            terminal.print_json(documents.trace_document(tape))
-        else:
-            trace_text.print_trace(tape)
-    elif raw is not None:
+            narrowed = _narrowed(store, tape, query)
+            shown = (
+                tape._replace(steps=tuple(step for step in tape.steps if step.id in narrowed.ids)) if as_json else tape
+            )
+    if not as_json:
+        trace_text.print_trace(shown, narrowed, note.lines(noted))
+        return
+    from rashomon.commands import documents
+
+    terminal.print_json(documents.trace_document(shown) | {"notes": note.listed(noted)})
+
+
+def _narrowed(store: TraceStore, tape: Tape, query: Query) -> Narrowed:
+    from rashomon.commands.trace_text import Narrowed
+    from rashomon.store.filter_steps import StepFilter, beside
+
+    chosen = StepFilter(query, tape.trace, tape.steps, beside(store, tape.trace.id)).chosen()
+    return Narrowed(str(query), frozenset(step.id for step in chosen))
+
+
+def _show_step(trace: str, step: str, raw: Raw | None, as_json: bool, home: Path | None) -> None:
+    from rashomon.commands import documents, note, step_text, terminal
+
+    with options.reading(home) as store:
+        found = store.resolve(trace)
+        facts, chosen = store.trace(found), store.step(found, step)
+        noted = [one for one in note.of(store, found) if one.step == chosen.id]
+    if raw is not None:
         body = chosen.request.body if raw is Raw.REQUEST else chosen.response.body
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
     elif as_json:
-        terminal.print_json(documents.step_document(facts, chosen))
+        terminal.print_json(documents.step_document(facts, chosen) | {"notes": note.listed(noted)})
     else:
         step_text.print_step(facts, chosen)
+        if noted:
+            terminal.print_text("\n".join(["", "notes", *note.lines(noted)]))

@@ -43,12 +43,7 @@ def facts(trace: Trace, step: Step) -> str:
         lines.append(f"lane      {'.'.join(map(str, step.lane))}")
     lines.append(f"started   +{terminal.duration(step.started_us)}, took {terminal.duration(response.duration_us)}")
     lines.append(f"end       {response.end.value}")
-    if said.model:
-        lines.append(f"model     {said.model}")
-    if said.input_tokens is not None or said.output_tokens is not None:
-        lines.append(f"tokens    {said.input_tokens or 0:,} in, {said.output_tokens or 0:,} out")
-    if said.finish:
-        lines.append(f"finish    {said.finish}")
+    lines.extend(_model_facts(said))
     if step.match is not None:
         source = f" from {step.match.recorded}" if step.match.recorded else ""
         detail = f": {step.match.detail}" if step.match.detail else ""
@@ -56,6 +51,30 @@ def facts(trace: Trace, step: Step) -> str:
     if step.marks:
         lines.append(f"marks     {', '.join(step.marks)}")
     return "\n".join(lines)
+
+
+def _model_facts(said: views.Summary) -> list[str]:
+    """What an LLM call says beside its text."""
+    lines = []
+    if said.model:
+        answered = f", answered by {said.answered}" if said.answered and said.answered != said.model else ""
+        lines.append(f"model     {said.model}{answered}")
+    if said.dialect and said.decoded:
+        unknown = f", unknown: {', '.join(said.unknown)}" if said.unknown else ""
+        lines.append(f"dialect   {said.dialect}, decoded {said.decoded}{unknown}")
+    if said.input_tokens is not None or said.output_tokens is not None:
+        parts = (said.cached_tokens, "cached"), (said.cache_write_tokens, "written to the cache")
+        before = "".join([f" ({count:,} {word})" for count, word in parts if count])
+        after = f" ({said.reasoning_tokens:,} reasoning)" if said.reasoning_tokens else ""
+        lines.append(f"tokens    {said.input_tokens or 0:,} in{before}, {said.output_tokens or 0:,} out{after}")
+    if said.finish:
+        lines.append(f"finish    {said.finish}")
+    if said.refusal:
+        lines.append(f"refusal   {views.one_line(said.refusal, 120)}")
+    if said.error_type or said.error_message:
+        error = ": ".join(filter(None, (said.error_type, said.error_message)))
+        lines.append(f"error     {views.one_line(error, 120)}")
+    return lines
 
 
 def pieces(step: Step) -> str:

@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rashomon.commands.documents import dumps
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -48,9 +46,12 @@ def console() -> Console:
 
 def clean(text: str) -> str:
     """Text that is safe to print: control, bidirectional and surrogate characters as escapes."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(_shown(character) for character in text)
+    lines = text.split("\n")
+    if len(lines) > 1:
+        return "\n".join([clean(line) for line in lines])
+    return "".join([_shown(character) for character in text])
 
 
 def _shown(character: str) -> str:
@@ -78,6 +79,8 @@ def print_text(text: str) -> None:
 
 def print_json(document: object) -> None:
     """Print one JSON document."""
+    from rashomon.commands.documents import dumps  # with all that decodes: a table needs nothing of it
+
     sys.stdout.flush()
     sys.stdout.buffer.write(dumps(document).encode("utf-8") + b"\n")
     sys.stdout.buffer.flush()

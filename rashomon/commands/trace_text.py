@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from rashomon import views
 from rashomon.commands import terminal
-from rashomon.commands.documents import duration_us
-from rashomon.commands.record import warnings
+from rashomon.commands.told import Told, duration_us, told, warnings
 from rashomon.model import End, Grade, Site, Step, Tape, Trace
+
+if TYPE_CHECKING:
+    from rashomon.store import Outline, StepRow
+
 
 _OUTCOME_STYLES = {"ok": "green", "error": "bold red", "killed": "bold red", "open": "yellow"}
 _GRADE_STYLES = {
@@ -39,7 +42,7 @@ class Row(NamedTuple):
     trouble: str
 
 
-def depths(steps: tuple[Step, ...]) -> dict[str, int]:
+def depths(steps: Sequence[Step | StepRow]) -> dict[str, int]:
     """How deep each step stands below the tools that it was made in."""
     found: dict[str, int] = {}
     for step in steps:
@@ -47,42 +50,42 @@ def depths(steps: tuple[Step, ...]) -> dict[str, int]:
     return found
 
 
-def rows(tape: Tape) -> list[Row]:
+def rows(tape: Tape | Outline) -> list[Row]:
     """The steps in order; a step made inside a tool stands one level deeper."""
     deep = depths(tape.steps)
-    return [_row(step, deep[step.id]) for step in tape.steps]
+    return [row_of(step, deep[step.id]) for step in tape.steps]
 
 
-def _row(step: Step, depth: int) -> Row:
-    said = views.summary(step)
+def row_of(step: Step | StepRow, depth: int) -> Row:
+    """A step as a line."""
+    said = told(step)
     status = "" if said.status is None else str(said.status)
     tokens = ""
     if said.input_tokens is not None or said.output_tokens is not None:
         tokens = f"{said.input_tokens or 0:,}/{said.output_tokens or 0:,}"
     lane = ".".join(map(str, step.lane))
-    grade = "" if step.match is None else step.match.grade.value
-    took = "" if step.response.end is End.OPEN else terminal.duration(step.response.duration_us)
-    wrong = trouble(step, said.title)
+    grade = "" if said.grade is None else said.grade.value
+    took = "" if said.end is End.OPEN else terminal.duration(said.duration_us)
+    wrong = trouble(said)
     return Row(str(step.index), depth, step.kind.value, said.title, status, tokens, lane, took, grade, wrong)
 
 
-def trouble(step: Step, title: str) -> str:
+def trouble(step: Told | StepRow) -> str:
     """What is wrong with a step beyond what its title says; empty when nothing is."""
     found = []
-    response = step.response
-    if response.failure is not None:
-        name, message = response.failure.type.rpartition(":")[2], response.failure.message.split("\n")[0]
-        if name not in title:
+    if step.failure_type is not None:
+        name, message = step.failure_type.rpartition(":")[2], (step.failure_message or "").split("\n")[0]
+        if name not in step.title:
             found.append(f"{name}: {message}".rstrip(": "))
-    elif response.end not in (End.COMPLETE, End.CLOSED):
-        found.append(f"ended {response.end.value}" if response.end is not End.OPEN else "never ended")
-    if step.match is not None and step.match.grade in (Grade.MISSED, Grade.DRIFTED) and step.match.detail:
-        found.append(step.match.detail)
+    elif step.end not in (End.COMPLETE, End.CLOSED):
+        found.append(f"ended {step.end.value}" if step.end is not End.OPEN else "never ended")
+    if step.grade in (Grade.MISSED, Grade.DRIFTED) and step.match_detail:
+        found.append(step.match_detail)
     found.extend(step.marks)
     return "; ".join(found)
 
 
-def header(tape: Tape) -> list[tuple[str, str]]:
+def header(tape: Tape | Outline) -> list[tuple[str, str]]:
     """What a reader wants to know of a trace before its steps: label and text."""
     trace = tape.trace
     lines = [("trace", f"{trace.id}  {trace.name}")]
@@ -103,12 +106,28 @@ def header(tape: Tape) -> list[tuple[str, str]]:
     lines.extend(("changed", json.dumps(swap, ensure_ascii=False, default=str)) for swap in trace.swaps)
     if trace.within:
         lines.append(("within", trace.within))
+    lines.extend(provenance(trace))
     if trace.tags:
         lines.append(("tags", " ".join(f"{key}={value}" for key, value in sorted(trace.tags.items()))))
     lines.append(("coverage", coverage(tape)))
     lines.extend(("missed", text) for text in missed(trace))
     lines.extend(("beyond", text) for text in uncontrolled(trace))
     lines.extend(("launched", text) for text in launched(trace))
+    return lines
+
+
+def provenance(trace: Trace) -> list[tuple[str, str]]:
+    """Where a trace is from: the state of the program's working copy, and how it came here; label and text."""
+    lines = []
+    git, imported = trace.provenance.get("git") or {}, trace.provenance.get("imported") or {}
+    if git:
+        state = [str(git.get("commit") or "no commit yet")[:12]]
+        state += [f"on {git['branch']}"] if git.get("branch") else []
+        state += ["with changes that were not committed"] if git.get("dirty") else []
+        lines.append(("git", " ".join(state)))
+    if imported:
+        lines.append(("imported", f"from {imported.get('file', '?')} ({imported.get('format', '?')})"))
+        lines.extend(("lacks", str(text)) for text in imported.get("lacks", ()))
     return lines
 
 
@@ -148,12 +167,15 @@ def _outcome(trace: Trace) -> str:
     return f"{trace.outcome}{code}" + (f": {trace.error}" if trace.error else "")
 
 
-def coverage(tape: Tape) -> str:
+def coverage(tape: Tape | Outline) -> str:
     """`complete` when nothing is known to have slipped past, else that it is not.
 
     Connections of recorded calls are counted once, however many calls they served.
     """
     trace = tape.trace
+    imported = trace.provenance.get("imported")
+    if isinstance(imported, dict) and imported.get("lacks"):
+        return "not known: another tool recorded it"
     opened = terminal.plural(trace.coverage.connections, "connection")
     if trace.coverage.complete and not trace.losses and not warnings(tape):
         return f"complete ({opened}, {terminal.plural(len(tape.steps), 'step')})"
@@ -169,17 +191,32 @@ def divergences(trace: Trace) -> list[str]:
     return lines
 
 
-def print_trace(tape: Tape) -> None:
-    """Print a trace for whoever reads stdout."""
+class Narrowed(NamedTuple):
+    """Which steps are shown of a trace: the filter as its reader wrote it, and the ids of the steps that match."""
+
+    source: str
+    ids: frozenset[str]
+
+
+def print_trace(tape: Tape | Outline, narrowed: Narrowed | None = None, noted: Sequence[str] = ()) -> None:
+    """Print a trace for whoever reads stdout; of its steps those that a filter chose, where there is one.
+
+    `noted` is what people wrote on it, line by line.
+    """
     loud = [f"WARNING: {warning}" for warning in warnings(tape)] + divergences(tape.trace)
+    labels, found = [*header(tape), *(("note", line) for line in noted)], rows(tape)
+    if narrowed is not None:
+        steps: Sequence[Step | StepRow] = tape.steps
+        found = [row for row, step in zip(found, steps, strict=True) if step.id in narrowed.ids]
+        labels.append(("filter", f"{narrowed.source} ({len(found):,} of {terminal.plural(len(tape.steps), 'step')})"))
     if terminal.in_terminal():
-        _print_rich(tape, loud)
+        _print_rich(labels, found, tape.trace.outcome, loud)
         return
-    lines = [f"{label:<10} {text}" for label, text in header(tape)]
+    lines = [f"{label:<10} {text}" for label, text in labels]
     lines += loud
-    if tape.steps:
+    if found:
         lines.append("")
-        lines.append(_plain_table(rows(tape)))
+        lines.append(_plain_table(found))
     terminal.print_text("\n".join(lines))
 
 
@@ -195,19 +232,18 @@ def _plain_table(found: list[Row]) -> str:
     return terminal.columns(cells, heads, right=(0, 4, 5))
 
 
-def _print_rich(tape: Tape, loud: list[str]) -> None:
+def _print_rich(labels: list[tuple[str, str]], found: list[Row], outcome: str, loud: list[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     out = terminal.console()
-    for label, text in header(tape):
-        style = _OUTCOME_STYLES.get(tape.trace.outcome, "") if label == "outcome" else ""
+    for label, text in labels:
+        style = _OUTCOME_STYLES.get(outcome, "") if label == "outcome" else ""
         if text.startswith("INCOMPLETE") or label == "missed":
             style = "bold red"
         out.print(Text(f"{label:<10} ", style="dim").append_text(terminal.styled(text, style)))
     for line in loud:
         out.print(terminal.styled(line, "dim" if line.startswith(" ") else "bold red"))
-    found = rows(tape)
     if not found:
         return
     table = Table(box=None, padding=(0, 1), header_style="dim")

@@ -48,9 +48,13 @@ def write_frames(path: Path, content: list[list[Any]]) -> None:
 
 
 def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables, but for how often the store was written."""
+    """All rows of all tables, but for how often the store was written, and the numbers that parts got."""
+    numbers = {"parts": "id", "steps": "request_parts, response_part, prompt_part"}
     with TraceStore(store) as traces:
         tables = [row[0] for row in traces.query("select table_name from duckdb_tables()").rows]
-        found = {table: traces.query(f"select * from {table} order by all").rows for table in tables}
+        found = {}
+        for table in [*tables, "step_parts"]:
+            left_out = f"exclude ({numbers[table]})" if table in numbers else ""
+            found[table] = traces.query(f"select * {left_out} from {table} order by all").rows
     found["meta"] = [row for row in found["meta"] if row[0] != "generation"]
     return found

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from rashomon.errors import DamagedData, UsageError
-from rashomon.store import TraceStore, ingest, ingest_new
+from rashomon.store import TraceStore, crew, ingest, ingest_new
 from tests.faults.store_journals import content, frames, write_frames
 
 KILLS = 15
@@ -162,8 +162,23 @@ def test_a_full_disk_takes_nothing_away(tmp_path: Path, monkeypatch: pytest.Monk
         raise duckdb.IOException("IO Error: Could not write file: No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("rashomon.store.ingestion._append", full)
+        patched.setattr("rashomon.store.writing._append", full)
         with pytest.raises(DamagedData, match="No space left on device"):
             ingest_new(tmp_path)
     assert content(tmp_path / "store.duckdb") == before
     assert ingest_new(tmp_path).new == ("new",)
+
+
+def test_journals_that_other_processes_read_give_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading by several processes changes nothing, and one that dies is done without."""
+    make_home(tmp_path, 5)
+    ingest(tmp_path / "journals", tmp_path / "clean.duckdb")
+    monkeypatch.setattr(crew, "LEAST_BYTES", 0)
+    monkeypatch.setattr(crew, "size", lambda: 2)
+    ingest(tmp_path / "journals", tmp_path / "crew.duckdb")
+    assert content(tmp_path / "crew.duckdb") == content(tmp_path / "clean.duckdb")
+    monkeypatch.setattr(crew, "_START", "import os; os._exit(1)")
+    ingest(tmp_path / "journals", tmp_path / "alone.duckdb")
+    assert content(tmp_path / "alone.duckdb") == content(tmp_path / "clean.duckdb")

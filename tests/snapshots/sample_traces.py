@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rashomon.errors import AmbiguousTrace, TraceNotFound
+from rashomon.filters import Query
 from rashomon.model import (
     Coverage,
     Divergence,
@@ -19,7 +22,10 @@ from rashomon.model import (
     Tape,
     Trace,
 )
+from rashomon.store.filter_steps import StepFilter
+from rashomon.tapes import write_tape
 from rashomon.tui.model import TraceItem, item_of
+from rashomon.tui.source import StoreSource
 from tests.steps import asked, http, llm, result, said, tool, user
 
 STARTED_NS = 1_763_632_920_000_000_000  # 2025-11-20 10:02:00 UTC
@@ -178,6 +184,18 @@ class FakeSource:
     def tape(self, trace_id: str) -> Tape:
         """A tape by id."""
         return self._tapes[trace_id]
+
+    def matching(self, query: Query) -> frozenset[str]:
+        """The ids of the tapes that a filter means, out of a store made for the question."""
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "journals").mkdir()
+            for tape in self._tapes.values():
+                write_tape(Path(folder, "journals", f"{tape.trace.id}.rsj"), tape)
+            return StoreSource(Path(folder)).matching(query)
+
+    def chosen(self, tape: Tape, query: Query) -> frozenset[str]:
+        """The ids of the steps that a filter means."""
+        return frozenset(step.id for step in StepFilter(query, tape.trace, tape.steps).chosen())
 
     def resolve(self, reference: str) -> str:
         """An id by its beginning."""

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from textual.app import App
 from textual.pilot import Pilot
+from textual.widgets import Input
+
+TYPE = "type:"
+"""What follows it is typed at once into the screen's input."""
 
 SCREENS = Path(__file__).parent / "screens"
 
@@ -21,7 +25,10 @@ async def press(pilot: Pilot[int], *keys: str) -> None:
     """Press keys one by one, and wait until all that they set going has been shown."""
     await settled(pilot)
     for key in keys:
-        await pilot.press(key)
+        if key.startswith(TYPE):
+            pilot.app.screen.query_one(Input).value = key.removeprefix(TYPE)
+        else:
+            await pilot.press(key)
         await settled(pilot)
 
 
@@ -30,7 +37,8 @@ async def settled(pilot: Pilot[int]) -> None:
     for _ in range(3):
         await pilot.pause()
         await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
+    for _ in range(2):  # a scroll bar that appears makes a pane narrower, and its text is wrapped once more
+        await pilot.pause()
 
 
 def assert_screen(app: App[int], name: str) -> None:

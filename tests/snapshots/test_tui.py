@@ -62,6 +62,9 @@ def cursor(app: RashomonApp) -> int:
         ("diff_text", ["j", "j", "d", "G"]),
         ("identical", ["j", "d"]),
         ("keys", ["question_mark"]),
+        ("traces_filter", ["slash", "type:outcome:error -has:parent", "enter"]),
+        ("trace_filter", ["enter", "slash", "type:kind:llm,http ms>1s", "enter"]),
+        ("filter_error", ["slash", "type:outcome:error", "type:outcome:error kynd:llm"]),
     ],
 )
 async def test_screens(name: str, keys: list[str], size: tuple[int, int]) -> None:
@@ -70,6 +73,54 @@ async def test_screens(name: str, keys: list[str], size: tuple[int, int]) -> Non
     async with app.run_test(size=size) as pilot:
         await press(pilot, *keys)
         assert_screen(app, f"{name}-{size[0]}x{size[1]}")
+
+
+async def test_a_filter_narrows_the_list_and_escape_gives_it_back() -> None:
+    """`/` takes a filter; the list follows; a mistake is pointed at and the last good result stays; Esc undoes."""
+    app = app_of(*family())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "slash", "type:outcome:error")
+        assert "filter outcome:error: 2 of 3" in screen_text(app)
+        await press(pilot, "type:outcome:error kynd:x")
+        text = screen_text(app)
+        assert "There is no field 'kynd'. Did you mean kind?" in text
+        assert " " * 17 + "^^^^\n" in text
+        assert "filter outcome:error: 2 of 3" in text
+        await press(pilot, "escape")
+        assert "3 traces in ~/shop/.rashomon" in screen_text(app)
+        assert isinstance(app.screen, TracesScreen)
+
+
+async def test_a_filter_that_nothing_matches_says_so() -> None:
+    """An empty result names the filter and the way back."""
+    app = app_of(*family())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "slash", "type:name:nobody", "enter")
+        assert "0 of 3 traces match  name:nobody" in screen_text(app)
+        await press(pilot, "enter", "d", "y", "slash", "escape")
+        assert "3 traces in" in screen_text(app)
+
+
+async def test_what_a_trace_cannot_be_asked_is_told_under_the_filter() -> None:
+    """An error that only the search finds stands under the bar too."""
+    app = app_of(*family())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "slash", "type:status:404", "enter")
+        assert "A trace has no HTTP status" in screen_text(app)
+
+
+async def test_the_steps_of_a_trace_are_filtered_and_the_cursor_stays_on_its_step() -> None:
+    """In the steps the same language chooses steps; keys work on what is left."""
+    app = app_of(*family(), refs=("7f3c",))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "G", "k", "slash", *"to", "type:kind:tool", "enter")
+        assert "filter kind:tool: 3 of 7" in screen_text(app)
+        assert "issue_refund" in app.screen.query_one(LineList).get_line_text(cursor(app))
+        await press(pilot, "g", "j")
+        assert "refund_policy" in app.screen.query_one(LineList).get_line_text(cursor(app))
+        await press(pilot, "escape")
+        assert "refund_policy" in app.screen.query_one(LineList).get_line_text(cursor(app))
+        assert "7 steps" in screen_text(app)
 
 
 async def test_a_home_without_traces_names_the_next_command() -> None:

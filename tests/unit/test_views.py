@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
-import sys
 import zlib
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from rashomon import views
-from rashomon.dialects import read_answer
+from rashomon.commands import step_text
+from rashomon.dialects import ToolCall, read_answer
 from rashomon.model import End, Failure, Kind, Response
-from tests.conftest import real_data
-from tests.steps import http, llm, tool
+from tests.dialect_samples import ANTHROPIC
+from tests.steps import http, llm, tape, tool
 
 SSE = [["Content-Type", "text/event-stream; charset=utf-8"]]
 
@@ -214,7 +212,9 @@ def test_a_chat_stream_becomes_the_message_it_would_have_been() -> None:
         ],
     }
     said = views.summary(step)
-    assert said == views.Summary("gpt-4o", 9, 4, 200, "tool_calls", "Let me look.", "gpt-4o → 2 tool calls")
+    assert said[:7] == ("gpt-4o", 9, 4, 200, "tool_calls", "Let me look.", "gpt-4o → 2 tool calls")
+    assert (said.dialect, said.decoded, said.answered) == ("openai.chat", "whole", "gpt-4o-x")
+    assert said.calls == (ToolCall("call_a", "f", {"x": 1}), ToolCall("call_b", "g", {}))
 
 
 def test_an_anthropic_stream_becomes_a_message_with_thinking_and_tool_use() -> None:
@@ -248,7 +248,10 @@ def test_an_anthropic_stream_becomes_a_message_with_thinking_and_tool_use() -> N
         {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}},
     ]
     assert view["usage"] == {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 20}
-    assert views.summary(step) == views.Summary("claude", 15, 20, 200, "tool_use", "", "claude → f(x=1)")
+    said = views.summary(step)
+    assert said[:7] == ("claude", 15, 20, 200, "tool_use", "", "claude → f(x=1)")
+    assert (said.dialect, said.decoded) == ("anthropic.messages", "whole")
+    assert (said.cached_tokens, said.cache_write_tokens, said.reasoning) == (5, None, "Hmm.")
 
 
 def test_a_responses_stream_is_its_completed_response_and_a_cut_one_what_had_come() -> None:
@@ -317,48 +320,13 @@ def test_embeddings_say_how_many_and_how_long() -> None:
     assert read_answer({"data": [{"embedding": "AAAAAAAAAAAAAAAAAAAAAA=="}]}).note == "1 vector of 4"
 
 
-# --------------------------------------------------------------------------------------------- real data
-
-
-def load_loaders() -> Any:
-    folder = real_data()
-    if folder is None:
-        pytest.skip("no recorded provider traffic: loaders.py is not in $RASHOMON_REAL_DATA or ../shared/data")
-    file = folder / "loaders.py"
-    spec = importlib.util.spec_from_file_location("real_data_loaders", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["real_data_loaders"] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.slow
-def test_all_recorded_openai_and_anthropic_traffic_is_decoded() -> None:
-    """Every real chat, completion, response, message and embedding becomes one JSON message that is understood."""
-    pytest.importorskip("yaml", reason="pyyaml is needed to read cassettes")
-    loaders = load_loaders()
-    known = ("chat.completions", "completions", "responses", "messages", "embeddings")
-    counts: Counter[str] = Counter()
-    raw: list[str] = []
-    for cassette in loaders.iter_cassettes():
-        for item in cassette:
-            if item.provider not in ("openai", "azure-openai", "anthropic"):
-                continue
-            headers = [[name, value] for name, found in item.resp_headers.items() for value in found]
-            step = http(Kind.LLM, item.req_body, item.resp_body, status=item.status, headers=headers, url=item.url)
-            view, said = views.response_view(step), views.summary(step)
-            assert said.title.isprintable()
-            assert len(said.title) <= 160
-            decoded = isinstance(view, dict) and "$bytes" not in view and "body" not in view
-            counts["decoded" if decoded else "raw"] += 1
-            if item.api in known and "/threads/" not in item.url:
-                if not decoded:
-                    raw.append(item.url)
-                elif item.status == 200 and isinstance(view, dict):
-                    counts["understood" if read_answer(view) != read_answer({}) else "not understood"] += 1
-    print(f"decoded {counts['decoded']}, raw {counts['raw']}, understood {counts['understood']}")
-    assert counts["decoded"] > 500
-    assert raw == []
-    assert counts["not understood"] == 0
+def test_the_facts_of_a_call_tell_what_was_read() -> None:
+    """Model, dialect, counts within counts, errors and refusals stand in a line each."""
+    facts = step_text.facts(tape([]).trace, ANTHROPIC.step())
+    assert "model     claude-sonnet-4-5, answered by claude-sonnet-4-5-20250929" in facts
+    assert "tokens    35 in (20 cached) (5 written to the cache), 7 out" in facts
+    error = {"error": {"type": "x", "message": "slow\x1b[31m\ndown"}, "shiny": 1, "choices": []}
+    facts = step_text.facts(tape([]).trace, llm(error, status=429))
+    assert "dialect   openai.chat, decoded partly, unknown: shiny" in facts
+    assert "error     x: slow down" in facts
+    assert "\x1b" not in facts

@@ -50,10 +50,15 @@ class Page(Screen[None]):
     def compose(self) -> ComposeResult:
         """Trail, body, footer, and the word for a window that is too small."""
         yield Static(id="trail", markup=False)
+        yield from self.above()
         with Container(id="body"):
             yield from self.body()
         yield Footer(show_command_palette=False)
         yield Static(id="too-small", markup=False)
+
+    def above(self) -> Iterable[Widget]:
+        """Widgets between the trail and the body; none unless a screen has some."""
+        return ()
 
     def body(self) -> Iterable[Widget]:
         """The widgets between trail and footer."""

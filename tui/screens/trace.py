@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from textual.containers import Container
 from textual.timer import Timer
 from textual.widget import Widget
 
+from rashomon.filters import Query
 from rashomon.model import Step, Tape
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.document import facts_line, match_lines, request_lines, response_lines
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import SHORT_ID, duration_us
-from rashomon.tui.screens.page import Page, error_lines
+from rashomon.tui.screens.narrowed import NarrowedPage
+from rashomon.tui.screens.page import error_lines
 from rashomon.tui.spans import Line, Span, duration_of, plural
 from rashomon.tui.steps import StepRows, step_json
 from rashomon.tui.text import TextPane
@@ -27,7 +29,7 @@ class _Inspected(NamedTuple):
     response: list[Line]
 
 
-class TraceScreen(Page):
+class TraceScreen(NarrowedPage):
     """A list of steps beside their content, or above it where the window is narrow."""
 
     BINDINGS = bindings(Place.TRACE, Place.EVERYWHERE)
@@ -35,6 +37,7 @@ class TraceScreen(Page):
     def __init__(self, trace_id: str) -> None:
         self._trace_id = trace_id
         self._rows: StepRows | None = None
+        self._tape: Tape | None = None
         self._waiting: Timer | None = None
         super().__init__()
 
@@ -68,15 +71,43 @@ class TraceScreen(Page):
         return self._rows.steps[self.lines.cursor] if self._rows is not None and len(self._rows) else None
 
     def _loaded(self, tape: Tape) -> None:
-        self._rows = StepRows(tape, self.rashomon.glyphs)
-        self._write_trail(tape)
-        if tape.steps:
-            self.lines.show(self._rows, self._rows.first or 0)
-        else:
-            self.lines.say(_no_steps(tape))
+        self._tape = tape
+        self.show_chosen()
+        if self.bar.is_open:  # it was typed while the steps were loaded
+            self.bar.renew()
 
-    def _write_trail(self, tape: Tape) -> None:
+    def search(self, query: Query) -> Callable[[], frozenset[str]] | None:
+        """The ids of the steps that a filter chooses."""
+        tape, source = self._tape, self.rashomon.source
+        return None if tape is None else lambda: source.chosen(tape, query)
+
+    def show_chosen(self) -> None:
+        """List all steps, or those that the filter chose; the cursor stays on its step while that is there."""
+        tape, first_time = self._tape, self._rows is None
+        if tape is None:
+            return
+        steps = tape.steps
+        if self.chosen is not None:
+            steps = tuple(step for step in tape.steps if step.id in self.chosen)
+        rows = StepRows(tape._replace(steps=steps), self.rashomon.glyphs)
+        at = self.place_among([step.id for step in steps], rows.first or 0 if first_time else 0)
+        self._rows = rows
+        self._write_trail(tape, len(steps))
+        if not steps:
+            self.lines.say(self.nothing_matches(len(tape.steps), "steps") if tape.steps else _no_steps(tape))
+            return
+        self.lines.show(rows, at)
+
+    def under_cursor(self) -> str | None:
+        """The id of the step under the cursor."""
+        return None if self.current is None else self.current.id
+
+    def _write_trail(self, tape: Tape, shown: int) -> None:
         trace, bar = tape.trace, self.rashomon.glyphs.bar
+        if self.filter.terms:
+            path = f"{trace.name} {trace.id[:SHORT_ID]}"
+            self.trail("traces", path, f"{bar} {self.told_filter(shown, len(tape.steps))}")
+            return
         told = [trace.outcome, plural(len(tape.steps), "step"), duration_of(duration_us(trace))]
         complete = trace.coverage.complete and not trace.losses
         if not complete:
@@ -94,6 +125,8 @@ class TraceScreen(Page):
         lines = error_lines(error, self.rashomon.glyphs.error)
         if group == "tape":
             self.lines.say(lines)
+        elif group == "filter":
+            super().failed(group, error)
         else:
             self.query_one("#response", TextPane).show(lines)
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from textual.widget import Widget
 
 from rashomon.errors import RashomonError
+from rashomon.filters import Query
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import TraceItem, TraceRows, item_lines
-from rashomon.tui.screens.page import Page, error_lines
+from rashomon.tui.screens.narrowed import NarrowedPage
+from rashomon.tui.screens.page import error_lines
 from rashomon.tui.spans import Line, Span, plural
 from rashomon.tui.text import TextPane
 
 
-class TracesScreen(Page):
+class TracesScreen(NarrowedPage):
     """All traces of a home, and what is known of the one under the cursor."""
 
     BINDINGS = bindings(Place.TRACES, Place.EVERYWHERE)
 
     def __init__(self) -> None:
         self._items: TraceRows | None = None
+        self._all: list[TraceItem] = []
         super().__init__()
 
     def body(self) -> Iterable[Widget]:
@@ -53,16 +56,34 @@ class TracesScreen(Page):
         self.in_background("traces", self.rashomon.source.traces, self._listed)
 
     def _listed(self, items: list[TraceItem]) -> None:
-        place = self.rashomon.source.place
-        before = self.current
-        self._items = TraceRows(items, self.rashomon.glyphs, self.rashomon.marked)
-        self.trail("traces", f"{plural(len(items), 'trace')} in {place}")
+        self._all = items
+        self.show_chosen()
+        if self.filter.terms:  # it may choose among the new ones too
+            self.search_again(self.filter)
+
+    def search(self, query: Query) -> Callable[[], frozenset[str]]:
+        """The ids of the traces that a filter chooses."""
+        source = self.rashomon.source
+        return lambda: source.matching(query)
+
+    def show_chosen(self) -> None:
+        """List all traces, or those that the filter chose."""
+        place, known = self.rashomon.source.place, self._all
+        items = known if self.chosen is None else [item for item in known if item.id in self.chosen]
+        rows = TraceRows(items, self.rashomon.glyphs, self.rashomon.marked)
+        at = self.place_among([rows[number].id for number in range(len(rows))], 0)
+        self._items = rows
+        told = self.told_filter(len(items), len(known)) or plural(len(known), "trace")
+        self.trail("traces", f"{told} in {place}")
         if items:
-            found = self._items.index_of(before.id) if before else 0
-            self.lines.show(self._items, found or 0)
+            self.lines.show(rows, at)
         else:
-            self.lines.say(_nothing_yet(place))
+            self.lines.say(self.nothing_matches(len(known), "traces") if known else _nothing_yet(place))
             self.query_one("#preview", TextPane).show(())
+
+    def under_cursor(self) -> str | None:
+        """The id of the trace under the cursor."""
+        return None if self.current is None else self.current.id
 
     def failed(self, group: str, error: Exception) -> None:
         """A home that cannot be read: said in place of the list. A wrong reference ends the application."""

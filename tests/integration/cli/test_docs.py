@@ -12,7 +12,27 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["record", "replay", "doctor", "ls", "show", "diff", "tui", "sql", "ingest", "demo"]
+COMMANDS = [
+    "record",
+    "replay",
+    "doctor",
+    "ls",
+    "grep",
+    "show",
+    "diff",
+    "tui",
+    "sql",
+    "ingest",
+    "demo",
+    "note",
+    "export",
+    "import",
+    "lake",
+    "gc",
+    "forget",
+    "verify",
+    "salvage",
+]
 
 
 def help_of(*command: str) -> str:

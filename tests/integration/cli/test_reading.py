@@ -89,6 +89,7 @@ def test_show_a_step_whole(rashomon: Run) -> None:
     assert "Please refund order A-1042, it never came." in out
     assert '"content": "I refunded order A-1042."' in out
     assert "model     gpt-4o" in out
+    assert "dialect   openai.chat, decoded whole" in out
     assert "tokens    1,200 in, 34 out" in out
     assert "+250.0ms" in out
 
@@ -112,6 +113,8 @@ def test_show_as_json(rashomon: Run) -> None:
     assert step["step"]["request"]["messages"][0]["role"] == "user"
     assert step["step"]["response"]["usage"]["total_tokens"] == 1234
     assert step["step"]["pieces"][0][0] == 250_000
+    assert step["step"]["said"]["dialect"] == "openai.chat"
+    assert step["step"]["said"]["decoded"] == "whole"
 
 
 def test_show_raw_gives_exact_bytes(rashomon: Run) -> None:

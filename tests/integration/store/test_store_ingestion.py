@@ -15,6 +15,7 @@ from rashomon import journal, tapes
 from rashomon.journal import Code
 from rashomon.model import Tape
 from rashomon.store import TraceStore, ingest, ingest_new, open_home
+from tests.faults.store_journals import content
 
 URL = "https://api.example.com/v1/chat/completions"
 
@@ -50,15 +51,6 @@ def write(path: Path, content: list[list[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(journal.header_bytes() + b"".join(journal.frame(journal.pack(item)) for item in content))
     os.utime(path, ns=(10**18, 10**18 + path.stat().st_size))
-
-
-def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables, but for how often the store was written."""
-    with TraceStore(store) as traces:
-        tables = [row[0] for row in traces.query("select table_name from duckdb_tables()").rows]
-        found = {table: traces.query(f"select * from {table} order by all").rows for table in tables}
-    found["meta"] = [row for row in found["meta"] if row[0] != "generation"]
-    return found
 
 
 def assembled(folder: Path) -> dict[str, Tape]:
@@ -145,7 +137,7 @@ def test_a_growing_journal_updates_its_traces_only(tmp_path: Path) -> None:
     call = [Code.CALL, 9, 1, "tool", "look", [], 9000, None, {"ref": "m:look"}, b"\x80"]
     write(path, [*items[:-3], call])
     report = ingest_new(tmp_path)
-    assert (report.new, report.updated, report.steps) == ((), ("going",), 3)
+    assert (report.new, report.updated, report.steps) == ((), ("going",), 1)
     assert [row.title for row in open_home(tmp_path).step_rows("going")][-1].startswith("look(")
 
 
@@ -182,7 +174,7 @@ def test_a_message_sent_many_times_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_a_deleted_journal_takes_nothing_away(tmp_path: Path) -> None:
-    """What was ingested stays when its journal is deleted, even when another journal of the trace grows."""
+    """What was ingested stays when its journal is deleted; another journal of the trace may grow all the same."""
     write(tmp_path / "journals" / "1.rsj", frames(1, {0: info("run")}, 4))
     write(tmp_path / "journals" / "2.rsj", frames(2, {0: info("run")}, 2)[:-2])
     ingest_new(tmp_path)
@@ -190,8 +182,25 @@ def test_a_deleted_journal_takes_nothing_away(tmp_path: Path) -> None:
     (tmp_path / "journals" / "1.rsj").unlink()
     write(tmp_path / "journals" / "2.rsj", frames(2, {0: info("run")}, 20))
     report = ingest_new(tmp_path)
-    assert report.kept == (("run", "1.rsj no longer tells of it"),)
+    assert (report.kept, report.updated) == ((), ("run",))
+    after = open_home(tmp_path).tape("run")
+    assert len(after.steps) == 24
+    assert [step._replace(index=0) for step in after.steps if step.id.startswith("0.")] == [
+        step._replace(index=0) for step in before.steps if step.id.startswith("0.")
+    ]
+
+
+def test_a_deleted_journal_keeps_a_trace_that_would_have_to_be_made_anew(tmp_path: Path) -> None:
+    """A trace whose steps would get other names, and of which a journal is gone, stays as it is and is named."""
+    write(tmp_path / "journals" / "2.rsj", frames(2, {0: info("run")}, 4))
+    ingest_new(tmp_path)
+    before = open_home(tmp_path).tape("run")
+    (tmp_path / "journals" / "2.rsj").unlink()
+    write(tmp_path / "journals" / "1.rsj", frames(1, {0: info("run")}, 4))
+    report = ingest_new(tmp_path)
+    assert report.kept == (("run", "2.rsj no longer tells of it"),)
     assert open_home(tmp_path).tape("run") == before
+    assert ingest_new(tmp_path).kept == ()
 
 
 def test_a_journal_that_lost_content_takes_nothing_away(tmp_path: Path) -> None:

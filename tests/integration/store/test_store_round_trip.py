@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rashomon import tapes, views
-from rashomon.canonical import canonical_body, content_digest
+from rashomon.canonical import content_digest
+from rashomon.journal import common_prefix
 from rashomon.model import Call, End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
 from rashomon.store import TraceStore, bodies, ingest
 from tests.steps import http, said
@@ -138,20 +139,33 @@ def test_split_body_joins_to_the_same_bytes(body: bytes) -> None:
 @example(sent=[b'{"a":1,"a":[{}],"messages":[],"%s":NaN}' % (b"x" * 70)], again=[0])
 @example(sent=[b'{"a":[{}],"a":1,"messages":[]}' + b" " * 70, b'{"a":[{}],"messages":[]} ,' + b" " * 70], again=[])
 def test_what_is_known_of_a_body_is_what_reading_it_says(sent: list[bytes], again: list[int]) -> None:
-    """Elements that are recognised from earlier bodies change nothing, and the canonical form is the spine's."""
-    memory = bodies.Memory()
+    """What is recognised from earlier bodies changes nothing, and the identity is that of the value."""
+    memory, contents, numbers = bodies.Memory(), list[bytes](), dict[bytes, int]()
+
+    def keep(content: bytes) -> int:
+        if content not in numbers:
+            numbers[content] = len(contents)
+            contents.append(content)
+        return numbers[content]
+
+    known, before = None, b""
     for body in [*sent, *(sent[at % len(sent)] for at in again)]:
-        split = bodies.split(body, memory)
-        assert repr(split) == repr(bodies.split(body))
-        assert bodies.join(split.frame, split.holes, [part.content for part in split.parts]) == body
-        if split.canonical is not None:
-            request = Request({}, body)
-            assert split.canonical == canonical_body(request)
-            assert split.keys == json.loads(body).keys()
+        apart = bodies.take_apart(body, keep, memory, known, common_prefix(before, body))
+        alone = bodies.take_apart(body, keep)
+        assert apart._replace(known=None, shared=0) == alone._replace(known=None, shared=0)
+        filling = [contents[number] for number in apart.parts]
+        assert bodies.put_together(apart.frame, apart.holes, filling) == body
+        if apart.identity is not None:
+            value = json.loads(body)
+            assert apart.identity == bodies.identity(value)
+            assert apart.keys == value.keys()
+            assert bodies.identity(json.loads(json.dumps(value, indent=1))) == apart.identity
+        known, before = apart.known, body
 
 
 def test_steps_are_summed_up_as_their_views_say(tmp_path: Path) -> None:
-    """Model, title, text and digest of a step in the store are those that are made from the step by itself."""
+    """Model, title and text of a step in the store are those that are made from the step by itself, and two steps
+    have the same digest there when they are the same call."""
     first = {"role": "user", "content": "Where is my order? " * 5}
     requests: list[Any] = [
         {"model": "gpt-4o", "messages": [first]},
@@ -169,11 +183,14 @@ def test_steps_are_summed_up_as_their_views_say(tmp_path: Path) -> None:
     (tmp_path / "journals").mkdir()
     tapes.write_tape(tmp_path / "journals" / "0.rsj", tape_of(made, "t1"))
     ingest(tmp_path / "journals", tmp_path / "store.duckdb")
+    digests: dict[str, set[str]] = {}
     with TraceStore(tmp_path / "store.duckdb") as store:
         for row, step in zip(store.step_rows("t1"), store.tape("t1").steps, strict=True):
             summary = views.summary(step)
             assert (row.model, row.title, row.finish) == (summary.model, summary.title, summary.finish)
-            assert row.request_digest == content_digest(Call(step.kind, step.name, step.request))
+            digests.setdefault(content_digest(Call(step.kind, step.name, step.request)), set()).add(row.request_digest)
+    assert all(len(same) == 1 for same in digests.values())
+    assert len({one for same in digests.values() for one in same}) == len(digests)
 
 
 def test_split_names_messages_and_long_values() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from random import Random
 
 import duckdb
 import pytest
@@ -12,7 +16,19 @@ from rashomon import tapes
 from rashomon.errors import ForeignFile, NewerFormat
 from rashomon.model import Tape
 from rashomon.store import TraceStore, connection, ingest, ingest_new, migrate
-from tests.recordings import made_up
+from tests.faults.store_journals import content
+
+STORES = Path(__file__).parents[3] / "fixtures" / "stores"
+FIRST_WITHOUT_FIXTURE = 4
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rashomon.store import connection, migrate
+def dying():
+    yield from migrate.migrations()[:4]
+    os.kill(os.getpid(), signal.SIGKILL)
+migrate.migrate(connection._connect(Path(sys.argv[1]), False, 10), dying())
+"""
 
 
 def test_a_blank_database_gets_the_newest_schema() -> None:
@@ -52,50 +68,45 @@ def test_an_older_store_is_migrated_when_it_is_read(tmp_path: Path, monkeypatch:
     assert store.query("select value from meta where key = 'schema'").rows == [(str(number),)]
 
 
-def first_version(home: Path) -> dict[str, Tape]:
-    """A home whose store is as the first schema had it, and what its journals tell by now."""
-    made_up(Random(5), events=60).write(home / "journals")
-    ingest(home / "journals", home / "later.duckdb")
-    path = home / "store.duckdb"
-    with duckdb.connect(str(path)) as old:
-        migrate.migrate(old, migrate.migrations()[:1])
-        old.execute(f"attach '{home / 'later.duckdb'}' as later (read_only)")
-        for (table,) in old.execute("select table_name from duckdb_tables() where database_name = 'store'").fetchall():
-            names = [row[0] for row in old.execute(f"describe {table}").fetchall()]
-            if table != "meta":
-                old.execute(f"insert into {table} select {', '.join(names)} from later.{table}")
-        old.execute("update journals set reader = 1000001")
-        old.execute("update traces set fingerprint = 'b2:' || md5(id)")
-        old.execute("insert into cohorts values ('mine', 1, 'true', ['outer'])")
-    (home / "later.duckdb").unlink()
+def earlier(home: Path, schema: int) -> dict[str, Tape]:
+    """A home whose store is of an earlier version, and what its journals tell."""
+    home.mkdir(exist_ok=True)
+    (home / "store.duckdb").write_bytes(gzip.decompress((STORES / f"schema-{schema}.duckdb.gz").read_bytes()))
+    shutil.copytree(STORES / "journals", home / "journals")
     parts = [tapes.read_part(journal) for journal in (home / "journals").iterdir()]
     return {tape.trace.id: tape for tape in tapes.assemble(parts)}
 
 
-def bare(tape: Tape) -> Tape:
-    """What the first schema knew of a tape."""
+def bare(tape: Tape, schema: int) -> Tape:
+    """What a schema knew of a tape."""
+    if schema > 1:
+        return tape
     processes = tuple(process._replace(epoch_ns=0, monotonic_ns=0) for process in tape.trace.processes)
-    return Tape(tape.trace._replace(processes=processes, uncontrolled=(), launched=()), tape.steps)
+    # its reader took texts that UTF-8 cannot hold for damage, and said so
+    return Tape(tape.trace._replace(processes=processes, uncontrolled=(), launched=(), losses=()), tape.steps)
 
 
-def test_a_store_of_the_first_version_loses_nothing(tmp_path: Path) -> None:
-    """A store of schema 1 is read as it was, though its journals are gone."""
-    expected = first_version(tmp_path)
-    for journal in (tmp_path / "journals").iterdir():
-        journal.unlink()
+@pytest.mark.parametrize("schema", range(1, FIRST_WITHOUT_FIXTURE))
+def test_a_store_of_an_earlier_version_loses_nothing(tmp_path: Path, schema: int) -> None:
+    """A store of each earlier schema is read as it was, though its journals are gone."""
+    expected = earlier(tmp_path, schema)
+    shutil.rmtree(tmp_path / "journals")
     report = ingest_new(tmp_path)
     assert (report.new, report.updated, report.journals) == ((), (), 0)
     store = TraceStore(tmp_path / "store.duckdb")
-    assert store.query("select value from meta where key = 'schema'").rows == [(str(migrate.newest()),)]
     for name, tape in expected.items():
-        assert store.tape(name, within=False) == bare(tape)
+        assert bare(store.tape(name, within=False), schema) == bare(tape, schema)
+    assert store.query("select value from meta where key = 'schema'").rows == [(str(migrate.newest()),)]
     assert store.query("select name, traces from cohorts").rows == [("mine", ["outer"])]
-    assert store.query("select count(*) from ambient").rows == [(0,)]
+    paths = {row[0] for row in store.query("select path from step_parts").rows}
+    assert {"request", "response", "request.messages[2]"} <= paths
+    assert store.query("select count(*) from parts where digest not in (select part from step_parts)").rows == [(0,)]
 
 
-def test_journals_that_an_older_reader_read_are_read_again(tmp_path: Path) -> None:
-    """Where the journals are still there, a store of schema 1 gets all that they tell."""
-    expected = first_version(tmp_path)
+@pytest.mark.parametrize("schema", range(1, FIRST_WITHOUT_FIXTURE))
+def test_journals_that_an_older_reader_read_are_read_again(tmp_path: Path, schema: int) -> None:
+    """Where the journals are still there, a store of each earlier schema gets all that they tell."""
+    expected = earlier(tmp_path, schema)
     report = ingest_new(tmp_path)
     assert report.new == ()
     assert set(report.updated) == expected.keys()
@@ -103,6 +114,23 @@ def test_journals_that_an_older_reader_read_are_read_again(tmp_path: Path) -> No
     assert {name: store.tape(name, within=False) for name in expected} == expected
     assert store.query("select name, traces from cohorts").rows == [("mine", ["outer"])]
     assert ingest_new(tmp_path).journals == 0
+    ingest(tmp_path / "journals", tmp_path / "clean.duckdb")
+    found, clean = content(tmp_path / "store.duckdb"), content(tmp_path / "clean.duckdb")
+    for table in ("cohorts", "journals"):  # what no journal tells, and when the files were changed
+        found.pop(table), clean.pop(table)
+    assert found == clean
+
+
+def test_a_migration_that_is_killed_is_done_the_next_time(tmp_path: Path) -> None:
+    """A process that dies in the middle of a migration leaves the store as it was."""
+    expected = earlier(tmp_path, 3)
+    shutil.rmtree(tmp_path / "journals")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "store.duckdb")], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with duckdb.connect(str(tmp_path / "store.duckdb"), read_only=True) as still:
+        assert still.execute("select value from meta where key = 'schema'").fetchall() == [("3",)]
+    store = TraceStore(tmp_path / "store.duckdb")
+    assert {name: store.tape(name, within=False) for name in expected} == expected
 
 
 def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:

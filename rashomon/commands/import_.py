@@ -1,0 +1,128 @@
+"""`rashomon import`: traces from bundles and from other tools' files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rashomon.commands import options
+from rashomon.errors import DamagedData, UsageError
+
+if TYPE_CHECKING:
+    from rashomon.store.importing import Imported
+
+EXAMPLE = "Example: rashomon import refund.rsh"
+
+
+class OnConflict(StrEnum):
+    """What happens to a trace whose id is there already, for another content."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    COPY = "copy"
+
+
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Bundles, OTLP/JSON, OpenInference spans, message lists.")
+    ],
+    conflict: Annotated[
+        OnConflict,
+        typer.Option(
+            "--conflict",
+            help="A trace with the id of one that is here and other content: refuse the file, skip it, or copy it "
+            "under an id of its own.",
+        ),
+    ] = OnConflict.REFUSE,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Of a damaged bundle, take the traces that are whole.")
+    ] = False,
+    max_size: Annotated[
+        str, typer.Option("--max-size", metavar="SIZE", help="What a bundle may unpack to at most.")
+    ] = "16GB",
+    as_json: options.AsJson = False,
+    home: options.Home = None,
+) -> None:
+    """Take traces from elsewhere into the home.
+
+    What a file is, its content says. A file is taken whole or not at all; the same again changes nothing. Exit code 4
+    when a bundle is damaged, also where --salvage took the rest of it.
+    """
+    from rashomon.commands import terminal
+
+    folder, limit = options.chosen_home(home), size_of(max_size)
+    done = [(path, take(folder, path, conflict, salvage, limit)) for path in files]
+    if as_json:
+        terminal.print_json({"format": "rashomon.import/1", "files": [document(*one) for one in done]})
+    else:
+        terminal.print_text("\n".join(line for one in done for line in lines(*one)))
+    if any(reported.damaged for _, reported in done):
+        raise typer.Exit(DamagedData.exit_code)
+
+
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def size_of(text: str) -> int:
+    """`16GB` in bytes. Raises `UsageError`."""
+    number = text.upper().rstrip("KMGTB")
+    unit = text.upper()[len(number) :]
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (KeyError, ValueError, OverflowError):
+        raise UsageError(f"--max-size {text!r} is no size.", "Write a number and KB, MB, GB or TB.") from None
+
+
+def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: int) -> Imported:
+    """Take in one file, by what its content is. Raises `UsageError`, `DamagedData`, `ForeignFile`, `NewerFormat`."""
+    options.reading(folder)
+    from rashomon.store import importing
+    from rashomon.store.bundle import MAGIC
+
+    choice = importing.Conflict(conflict.value)
+    try:
+        with path.open("rb") as file:
+            bundle = file.read(len(MAGIC)) == MAGIC
+        if bundle:
+            return importing.import_bundle(folder, path, choice, salvage, limit)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name files that exist.") from error
+    from rashomon import interchange
+    from rashomon.home import prepare
+    from rashomon.interchange.cleaning import cleaned
+    from rashomon.session import redactor_of
+
+    found = interchange.read(path)
+    prepare(str(folder))
+    redactor = redactor_of(str(folder))
+    return importing.import_tapes(folder, (cleaned(tape, redactor) for tape in found), path.name, choice)
+
+
+def document(path: Path, done: Imported) -> dict[str, Any]:
+    """A file as `rashomon.import/1` has it."""
+    return {
+        "file": str(path),
+        "new": list(done.new),
+        "same": list(done.same),
+        "copies": [{"trace": own, "as": other} for own, other in done.copies],
+        "left_out": [{"what": what, "reason": reason} for what, reason in done.left_out],
+        "notes": done.notes,
+    }
+
+
+def lines(path: Path, done: Imported) -> list[str]:
+    """A file as text."""
+    from rashomon.commands.terminal import plural
+
+    counts = [plural(len(done.new), "new trace")]
+    if done.same:
+        counts.append(f"{len(done.same):,} there already")
+    if done.notes:
+        counts.append(plural(done.notes, "note"))
+    found = [f"{path}: {', '.join(counts)}."]
+    found.extend(f"Taken under an id of its own: {own} as {other}." for own, other in done.copies)
+    found.extend(f"LEFT OUT: {what}: {reason}." for what, reason in done.left_out)
+    return found

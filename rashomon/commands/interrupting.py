@@ -1,0 +1,69 @@
+"""Ctrl-C while the database works: it stops the query, and not the program in the middle of a line that it prints."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_AGAIN_S = 0.05
+"""A query that has not begun when it is stopped does not notice: so it is told again."""
+
+
+class Interruptible:
+    """Within `with`, Ctrl-C stops what is run by calling this, and raises `KeyboardInterrupt` from there.
+
+    What is printed meanwhile is printed whole. A second Ctrl-C ends the program as usual.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interruptible:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __call__(self, work: Callable[[], T], stop: Callable[[], None]) -> T:
+        """What `work` returns, which runs in a thread of its own; `stop` makes it end early."""
+        found: list[T] = []
+        failed: list[BaseException] = []
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                found.append(work())
+            except BaseException as error:  # handed on to whoever waits
+                failed.append(error)
+            finally:
+                done.set()
+
+        self.check()
+        threading.Thread(target=run, daemon=True).start()
+        while not done.wait(_AGAIN_S):
+            if self.stopped:
+                stop()
+        self.check()
+        if failed:
+            raise failed[0]
+        return found[0]
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""
+        if self.stopped:
+            raise KeyboardInterrupt

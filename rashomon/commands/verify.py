@@ -1,0 +1,82 @@
+"""`rashomon verify`: is everything what it was when it was recorded?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rashomon.commands import options
+from rashomon.errors import DamagedData
+from rashomon.home import store_path
+
+if TYPE_CHECKING:
+    from rashomon.store.verification import Verified
+
+EXAMPLE = "Example: rashomon verify --deep"
+
+
+def verify(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also compare each trace with what its journals say, step by step.")
+    ] = False,
+    as_json: options.AsJson = False,
+    home: options.Home = None,
+) -> None:
+    """Check journals and store: checksums, digests of all content, rebuilt requests, references.
+
+    Changes nothing but to take in what is new. Exit code 4 when something is damaged; it is named, and the rest
+    stays usable.
+    """
+    from rashomon.commands import terminal
+    from rashomon.commands.progress import Bar
+    from rashomon.store import ingest_new, verification
+
+    folder = options.chosen_home(home)
+    try:
+        with Bar("ingesting") as bar:
+            ingest_new(folder, bar.tell)
+    except DamagedData:
+        if not Path(store_path(folder)).exists():
+            raise
+        # else the store is damaged, and the check says how
+    with Bar("verifying") as bar:
+        found = verification.verify(folder, deep, bar.tell)
+    if as_json:
+        terminal.print_json(document(found))
+    else:
+        terminal.print_text("\n".join(lines(found)))
+    if found.flaws:
+        raise typer.Exit(DamagedData.exit_code)
+
+
+def lines(found: Verified) -> list[str]:
+    """What was found, for people."""
+    from rashomon.commands.terminal import plural
+
+    counts = [
+        plural(found.journals, "journal"),
+        plural(found.traces, "trace"),
+        plural(found.steps, "step"),
+        plural(found.parts, "part"),
+    ]
+    told = [f"{flaw.place}: {flaw.where}: {flaw.problem}." for flaw in found.flaws]
+    told += found.remarks
+    checked = f"Checked {', '.join(counts[:-1])} and {counts[-1]}"
+    if found.flaws:
+        told.append(f"{checked}: {plural(len(found.flaws), 'flaw')}. `rashomon salvage` rebuilds the store.")
+    else:
+        told.append(f"{checked}: all is well.")
+    return told
+
+
+def document(found: Verified) -> dict[str, Any]:
+    """`rashomon.verify/1`."""
+    return {
+        "format": "rashomon.verify/1",
+        "sound": not found.flaws,
+        **found._asdict(),
+        "flaws": [flaw._asdict() for flaw in found.flaws],
+        "remarks": list(found.remarks),
+    }

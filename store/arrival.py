@@ -1,0 +1,574 @@
+"""What a journal brings, in portions: rows of the store's tables as far as one journal tells them by itself.
+
+A journal of any size is read once, in pieces; memory holds one portion, the steps that are still open, and the bodies
+that later ones may build on. Where reading ended can be kept (`Resume`), and another reading goes on from there.
+Steps of a portion are numbered as their process numbered them; `rashomon.store.writing` knows what they are called in
+their trace, and applies what came `late`: frames for steps of an earlier portion.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from rashomon import dialects
+from rashomon.canonical import digest
+from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Scan
+from rashomon.journal_parts import OpenStep, Reader, step_of
+from rashomon.model import End, Kind, Launched, Loss, Point, Read, Site, Step
+from rashomon.store import bodies, columns, forgotten, points, step_rows, surroundings
+from rashomon.store.step_rows import Asked, Row
+from rashomon.store.told import Member, Resume
+
+PORTION_BYTES = 2 << 20
+"""A portion ends behind so many bytes of the journal, or of bodies that had to be kept whole."""
+
+PORTION_STEPS = 4096
+"""Or behind so many steps, reads of surroundings counted as a quarter."""
+
+_CONTENTS = 4 << 20
+"""How many bytes of parts are remembered, to look at how a conversation begins."""
+
+_NUMBERED = 200_000
+"""How many parts are known by their digest. When there are more, they get new numbers, and are recognised later."""
+
+MARKS = (1 << 127) - 1
+"""What `Member.mark` is taken modulo of."""
+
+_BEGINNING = Resume()
+_TIME = 1 << 61
+_NAMES_TRACE = {Code.TRACE: 1, Code.CONNECT: 1, Code.TRACE_END: 1, Code.DIVERGENCE: 1, Code.READ: 1, Code.POINT: 1,
+                Code.UNCONTROLLED: 1, Code.LAUNCHED: 1}  # fmt: skip
+
+Price = Callable[[Step, Any, int], "float | None"]
+"""The price of an LLM call: the step, its summary, and its start in Unix nanoseconds."""
+
+
+class Head(NamedTuple):
+    """What places a row in its trace. `own` is the number of the step, `given` the id that a tape file gave it."""
+
+    trace: str
+    own: int
+    given: str | None
+    t_us: int
+    within: str | None
+    again: bool
+    response: int | None
+    prompt: int | None
+
+
+class Place(NamedTuple):
+    """The same for reads, launched subprocesses and points; `process` is -1 unless the file says which."""
+
+    trace: str
+    process: int
+    t_us: int
+    within: str | None
+    foreign: tuple[str, ...] = ()
+
+
+class Chunk(NamedTuple):
+    """Points of a trace, packed: rows of (position, count, blob), the first of which may go on an earlier one.
+
+    `start` is how many points of this journal were before, `numbered` True where they say their process themselves.
+    """
+
+    trace: str
+    start: int
+    rows: tuple[tuple[int, int, bytes], ...]
+    numbered: bool
+    foreign: tuple[str, ...] = ()
+
+
+class Portion(NamedTuple):
+    """A piece of a journal, understood.
+
+    `parts` are (digest, content) of the parts that are mentioned first, numbered on from `first_part`; `request_parts`
+    and `request_lengths` list, for each step, its frame and what goes into the frame's holes.
+    """
+
+    name: str
+    size: int
+    process: dict[str, Any]
+    closed: bool
+    loss: Loss | None
+    damage: tuple[Damage, ...]
+    whole: int
+    torn: int
+    members: dict[str, Member]
+    heads: list[Head]
+    steps: pa.Table
+    request_parts: array[int]
+    request_lengths: list[int]
+    tool_requests: list[tuple[int, Row]]
+    step_values: list[tuple[int, Row]]
+    places: dict[str, list[Place]]
+    tables: dict[str, pa.Table]
+    chunks: list[Chunk]
+    first_part: int
+    parts: list[tuple[str, bytes]]
+    late: list[tuple[int, list[Any], str | None]]
+    """What the frame determines, the frame, and its trace where that is known."""
+    resume: Resume
+    start: int
+    """Where in the journal this reading of it began."""
+    begins: bool
+    ends: bool
+
+
+class Parts:
+    """Parts of what one reader reads, numbered in the order in which they are mentioned first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.new: list[tuple[str, bytes]] = []
+        self.first = 0
+        self.full = False
+        self._numbers: dict[str, int] = {}
+        self._contents: dict[int, bytes] = {}
+        self._size = 0
+
+    def keep(self, content: bytes) -> int:
+        """Have a part kept; its number."""
+        name = digest(content)
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = self.count
+            self.count += 1
+            self.new.append((name, content))
+            self.full = len(self._numbers) > _NUMBERED
+        if number not in self._contents:
+            self._size += len(content)
+            if self._size > _CONTENTS:
+                self._contents.clear()
+                self._size = len(content)
+            self._contents[number] = content
+        return number
+
+    def add(self, content: bytes) -> int:
+        """Have a part kept that will soon be another: it is not recognised again."""
+        self.new.append((digest(content), content))
+        self.count += 1
+        return self.count - 1
+
+    def content(self, number: int) -> bytes | None:
+        """The content of a part, where it is still remembered."""
+        return self._contents.get(number)
+
+    def take(self) -> tuple[int, list[tuple[str, bytes]]]:
+        """What is new since the last time, and the number of the first of it."""
+        first, new = self.first, self.new
+        self.first, self.new = self.count, []
+        return first, new
+
+    def forget(self) -> None:
+        """Give new numbers from now on."""
+        self._numbers.clear()
+        self._contents.clear()
+        self._size, self.full = 0, False
+
+
+class Arrival(Reader):
+    """Reads one journal, portion by portion. Parts and memory may be shared with others that are read before."""
+
+    def __init__(self, path: Path, parts: Parts, memory: bodies.Memory, price: Price | None = None) -> None:
+        super().__init__()
+        self.path, self.parts, self.memory, self.price = path, parts, memory, price
+        self.members: dict[int, Member] = {}
+        self.asked: dict[int, Asked] = {}
+        self.apart: dict[int, bodies.Apart] = {}
+        self.openings: dict[int, tuple[int, tuple[Any, ...]]] = {}
+        self.emitted: set[int] = set()
+        self.ids: dict[str, str] = {}
+        self.tape = False
+        self.highest = 0
+        self.mark = 0
+        self.marks: dict[int, int] = {}
+        """Of each trace that something was told of since the last portion."""
+        self.kept_bytes = self.start = 0
+        self.damage: list[Damage] = []
+        self.late_frames: list[tuple[int, list[Any], str | None]] = []
+        self.step_traces: dict[int, int] = {}
+        self.last_trace: int | None = None
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def portions(
+        self, start: Resume = _BEGINNING, members: dict[str, Member] | None = None, limit: int | None = None
+    ) -> Iterator[Portion]:
+        """Everything from `start` on, up to `limit` bytes. `members` is what was told before of the same traces.
+
+        The last portion `ends`; there is always one. Raises as `rashomon.journal.read` does.
+        """
+        self.take_up(start, members or {})
+        with self.path.open("rb") as file:
+            scan = Scan(file, str(self.path), start.offset, limit)
+            seen = start.offset
+            begins = True
+            for elements in scan:
+                self.mark = scan.mark
+                try:
+                    self.frame(elements)
+                except (IndexError, KeyError, TypeError, ValueError) as error:
+                    self.damaged(f"frame {elements[:1]} cannot be understood: {type(error).__name__}")
+                weight = len(self.steps) + (len(self.reads) + len(self.points)) // 4
+                if scan.end - seen + self.kept_bytes > PORTION_BYTES or weight > PORTION_STEPS + len(self.emitted):
+                    seen = scan.end
+                    yield self.portion(scan, begins, False)
+                    begins = False
+            yield self.portion(scan, begins, True)
+
+    def take_up(self, start: Resume, members: dict[str, Member]) -> None:
+        """Go on where another reading ended."""
+        self.start = start.offset
+        self.headers = dict(start.headers)
+        self.sites = {number: Site(*site) for number, site in start.sites.items()}
+        self.highest = start.steps
+        for number, trace in start.traces.items():
+            if trace in members:
+                self.members[number] = members[trace]
+                self.traces[number] = members[trace].info
+
+    def frame(self, elements: list[Any]) -> None:
+        """Take one frame."""
+        self.last_trace = None
+        super().frame(elements)
+        trace = elements[1] if elements[0] in _NAMES_TRACE else self.last_trace
+        if trace is not None:
+            self.marks[trace] = (self.marks.get(trace, 0) + self.mark * self.mark) % MARKS
+
+    def step(self, elements: list[Any]) -> OpenStep | None:
+        """The step that a frame is about."""
+        step = super().step(elements)
+        if step is not None:
+            self.last_trace = step.call[2]
+        return step
+
+    def late(self, elements: list[Any]) -> None:
+        """Have it applied to the step in the store, if that is one of this journal."""
+        if isinstance(elements[1], int) and elements[1] < self.highest:
+            if elements[0] == Code.HEAD and "headers" in elements[3]:
+                headers = [[None, *pair] for pair in elements[3]["headers"]]  # defined by nobody else
+                elements = [*elements[:3], {**elements[3], "headers": headers}]
+            self.late_frames.append((self.mark, elements, self.trace(self.step_traces.get(elements[1]))))
+
+    def on_trace(self, elements: list[Any]) -> None:
+        """A trace begins: what was told of it under this number before, stays."""
+        number, info = elements[1], elements[2]
+        if "id" not in info:
+            return
+        if not is_id(info["id"]):
+            self.damaged(f"a trace has the id {info['id']!r}")
+            return
+        if forgotten.is_forgotten(self.path.parent.parent, info["id"]):
+            return  # `rashomon verify` names it
+        super().on_trace(elements)
+        before = self.members.get(number)
+        self.members[number] = before._replace(info=info) if before else Member(info)
+
+    def damaged(self, reason: str) -> None:
+        """Name what cannot be understood."""
+        self.damage.append(Damage(0, 0, reason[:300]))
+
+    def on_call(self, elements: list[Any]) -> None:
+        """A step begins. One that cannot be is none."""
+        super().on_call(elements)
+        number, within = elements[1], elements[7]
+        try:
+            times = type(number) is int and type(elements[6]) is int and abs(elements[6]) < _TIME
+            if not (times and 0 <= number < _TIME and isinstance(within, (int, str, type(None)))):
+                raise ValueError("a step's number, time or place is none")
+            self.ask(elements, self.steps[number])
+        except BaseException:
+            del self.steps[number]
+            raise
+
+    def ask(self, elements: list[Any], step: OpenStep) -> None:
+        """Take a request apart."""
+        number, trace = elements[1], elements[2]
+        self.last_trace = self.step_traces[number] = trace
+        self.highest = max(self.highest, number + 1)
+        if len(elements) > 10:
+            self.tape = True
+            self.ids[str(number)] = elements[10] if "." in elements[10] else f"0.{elements[10]}"
+        kind = Kind(elements[3])
+        body = step.request.body
+        known, prefix = None, 0
+        if step.base is not None and step.base[0] in self.apart:
+            known, prefix = self.apart[step.base[0]].known, step.base[1]
+        apart = bodies.take_apart(body, self.parts.keep, self.memory, known, prefix)
+        if len(body) >= DELTA_MIN:
+            self.apart[number] = apart
+            while len(self.apart) > BASE_WINDOW:
+                gone = next(iter(self.apart))
+                del self.apart[gone]
+                self.openings.pop(gone, None)
+        named = step_rows.request_digest(kind, elements[4], step.request, apart)
+        parts = [self.parts.keep(apart.frame), *apart.parts]
+        begin = self.opening(number, step, apart, body) if kind == Kind.LLM else (None, None, None)
+        self.asked[number] = Asked(apart._replace(known=None), parts, len(body), named, *begin)
+        if kind == Kind.LLM and step_rows.asked_values(step.request, apart) is not None:
+            step.request = step.request._replace(body=b"")  # it is in the parts, and views need only its values
+        else:
+            self.kept_bytes += len(body)
+
+    def opening(
+        self, number: int, step: OpenStep, apart: bodies.Apart, body: bytes
+    ) -> tuple[str | None, str | None, int | None]:
+        """Digest of the system prompt and of the first message that is none, and the prompt's number as a part."""
+        if apart.values is None:
+            return None, None, None
+        before = self.openings.get(step.base[0]) if step.base is not None else None
+        if before is not None and apart.shared >= before[0] and before[1][0] == apart.values:
+            self.openings[number] = before
+            return before[1][1]  # type: ignore[no-any-return]
+        elements = list(_elements(apart, self.parts))
+        if any(content is None for _, content in elements):
+            elements = [(part.path, part.content) for part in bodies.split(body).parts]
+        try:
+            begin = dialects.opening(apart.values, iter(elements))  # type: ignore[arg-type]
+        except Exception:  # a prompt that cannot be found is none
+            return None, None, None
+        prompt = begin.system.encode("utf-8", "replace") if begin.system is not None else None
+        conversation = digest(begin.first) if begin.first is not None else None
+        part = self.parts.keep(prompt) if prompt is not None else None
+        found = (digest(prompt) if prompt is not None else None, conversation, part)
+        place = next((at for at, (_, content) in enumerate(elements, 1) if content is begin.first), None)
+        lists = {hole.path for hole in apart.holes if hole.first is not None}
+        if place is not None and begin.first is not None and not lists & {"system", "instructions"}:
+            self.openings[number] = (place, (apart.values, found))
+        return found
+
+    # ----------------------------------------------------------------------------------------- portions
+
+    def portion(self, scan: Scan, begins: bool, ends: bool) -> Portion:
+        """What was read since the last one."""
+        steps = _Steps(self)
+        for number, step in self.steps.items():
+            if step.changed:
+                steps.add(number, step)
+                step.changed = False
+                self.emitted.add(number)
+        places, tables = self.surroundings()
+        chunks = self.chunks()
+        members = self.told(steps, places, chunks)
+        self.drop()
+        first, new = self.parts.take()
+        late, self.late_frames, self.kept_bytes = self.late_frames, [], 0
+        damage, self.damage = (*scan.damage, *self.damage), []
+        scan.damage.clear()
+        return Portion(
+            self.path.name, scan.size, self.process, self.closed, scan.loss, damage, scan.end, scan.torn, members,
+            steps.heads, columns.table_of("steps", steps.rows), steps.parts, steps.lengths, steps.tool_requests,
+            steps.step_values, places, tables, chunks, first, new, late, self.resumption(scan),
+            self.start, begins, ends,
+        )  # fmt: skip
+
+    def drop(self) -> None:
+        """Let go of steps that have ended."""
+        for number in [number for number, step in self.steps.items() if step.end != End.OPEN]:
+            del self.steps[number], self.asked[number]
+            self.emitted.discard(number)
+        if self.parts.full and not self.steps:  # an open step will be written again, under the numbers it has
+            self.parts.forget()
+            self.memory.clear()
+            self.apart.clear()
+            self.openings.clear()
+
+    def resumption(self, scan: Scan) -> Resume:
+        """Where to go on."""
+        traces = {number: info["id"] for number, info in self.traces.items() if number in self.members}
+        sites = {number: list(site) for number, site in self.sites.items()}
+        return Resume(
+            scan.end, scan.check(), self.highest, dict(self.headers), sites, traces, list(self.bases), self.tape
+        )
+
+    def trace(self, number: Any) -> str | None:
+        """The id of a trace; None for one that this journal has not named."""
+        member = self.members.get(number)
+        return None if member is None else member.info["id"]
+
+    def inside(self, within: str | None, place: list[str]) -> str | None:
+        """What encloses something: another process's step (noted in `place`), an id, or a number of this process."""
+        if within is not None and "#" in within:
+            place.append(within.partition("#")[0])
+            return within
+        return within if within is None or "." in within else self.ids.get(within, within)
+
+    def surroundings(self) -> tuple[dict[str, list[Place]], dict[str, pa.Table]]:
+        """Reads and launched subprocesses."""
+        places: dict[str, list[Place]] = {"ambient": [], "launched": []}
+        rows: dict[str, list[Row]] = {"ambient": [], "launched": []}
+        for number, read in self.reads:
+            self.put(places["ambient"], rows["ambient"], number, read, surroundings.read_row(read))
+        for number, one in self.launched:
+            self.put(places["launched"], rows["launched"], number, one, surroundings.launched_row(one))
+        self.reads, self.launched = [], []
+        return places, {table: columns.table_of(table, found) for table, found in rows.items() if found}
+
+    def put(self, places: list[Place], rows: list[Row], number: int, what: Read | Launched, row: Row) -> None:
+        """Add a row, unless nobody knows which trace it is of."""
+        trace, foreign = self.trace(number), list[str]()
+        if trace is None:
+            return
+        process, t_us = (what.process, what.at_us) if isinstance(what, Read) else (0, 0)
+        if type(t_us) is not int or abs(t_us) >= _TIME or type(process) is not int or abs(process) >= 1 << 31:
+            self.damaged("a read has no time or process")
+            return
+        numbered = "processes" in self.members[number].info
+        within = self.inside(what.within, foreign)
+        places.append(Place(trace, process if numbered else -1, t_us, within, tuple(foreign)))
+        rows.append(row)
+
+    def chunks(self) -> list[Chunk]:
+        """Points, by trace."""
+        found: dict[int, list[Point]] = {}
+        for number, point in self.points:
+            if number in self.members:
+                found.setdefault(number, []).append(point)
+        self.points = []
+        made = []
+        for number, listed in found.items():
+            member, foreign = self.members[number], list[str]()
+            placed = tuple(point._replace(step=self.inside(point.step, foreign),
+                                          within=self.inside(point.within, foreign)) for point in listed)  # fmt: skip
+            packed = _packed(placed, member.points)
+            made.append(Chunk(member.info["id"], member.points, packed, "processes" in member.info, tuple(foreign)))
+            self.members[number] = member._replace(points=member.points + len(placed))
+        return made
+
+    def told(self, steps: _Steps, places: dict[str, list[Place]], chunks: list[Chunk]) -> dict[str, Member]:
+        """What is known by now of the traces that something was told of."""
+        foreign: dict[str, dict[str, None]] = {}
+        counts: dict[tuple[str, str], int] = {}
+        for table, found in places.items():
+            for place in found:
+                foreign.setdefault(place.trace, {}).update(dict.fromkeys(place.foreign))
+                counts[place.trace, table] = counts.get((place.trace, table), 0) + 1
+        for chunk in chunks:
+            foreign.setdefault(chunk.trace, {}).update(dict.fromkeys(chunk.foreign))
+        for trace, names in steps.foreign.items():
+            foreign.setdefault(trace, {}).update(names)
+        self.account()
+        members = {}
+        for number in self.marks:
+            member = self.members.get(number)
+            if member is None:
+                continue
+            trace = member.info["id"]
+            member = member._replace(
+                mark=(member.mark + self.marks[number]) % MARKS,
+                foreign=tuple(dict.fromkeys((*member.foreign, *foreign.get(trace, ())))),
+                reads=member.reads + counts.get((trace, "ambient"), 0),
+                launched=member.launched + counts.get((trace, "launched"), 0),
+            )
+            self.members[number] = members[trace] = member
+        self.marks = {}
+        return members
+
+    def account(self) -> None:
+        """Connections, divergences, ends, and what nobody controls, of each trace."""
+        for elements in self.connects:
+            number, peer = elements[1], elements[3]
+            if number in self.members:
+                member = self.members[number]
+                missed = (*member.missed, peer) if elements[4] is None else member.missed
+                self.members[number] = member._replace(connections=member.connections + 1, missed=missed)
+        for number, divergence in self.divergences:
+            if number in self.members:
+                member = self.members[number]
+                self.members[number] = member._replace(divergences=(*member.divergences, divergence))
+        for number, source in self.uncontrolled:
+            if number in self.members and source not in self.members[number].uncontrolled:
+                member = self.members[number]
+                self.members[number] = member._replace(uncontrolled=(*member.uncontrolled, source))
+        for number, (end_us, end) in self.ends.items():
+            if number in self.members:
+                self.members[number] = self.members[number]._replace(end=end, end_us=end_us)
+        self.connects, self.divergences, self.uncontrolled, self.ends = [], [], [], {}
+
+
+class _Steps:
+    """The rows of the steps of a portion."""
+
+    def __init__(self, arrival: Arrival) -> None:
+        self.arrival = arrival
+        self.heads: list[Head] = []
+        self.rows: list[Row] = []
+        self.parts: array[int] = array("i")
+        self.lengths: list[int] = []
+        self.tool_requests: list[tuple[int, Row]] = []
+        self.step_values: list[tuple[int, Row]] = []
+        self.foreign: dict[str, dict[str, None]] = {}
+
+    def add(self, number: int, open_step: OpenStep) -> None:
+        """Add a step as it is by now."""
+        arrival = self.arrival
+        trace = arrival.trace(open_step.call[2])
+        if trace is None:
+            return
+        try:
+            step = step_of(open_step)
+            foreign: list[str] = []
+            within = arrival.inside(step.within, foreign)
+            row = self.row(step, arrival.asked[number], trace)
+        except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+            arrival.damaged(f"step {number} cannot be understood: {type(error).__name__}: {error}")
+            return
+        if foreign:
+            self.foreign.setdefault(trace, {}).update(dict.fromkeys(foreign))
+        given = arrival.ids.get(str(number))
+        again = number in arrival.emitted
+        response, prompt = row[1], arrival.asked[number].prompt_part
+        self.heads.append(Head(trace, number, given, step.started_us, within, again, response, prompt))
+        self.rows.append(row[0])
+        self.parts.extend(arrival.asked[number].parts)
+        self.lengths.append(len(arrival.asked[number].parts))
+
+    def row(self, step: Step, asked: Asked, trace: str) -> tuple[Row, int | None]:
+        """The row of a step, and the number of its answer as a part."""
+        arrival, place = self.arrival, len(self.rows)
+        values = step_rows.asked_values(step.request, asked.apart) if step.kind == Kind.LLM else None
+        said = step_rows.summary(step, values)
+        cost = None
+        if step.kind == Kind.LLM and arrival.price is not None:
+            cost = arrival.price(step, said, int(arrival.process.get("started_ns", 0)) + step.started_us * 1000)
+        answer = step.response.body
+        keep = arrival.parts.add if step.response.end == End.OPEN else arrival.parts.keep
+        part = keep(answer) if step.response.pieces else None
+        named = digest(answer) if part is not None else None
+        row = step_rows.step_row(step, asked, said, named, len(answer), cost)
+        self.tool_requests += [(place, one) for one in step_rows.tool_request_rows(said)]
+        if step.kind in (Kind.TOOL, Kind.MCP, Kind.NOTE):
+            self.step_values.append((place, step_rows.values_row(step)))
+        return row, part
+
+
+def is_id(trace: object) -> bool:
+    """True for an id that can be typed: a short text without spaces."""
+    return isinstance(trace, str) and trace.isprintable() and 0 < len(trace) <= 200 and " " not in trace
+
+
+def _elements(apart: bodies.Apart, parts: Parts) -> Iterator[tuple[str, bytes | None]]:
+    """The elements of a request's lists, as far as they are parts, with their paths."""
+    for hole in apart.holes:
+        if hole.first is not None:
+            for place in range(hole.count):
+                content = parts.content(apart.parts[hole.start - 1 + place])
+                yield f"{hole.path}[{hole.first + place}]", content
+
+
+def _packed(found: tuple[Point, ...], start: int) -> tuple[tuple[int, int, bytes], ...]:
+    """Points as rows that begin at multiples of `points.IN_A_ROW`, but for the first."""
+    made, at = [], 0
+    while at < len(found):
+        place = (start + at) // points.IN_A_ROW
+        stop = (place + 1) * points.IN_A_ROW - start
+        listed = found[at:stop]
+        made.append((place, len(listed), points.pack(listed)))
+        at += len(listed)
+    return tuple(made)

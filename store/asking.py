@@ -1,0 +1,225 @@
+"""Asking the store in somebody's SQL, and taking the answer block by block.
+
+The connection is one that can neither write nor reach a file, so whatever is asked, only this process writes what comes
+of it: Parquet and Arrow files too are written here, from batches, and never by the database's own COPY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
+
+import duckdb
+
+from rashomon.errors import RashomonError, UsageError
+from rashomon.store import connection as connections
+from rashomon.store import lake
+
+T = TypeVar("T")
+BLOCK = 2_000
+"""Rows of one block: some hundred kilobytes of values as Python has them."""
+
+_BATCH = 50_000
+"""Rows of one batch of Arrow, and of one row group of Parquet: a compromise of size on disk and memory."""
+
+_TABLES = "`.tables` in `rashomon sql` lists tables and views; docs/formats/store.md says what is in them."
+
+
+class Runner(Protocol):
+    """Runs what may take long. `stop` ends it from another thread: then it raises `Stopped`."""
+
+    def __call__(self, work: Callable[[], T], stop: Callable[[], None]) -> T:
+        """What `work` returns."""
+
+
+class Stopped(Exception):
+    """The question was stopped before it was answered."""
+
+
+class Relation(NamedTuple):
+    """A table or view: its name, which of the two, what it is, and (name, type, what it is) of its columns."""
+
+    name: str
+    kind: str
+    about: str
+    columns: tuple[tuple[str, str, str], ...]
+
+
+def directly(work: Callable[[], T], stop: Callable[[], None]) -> T:
+    """A `Runner` that only runs."""
+    return work()
+
+
+class Answer:
+    """What a query gives, while it gives it. It is run when it is first asked for something.
+
+    `columns` and `types` are the names and DuckDB types of its columns, once `start` has run it.
+    """
+
+    def __init__(self, sql: str, connection: duckdb.DuckDBPyConnection, run: Runner) -> None:
+        self._sql, self._connection, self._runner = sql, connection, run
+        self.columns: list[str] = []
+        self.types: list[str] = []
+
+    def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return self._runner(work, self._connection.interrupt)
+        except (duckdb.Error, RuntimeError, ValueError, OverflowError, OSError) as error:
+            if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in str(error):  # as pyarrow has it
+                raise Stopped from error
+            raise explained(self._sql, error) from error
+
+    def _statement(self) -> duckdb.Statement:
+        found = self._connection.extract_statements(self._sql)
+        if len(found) != 1:
+            raise UsageError(f"The SQL is {'more than one statement' if found else 'empty'}.", "Give one statement.")
+        return found[0]
+
+    def start(self) -> None:
+        """Run the statement as far as its first rows. Raises as `ask` says."""
+        description = self._run(lambda: self._connection.execute(self._statement()).description) or []
+        self.columns = [column[0] for column in description]
+        self.types = [str(column[1]) for column in description]
+
+    def blocks(self) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows as Python has them, `BLOCK` at a time, of an answer that was started."""
+        while self.columns and (block := self._run(lambda: self._connection.fetchmany(BLOCK))):
+            yield block
+
+    def write_arrow(self, file: IO[bytes]) -> None:
+        """Write all rows as an Arrow stream. Raises `RashomonError` where pyarrow is missing, else as `ask`."""
+        arrow = _pyarrow()
+        with self._batches() as batches, arrow.ipc.new_stream(file, batches.schema) as writer:
+            for batch in self._each(batches):
+                writer.write_batch(batch)
+
+    def write_parquet(self, file: IO[bytes]) -> None:
+        """Write all rows as one Parquet file, a row group for each batch. Raises as `write_arrow`."""
+        arrow = _pyarrow()
+        with self._batches() as batches:
+            try:
+                with arrow.parquet.ParquetWriter(file, batches.schema, compression="zstd") as writer:
+                    for batch in self._each(batches):
+                        writer.write_batch(batch)
+            except arrow.ArrowNotImplementedError as error:
+                raise UsageError(
+                    f"Parquet has no form for a column of the answer: {connections.first_line(error)}.",
+                    "Cast it in the query: `column::VARCHAR`.",
+                ) from error
+
+    @contextlib.contextmanager
+    def _batches(self) -> Iterator[Any]:
+        """The answer as a reader of record batches."""
+        relation = self._run(lambda: self._connection.sql(self._statement()))
+        if relation is None:
+            raise UsageError("The statement has no rows to write.", "Ask with select.")
+        read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # the latter: before DuckDB 2
+        with self._run(lambda: read(_BATCH)) as batches:
+            yield batches
+
+    def _each(self, batches: Any) -> Iterator[Any]:
+        while (batch := self._run(lambda: next(batches, None))) is not None:
+            yield batch
+
+
+@contextlib.contextmanager
+def ask(path: Path, sql: str, run: Runner = directly, wait_s: float = connections.WAIT_S) -> Iterator[Answer]:
+    """Ask the store at `path` one statement that reads; the file is open until the block ends.
+
+    Opening raises what `open_reader` does; the answer `UsageError` for what cannot be run, with the place in the
+    statement, and `Stopped`.
+    """
+    with lake.open_reader(path, wait_s) as connection:
+        yield Answer(sql, connection, run)
+
+
+def relations(path: Path) -> list[Relation]:
+    """The tables and views of a store, views first, with their comments."""
+    with connections.open_reader(path) as connection:
+        columns: dict[str, list[tuple[str, str, str]]] = {}
+        for table, *column in connection.execute(
+            "SELECT table_name, column_name, data_type, coalesce(comment, '') FROM duckdb_columns()"
+            " WHERE NOT internal ORDER BY table_name, column_index"
+        ).fetchall():
+            columns.setdefault(table, []).append((column[0], column[1], column[2]))
+        found = connection.execute(
+            "SELECT view_name, 'view', coalesce(comment, '') FROM duckdb_views() WHERE NOT internal"
+            " UNION ALL SELECT table_name, 'table', coalesce(comment, '') FROM duckdb_tables() WHERE NOT internal"
+            " ORDER BY 2 DESC, 1"
+        ).fetchall()
+    return [Relation(name, kind, about, tuple(columns.get(name, ()))) for name, kind, about in found]
+
+
+def statements(text: str) -> tuple[list[str], str]:
+    """The whole statements of a text, each up to its semicolon, and what is left behind the last one."""
+    whole, start = [], 0
+    for at, kind in duckdb.tokenize(text):
+        if kind == duckdb.token_type.operator and text.encode()[at : at + 1] == b";":
+            end = len(text.encode()[:at].decode())
+            whole.append(text[start:end].strip())
+            start = end + 1
+    return [one for one in whole if one], text[start:]
+
+
+# -------------------------------------------------------------------------------------------- errors
+
+
+def explained(sql: str, error: Exception) -> UsageError:
+    """What the database says about a statement, in a sentence with the place, and one that says what to do."""
+    text = str(error)
+    place = position(sql, text)
+    said = connections.first_line(error)
+    where = f", at line {place[0]}, column {place[1]}" if place else ""
+    meant = re.search(r'Did you mean "([^"]+)"', text)
+    known = meant is not None and not meant[1].startswith(("pg_", "duckdb_", "sqlite_"))
+    remedy = f"Did you mean {meant[1]}?" if meant and known else _TABLES
+    return UsageError(f"The SQL cannot be run: {said}{where}.", remedy)
+
+
+_LINE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.M)
+
+
+def position(sql: str, message: str) -> tuple[int, int] | None:
+    """Line and column, in characters from 1, that an error of the database points at; None where it points at none.
+
+    It shows the line behind `LINE 2: `, cut to what is near the place, with a `^` below: as far to the right as the
+    text before it is wide in a terminal, but that tabs have no width.
+    """
+    found = _LINE.search(message)
+    lines = sql.split("\n")
+    if found is None or not 1 <= int(found[1]) <= len(lines):
+        return None
+    number, shown = int(found[1]), found[2]
+    column = _at_width(shown, len(found[3]) - len(f"LINE {number}: "))
+    if shown.startswith("..."):
+        at = lines[number - 1].find(shown.removeprefix("...").removesuffix("..."))
+        column += at - len("...") if at >= 0 else 0
+    return number, column + 1
+
+
+def _at_width(text: str, width: int) -> int:
+    """How many characters stand left of what begins at a width."""
+    passed = 0
+    for at, character in enumerate(text):
+        own = 0 if character == "\t" or unicodedata.combining(character) else 1
+        own += unicodedata.east_asian_width(character) in "WF"
+        if passed >= width and own:
+            return at
+        passed += own
+    return len(text)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow  # type: ignore[import-untyped,unused-ignore]
+        import pyarrow.ipc  # type: ignore[import-untyped,unused-ignore]
+        import pyarrow.parquet  # type: ignore[import-untyped,unused-ignore]
+    except ModuleNotFoundError as error:
+        raise RashomonError(
+            "Writing Parquet and Arrow needs pyarrow, which is not installed.", "Install it: pip install pyarrow"
+        ) from error
+    return pyarrow

@@ -1,0 +1,230 @@
+"""Giving space back: DuckDB keeps the blocks of deleted rows, so what is left is copied into a new file, which takes
+the old one's place.
+
+The copy is made from a copy: of the store's file, taken while it may be read and not written, so that nobody waits
+longer than that takes. When the store was written meanwhile (its size, time or `generation` tell), it is done again,
+and the third time with the store held. A process that is killed leaves the old file as it is, and a file beside it that
+the next one deletes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rashomon.errors import DamagedData, UsageError
+from rashomon.store import connection as connections
+from rashomon.store.engine import duckdb
+
+BESIDE = ".compact-"
+"""What follows the store's name while it is copied; then the number of the process that does it."""
+
+DUE = "compaction"
+"""Key of `meta` that says that rows were deleted since the file was written anew."""
+
+_TRIES = 3
+_STORAGE = "v1.3.0"
+"""As the store itself: `connection._WRITE`."""
+
+
+class Compacted(NamedTuple):
+    """Size of the store in bytes before and after."""
+
+    before: int
+    after: int
+
+
+def alive(pid: int) -> bool:
+    """True when a process of this number lives on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
+
+
+def leftovers(store: Path) -> list[Path]:
+    """What killed compactions of this store left beside it."""
+    found = []
+    for path in sorted(store.parent.glob(f"{store.name}{BESIDE}*")):
+        pid = path.name.partition(BESIDE)[2].partition(".")[0]
+        if not pid.isdecimal() or int(pid) == os.getpid() or not alive(int(pid)):
+            found.append(path)
+    return found
+
+
+def is_due(store: Path, wait_s: float = connections.WAIT_S) -> bool:
+    """True when rows were deleted and their space has not been given back."""
+    if not store.exists():
+        return False
+    with connections.open_reader(store, wait_s) as reader:
+        return bool(reader.execute("SELECT 1 FROM meta WHERE key = ?", [DUE]).fetchall())
+
+
+def mark_due(writer: duckdb.DuckDBPyConnection) -> None:
+    """Note, in the transaction that deletes rows, that their space is to be given back."""
+    writer.execute("INSERT INTO meta VALUES (?, 'due') ON CONFLICT DO NOTHING", [DUE])
+
+
+def compact(store: Path, wait_s: float = connections.WAIT_S) -> Compacted:
+    """Write a store anew without the space of deleted rows, and put it in the old one's place.
+
+    Raises `UsageError` when the disk has no room for it or somebody keeps the store, `DamagedData` when it cannot
+    be read whole: then nothing has changed.
+    """
+    for left in leftovers(store):
+        left.unlink(missing_ok=True)
+    before = store.stat().st_size
+    scratch = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.old")
+    new = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.new")
+    try:
+        for _ in range(_TRIES - 1):
+            seen = _copy_file(store, scratch, wait_s)
+            _copy_database(scratch, new)
+            if _put_in_place(store, new, seen, wait_s):
+                return Compacted(before, store.stat().st_size)
+        _hold_and_copy(store, new, wait_s)
+    except OSError as error:
+        raise UsageError(
+            f"{store} cannot be written anew: {error.strerror}.", "Make room beside it: up to twice its size."
+        ) from error
+    except duckdb.Error as error:
+        raise DamagedData(
+            f"{store} cannot be copied: {connections.first_line(error)}.", "`rashomon verify` says what is wrong."
+        ) from error
+    finally:
+        _clear(scratch)
+        _clear(new)
+    return Compacted(before, store.stat().st_size)
+
+
+class _Seen(NamedTuple):
+    """What tells whether a store was written."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    generation: str
+
+
+def _look(store: Path, connection: duckdb.DuckDBPyConnection) -> _Seen:
+    stat = store.stat()
+    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+    return _Seen(stat.st_size, stat.st_mtime_ns, stat.st_ino, str(row[0]) if row else "0")
+
+
+def _settle(store: Path, wait_s: float) -> None:
+    """Take what a killed writer left in the log into the file itself."""
+    if store.with_name(f"{store.name}.wal").exists():
+        with connections.open_writer(store, wait_s) as writer:
+            writer.execute("CHECKPOINT")
+
+
+def _copy_file(store: Path, scratch: Path, wait_s: float) -> _Seen:
+    """The file as it is. While it is open for reading, nobody writes it."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        _settle(store, wait_s)
+        with connections.open_reader(store, wait_s) as reader:
+            if not store.with_name(f"{store.name}.wal").exists():
+                shutil.copyfile(store, scratch)
+                os.chmod(scratch, store.stat().st_mode & 0o777)
+                return _look(store, reader)
+        if time.monotonic() > deadline:
+            raise UsageError(f"{store} is being written all the time.", "Try again when fewer programs are recorded.")
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """All tables, views, comments and rows of one file into a new one."""
+    _clear(target)
+    with duckdb.connect(":memory:") as copying:
+        copying.execute(f"ATTACH {_quoted(source)} AS old (READ_ONLY)")
+        copying.execute(_attached(target, copying, "old"))
+        copying.execute("COPY FROM DATABASE old TO fresh")
+        copying.execute("DELETE FROM fresh.meta WHERE key = ?", [DUE])
+        copying.execute("CHECKPOINT fresh")
+        _compare(copying, "old")
+    os.chmod(target, source.stat().st_mode & 0o777)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _clear(path: Path) -> None:
+    """Delete a database with its log."""
+    for left in (path, path.with_name(f"{path.name}.wal")):
+        left.unlink(missing_ok=True)
+
+
+def _attached(path: Path, connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """The statement that makes a new file, with blocks of the same size, and calls it `fresh`."""
+    found = connection.execute(
+        "SELECT block_size FROM pragma_database_size() WHERE database_name = ?", [name]
+    ).fetchone()
+    blocks = f", BLOCK_SIZE {found[0]}" if found and found[0] else ""
+    return f"ATTACH {_quoted(path)} AS fresh (STORAGE_VERSION '{_STORAGE}'{blocks})"
+
+
+def _compare(copying: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Raise `DamagedData` unless both have the same tables, views and numbers of rows."""
+    shapes = []
+    for name in (source, "fresh"):
+        tables = [
+            row[0]
+            for row in copying.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [name]
+            ).fetchall()
+        ]
+        views = copying.execute(
+            "SELECT view_name, comment FROM duckdb_views() WHERE database_name = ? AND NOT internal ORDER BY 1", [name]
+        ).fetchall()
+        counts = [
+            (copying.execute(f'SELECT count(*) FROM "{name}"."{table}"').fetchone() or (0,))[0]
+            for table in tables
+            if table != "meta"
+        ]
+        shapes.append((tables, views, counts))
+    if shapes[0] != shapes[1]:
+        raise DamagedData("The store's copy is not what was copied.", "Report this; the store is as it was.")
+
+
+def _put_in_place(store: Path, new: Path, seen: _Seen, wait_s: float) -> bool:
+    """Swap the files while nobody has the store open; False when it was written since."""
+    with connections.open_writer(store, wait_s) as writer:
+        if store.with_name(f"{store.name}.wal").exists() or _look(store, writer) != seen:
+            return False
+        _replace(new, store)
+    return True
+
+
+def _hold_and_copy(store: Path, new: Path, wait_s: float) -> None:
+    """Copy and swap with the store held: others wait for as long as it takes."""
+    _clear(new)
+    with connections.open_writer(store, wait_s) as writer:
+        writer.execute("CHECKPOINT")
+        current = writer.execute("SELECT current_database()").fetchone()
+        name = str(current[0]) if current else "store"
+        writer.execute(_attached(new, writer, name))
+        writer.execute(f'COPY FROM DATABASE "{name}" TO fresh')
+        writer.execute("DELETE FROM fresh.meta WHERE key = ?", [DUE])
+        _compare(writer, name)
+        writer.execute("DETACH fresh")
+        os.chmod(new, store.stat().st_mode & 0o777)
+        _replace(new, store)
+
+
+def _replace(new: Path, store: Path) -> None:
+    os.replace(new, store)
+    handle = os.open(store.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

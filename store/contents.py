@@ -1,0 +1,68 @@
+"""Steps with their bodies, put together from rows and parts.
+
+The rows of a trace lie together in the file, and so do most of its parts: a part that an earlier trace brought lies
+with that one. One scan finds the rows, one join on integers the parts; each part is fetched once, however many steps
+are made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rashomon.model import Step
+from rashomon.store.engine import duckdb
+from rashomon.store.restored import step_from
+
+COLUMNS = (
+    "position, id, kind, name, lane, started_us, duration_us, ended, failure_type, failure_message, failure_values,"
+    " grade, recorded, match_detail, within, marks, request_head, response_head, request_parts, response_part, runs,"
+    " holes, piece_offsets_us, piece_sizes, exact"
+)
+"""The columns of `steps` that a step is made of."""
+
+Row = dict[str, Any]
+
+
+def read(
+    reader: duckdb.DuckDBPyConnection,
+    trace: str,
+    positions: Sequence[int] | None = None,
+    columns: str = COLUMNS,
+) -> list[tuple[Step, Row]]:
+    """The steps of one trace, all or those at some positions, each with its row of `steps`, in order.
+
+    `columns` may name more than `COLUMNS`, or `*`. Raises KeyError, with its number, for a part that is not there.
+    """
+    found = _rows(reader, trace, positions, columns)
+    contents = parts(reader, _wanted(found))
+    return [(step_from(row, contents), row) for row in found]
+
+
+def _rows(reader: duckdb.DuckDBPyConnection, trace: str, positions: Sequence[int] | None, columns: str) -> list[Row]:
+    sql, parameters = f"SELECT {columns} FROM steps WHERE trace = ?", list[Any]([trace])
+    if positions is not None:
+        sql += " AND position BETWEEN ? AND ? AND position IN (SELECT unnest(?))"
+        parameters += [min(positions, default=0), max(positions, default=-1), list(positions)]
+    cursor = reader.execute(f"{sql} ORDER BY position", parameters)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _wanted(found: Iterable[Row]) -> set[int]:
+    wanted: set[int] = set()
+    for row in found:
+        wanted.update(row["request_parts"] or ())
+        if row["response_part"] is not None:
+            wanted.add(row["response_part"])
+    return wanted
+
+
+def parts(reader: duckdb.DuckDBPyConnection, numbers: Iterable[int]) -> dict[int, bytes]:
+    """The contents of parts by their numbers; those that are not there are not in it."""
+    wanted = sorted(numbers)
+    if not wanted:
+        return {}
+    sql = "SELECT id, text, body FROM parts SEMI JOIN (SELECT unnest(?)::INTEGER AS wanted) ON wanted = parts.id"
+    cursor = reader.execute(sql, [wanted])
+    return {number: body if text is None else text.encode() for number, text, body in cursor.fetchall()}

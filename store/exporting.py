@@ -1,0 +1,128 @@
+"""Traces out of the store: which ones, and into one file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from rashomon import notes
+from rashomon.errors import UsageError
+from rashomon.model import Tape
+from rashomon.notes import Note
+from rashomon.store.bundle_frames import BundleWriter
+from rashomon.store.reading import TraceStore
+from rashomon.version import __version__
+
+
+class Exported(NamedTuple):
+    """What an export wrote: files, traces, steps, and bytes."""
+
+    files: tuple[Path, ...]
+    traces: tuple[str, ...]
+    steps: int
+    size: int
+
+
+def chosen(store: TraceStore, references: Sequence[str], found: Iterable[str], parents: bool = False) -> list[str]:
+    """The ids to export, by their start: what is named or was found, with all that was recorded within it.
+
+    `parents` adds the traces that replays were made of. Raises as `TraceStore.resolve`.
+    """
+    rows = store.query("SELECT id, within, parent FROM traces ORDER BY started_ns, id").rows
+    order = {row[0]: at for at, row in enumerate(rows)}
+    inner: dict[str, list[str]] = {}
+    parent_of: dict[str, str] = {}
+    for own, within, parent in rows:
+        if within is not None:
+            inner.setdefault(within, []).append(own)
+        if parent is not None and parent in order:
+            parent_of[own] = parent
+    todo = [*map(store.resolve, references), *found]
+    taken: set[str] = set()
+    while todo:
+        own = todo.pop()
+        if own in taken:
+            continue
+        taken.add(own)
+        todo += inner.get(own, ())
+        if parents and own in parent_of:
+            todo.append(parent_of[own])
+    return sorted(taken, key=order.__getitem__)
+
+
+def tapes(store: TraceStore, ids: Iterable[str]) -> Iterator[Tape]:
+    """These traces, each by itself, one at a time in memory."""
+    for own in ids:
+        yield store.tape(own, within=False)
+
+
+def export_bundle(store: TraceStore, home: Path, ids: Sequence[str], path: Path) -> Exported:
+    """Write traces and the notes on them to a bundle."""
+    steps = 0
+    with replacing(path) as file:
+        writer = BundleWriter(file)
+        for tape in tapes(store, ids):
+            writer.add(tape)
+            steps += len(tape.steps)
+        wanted = set(ids)
+        standing = [note for note in notes.read(home).notes if note.trace in wanted]
+        writer.add_notes(map(_line, standing))
+        writer.finish(f"rashomon {__version__}")
+    return Exported((path,), tuple(ids), steps, path.stat().st_size)
+
+
+def _line(note: Note) -> bytes:
+    """A note as a line of `notes.jsonl`."""
+    value = {"format": notes.FORMAT, **note._asdict(), "labels": list(note.labels)}
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside its place, that takes it when the block ends well: whoever looks sees the old one or the new one.
+
+    Raises `UsageError` when it cannot be written. What killed exports left there goes.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", "Name a file with -o.")
+    new = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(3).hex()}.part")
+    try:
+        _sweep(path)
+        with new.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}.", "Name another file with -o."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # it has taken its place
+            new.unlink()
+
+
+def _sweep(path: Path) -> None:
+    prefix = f".{path.name}."
+    for name in os.listdir(path.parent):
+        if not (name.startswith(prefix) and name.endswith(".part")):
+            continue
+        pid = name.removeprefix(prefix).split("-")[0]
+        if pid.isdecimal() and not lives(int(pid)):
+            with contextlib.suppress(OSError):  # somebody else is just removing it
+                path.with_name(name).unlink()
+
+
+def lives(pid: int) -> bool:
+    """Whether a process of this machine has that id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True

@@ -1,0 +1,300 @@
+"""A filter against a store: which steps, and which traces, it means.
+
+Terms on light columns are one condition in SQL and decide first. Bodies are searched once for each distinct part, and
+only those of the steps that are left where these are few; what was found is then joined to the steps. JSON paths are
+judged last, on the steps themselves, as `rashomon show` shows them. `docs/filter.md` says what each term means.
+
+A trace matches when its own terms hold and one of its steps satisfies all step terms together. Where all step terms
+are negated, it matches when no step satisfies any of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rashomon import views
+from rashomon.canonical import header
+from rashomon.filters import FilterError, Form, Query, Term
+from rashomon.model import Json, Step
+from rashomon.store import filter_columns as columns
+from rashomon.store.connection import first_line
+from rashomon.store.contents import COLUMNS, parts
+from rashomon.store.engine import duckdb
+from rashomon.store.filter_paths import path_matches, text_matches
+from rashomon.store.filter_text import Where, all_of, any_of, body_column, body_test, has_edges, opposite
+from rashomon.store.restored import step_from
+
+FEW = 0.2
+"""Bodies of chosen steps only are searched when these are at most this share of all steps."""
+
+_AT_ONCE = 512
+"""So many steps are put together at a time where a term needs the steps themselves."""
+
+_CONTENT_ENCODED = "%content-encoding%"
+_SAID = ("s.text", "s.reasoning", "s.refusal", "s.failure_message", "s.error_message")
+"""What is decoded of an answer and searched with it: a stream's text is in none of its pieces."""
+
+
+class Place(NamedTuple):
+    """A step in the store: the id of its trace, and its position there."""
+
+    trace: str
+    position: int
+
+
+class Search:
+    """One filter against one open store. Temporary tables keep what was found; `close` drops them."""
+
+    def __init__(self, reader: duckdb.DuckDBPyConnection, query: Query, listed: str, now_ns: int | None = None) -> None:
+        columns.check(query, listed)
+        self.reader, self.query, self.listed = reader, query, listed
+        self._now_ns = time.time_ns() if now_ns is None else now_ns
+        self._tables: list[str] = []
+        self._check_patterns()
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the temporary tables."""
+        for table in self._tables:
+            self.reader.execute(f"DROP TABLE IF EXISTS temp.{table}")
+        self._tables.clear()
+
+    def _check_patterns(self) -> None:
+        for term in self.query.terms:
+            for value in term.values:
+                if value.form is Form.REGEX:
+                    try:
+                        self.reader.execute("SELECT regexp_matches('', ?)", [value.text]).fetchall()
+                    except duckdb.Error as error:
+                        raise self.query.error(
+                            term, f"The regular expression cannot be used: {first_line(error)}.", "Mend it."
+                        ) from error
+
+    # ------------------------------------------------------------------------------------------ results
+
+    def steps(self, limit: int | None = None, of: Sequence[str] | None = None) -> list[Place]:
+        """The steps that match, newest trace first, in their order; of these traces only, where `of` names some."""
+        terms = self.query.terms
+        about_traces = [term for term in terms if columns.about(term, "step") == "trace"]
+        about_steps = [term for term in terms if columns.about(term, "step") == "step"]
+        conditions = [self._trace_term(term) for term in about_traces]
+        within = list[Where]()
+        if conditions:
+            sql, bound = all_of(conditions)
+            within.append((f"s.trace IN (SELECT trace_list.id FROM trace_list WHERE {sql})", bound))
+        if of is not None:
+            within.append(("list_contains(?, s.trace)", [list(of)]))
+        return list(self._places(about_steps, within, limit))
+
+    def traces(self) -> Where:
+        """The traces that match, as a condition on `trace_list`."""
+        terms = self.query.terms
+        about_traces = [term for term in terms if columns.about(term, "trace") == "trace"]
+        about_steps = [term for term in terms if columns.about(term, "trace") == "step"]
+        conditions = [self._trace_term(term) for term in about_traces]
+        if all(term.negated for term in about_steps):
+            for term in about_steps:
+                conditions.append(opposite(self._some_step([term._replace(negated=False)], all_of(conditions))))
+        else:
+            conditions.append(self._some_step(about_steps, all_of(conditions)))
+        return all_of(conditions)
+
+    def _trace_term(self, term: Term) -> Where:
+        condition = columns.trace_condition(term, self._now_ns)
+        return opposite(condition) if term.negated else condition
+
+    # ------------------------------------------------------------------------------------------- steps
+
+    def _some_step(self, terms: list[Term], traces: Where) -> Where:
+        """Traces with a step that satisfies all of these, as a condition on `trace_list`."""
+        if all(columns.is_light(term) for term in terms):
+            sql, bound = all_of(self._light(term) for term in terms)
+            return f"trace_list.id IN (SELECT s.trace FROM steps AS s WHERE {sql})", bound
+        sql, bound = traces
+        within = [(f"s.trace IN (SELECT trace_list.id FROM trace_list WHERE {sql})", bound)] if sql != "true" else []
+        table = self._table("trace VARCHAR")
+        found = {place.trace: None for place in self._places(terms, within, None, one_of_each=True)}
+        if found:
+            self.reader.execute(f"INSERT INTO {table} SELECT unnest(?)", [list(found)])
+        condition: Where = (f"trace_list.id IN (SELECT found.trace FROM {table} AS found)", [])
+        positive = [term for term in terms if not term.negated]
+        if all(term.field == "text" for term in positive):  # a trace without steps can still be called so
+            own = all_of(columns.own_texts(term.values[0]) for term in positive)
+            return any_of([condition, all_of([("trace_list.steps = 0", []), own])])
+        return condition
+
+    def _light(self, term: Term) -> Where:
+        condition = columns.step_condition(term)
+        return opposite(condition) if term.negated else condition
+
+    def _places(
+        self, terms: list[Term], within: list[Where], limit: int | None, one_of_each: bool = False
+    ) -> Iterator[Place]:
+        """Steps that satisfy all terms. With `one_of_each`, a trace's later ones may be left out."""
+        light = [*within, *(self._light(term) for term in terms if columns.is_light(term))]
+        late = [term for term in terms if term.field == "$" or has_edges(term)]
+        texts = [term for term in terms if not columns.is_light(term) and term.field != "$"]
+        texts = [term for term in texts if not (term.negated and has_edges(term))]
+        if texts:
+            chosen = self._chosen(light)
+            light += [self._found(term, chosen) for term in texts]
+        sql, bound = all_of(light)
+        if one_of_each and not late:
+            rows = self._rows(f"SELECT DISTINCT s.trace, 0 FROM steps AS s WHERE {sql}", bound)
+            return (Place(*row) for row in rows)
+        ordered = (
+            f"SELECT s.trace, s.position, s.rowid FROM steps AS s JOIN traces ON traces.id = s.trace WHERE {sql}"
+            " ORDER BY traces.started_ns DESC, traces.id DESC, s.position"
+        )
+        if late:
+            return self._verified(self._rows(ordered, bound), late, limit, one_of_each)
+        rows = self._rows(ordered + (f" LIMIT {limit:d}" if limit is not None else ""), bound)
+        return (Place(trace, position) for trace, position, _ in rows)
+
+    def _rows(self, sql: str, bound: list[Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self.reader.execute(sql, bound).fetchall()
+        except duckdb.OutOfMemoryException as error:
+            raise FilterError("The filter needs more memory than there is.", "Add a term such as since:1d.") from error
+
+    def _verified(
+        self, places: list[tuple[Any, ...]], terms: list[Term], limit: int | None, one_of_each: bool
+    ) -> Iterator[Place]:
+        """Those of the steps for which the terms hold that need the steps themselves."""
+        asks = any(term.field == "body" or "request" in (term.field, *term.path[:1]) for term in terms)
+        count, done = 0, ""
+        for start in range(0, len(places), _AT_ONCE):
+            batch = [place for place in places[start : start + _AT_ONCE] if place[0] != done]
+            steps = self._whole([place[2] for place in batch], asks)
+            for trace, position, _ in batch:
+                if one_of_each and trace == done:
+                    continue
+                step = steps[trace, position]
+                view = {"request": views.request_view(step) if asks else None, "response": views.response_view(step)}
+                if all(_judge(term, view) != term.negated for term in terms):
+                    yield Place(trace, position)
+                    count, done = count + 1, trace if one_of_each else ""
+                    if count == limit:
+                        return
+
+    def _whole(self, rowids: list[int], asks: bool) -> dict[tuple[str, int], Step]:
+        """Steps by trace and position; where nobody asks for it, without their requests' bodies."""
+        cursor = self.reader.execute(
+            f"SELECT trace, {COLUMNS} FROM steps SEMI JOIN (SELECT unnest(?) AS wanted) ON wanted = steps.rowid",
+            [rowids],
+        )
+        names = [one[0] for one in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        if not asks:
+            rows = [{**row, "request_parts": row["request_parts"][:1], "runs": [], "holes": []} for row in rows]
+        wanted = {part for row in rows for part in (*row["request_parts"], row["response_part"]) if part is not None}
+        contents = parts(self.reader, wanted)
+        return {(row["trace"], row["position"]): step_from(row, contents) for row in rows}
+
+    # ------------------------------------------------------------------------------------------- texts
+
+    def _table(self, columns_sql: str) -> str:
+        name = f"filter_{len(self._tables)}_{id(self):x}"
+        self.reader.execute(f"CREATE TEMP TABLE {name} ({columns_sql})")
+        self._tables.append(name)
+        return name
+
+    def _chosen(self, light: list[Where]) -> str | None:
+        """A table of the steps that light terms leave; None when these are not few."""
+        if not light:
+            return None
+        sql, bound = all_of(light)
+        table = self._table("place BIGINT")
+        self._rows(f"INSERT INTO {table} SELECT s.rowid FROM steps AS s WHERE {sql}", bound)
+        counted = self._rows(f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM steps)", [])
+        chosen, total = counted[0]
+        return table if chosen <= FEW * total else None
+
+    def _found(self, term: Term, chosen: str | None) -> Where:
+        """The steps with a text, as a condition on `steps AS s`."""
+        table = self._table("place BIGINT")
+        steps = (
+            f"(SELECT *, rowid AS place FROM steps WHERE rowid IN (SELECT place FROM {chosen}))"
+            if chosen
+            else ("(SELECT *, rowid AS place FROM steps)")
+        )
+        for sql, bound in self._searches(term, steps, chosen is not None):
+            self._rows(f"INSERT INTO {table} {sql}", bound)
+        condition: Where = (f"s.rowid IN (SELECT found.place FROM {table} AS found)", [])
+        if term.field == "text" and self.listed == "trace":
+            own, bound = columns.own_texts(term.values[0])
+            named = f"s.trace IN (SELECT trace_list.id FROM trace_list WHERE {own})"
+            condition = any_of([condition, (named, bound)])
+        return opposite(condition) if term.negated else condition
+
+    def _searches(self, term: Term, steps: str, few: bool) -> Iterator[Where]:
+        """Queries that give the places of steps with the text; `steps` are those that may."""
+        yield self._in_parts(term, steps, few)
+        if term.field != "request":
+            said = any_of(body_column(one, term.op, term.values) for one in _SAID)
+            yield f"SELECT s.place FROM {steps} AS s WHERE {said[0]}", said[1]
+            texts = ("CAST(asked.arguments AS VARCHAR)", "asked.name")
+            sql, bound = any_of(body_column(one, term.op, term.values) for one in texts)
+            yield (
+                f"SELECT s.place FROM {steps} AS s JOIN tool_requests AS asked"
+                f" ON asked.trace = s.trace AND asked.step = s.position WHERE {sql}",
+                bound,
+            )
+            yield self._in_encoded(term, steps)
+        if term.field == "text":
+            sql, bound = any_of(body_column(one, term.op, term.values) for one in ("s.name", "s.title"))
+            yield f"SELECT s.place FROM {steps} AS s WHERE {sql}", bound
+
+    def _in_parts(self, term: Term, steps: str, few: bool) -> Where:
+        """Each distinct part is searched once, and joined to the steps by its number."""
+        sides = []
+        if term.field != "response":
+            sides.append(f"SELECT place, unnest(request_parts) AS part FROM {steps}")
+        if term.field != "request":
+            sides.append(f"SELECT place, response_part AS part FROM {steps} WHERE response_part IS NOT NULL")
+        links = " UNION ALL ".join(sides)
+        text, text_bound = body_column("part.text", term.op, term.values)
+        binary, binary_bound = body_column("CAST(part.body AS VARCHAR)", term.op, term.values, binary=True)
+        only = f" AND part.id IN (SELECT part FROM ({links}))" if few else ""
+        return (
+            f"WITH hits AS MATERIALIZED (SELECT part.id FROM parts AS part WHERE {text}{only} UNION ALL"
+            f" SELECT part.id FROM parts AS part WHERE part.body IS NOT NULL AND {binary}{only})"
+            f" SELECT DISTINCT place FROM ({links}) WHERE part IN (SELECT id FROM hits)",
+            [*text_bound, *binary_bound],
+        )
+
+    def _in_encoded(self, term: Term, steps: str) -> Where:
+        """Compressed answers that nothing else was decoded of are unpacked here, each once."""
+        rows = self._rows(
+            f"SELECT s.response_part, any_value(s.response_head) FROM {steps} AS s"
+            " WHERE (s.kind IN ('http', 'mcp') OR s.kind = 'llm' AND coalesce(s.decoded, 'raw') = 'raw')"
+            " AND s.response_part IS NOT NULL AND CAST(s.response_head AS VARCHAR) ILIKE ? GROUP BY s.response_part",
+            [_CONTENT_ENCODED],
+        )
+        holds = body_test(term.op, term.values)
+        found = [-1]
+        for start in range(0, len(rows), _AT_ONCE):
+            heads = dict(rows[start : start + _AT_ONCE])
+            for part, body in parts(self.reader, heads).items():
+                if holds(unpacked(heads[part], body)):
+                    found.append(part)
+        return f"SELECT place FROM {steps} WHERE response_part IN (SELECT unnest(?))", [found]
+
+
+def _judge(term: Term, view: dict[str, Json]) -> bool:
+    return path_matches(term, view) if term.field == "$" else text_matches(term, view)
+
+
+def unpacked(head: Any, body: bytes) -> str:
+    """A compressed body as text."""
+    import json
+
+    known = json.loads(head) if isinstance(head, str) else head
+    return views.decoded(header(known, "content-encoding"), body).decode("utf-8", "replace")

@@ -1,0 +1,224 @@
+"""Removing a person's data for good, and showing that it is gone.
+
+Whole traces go, with the traces within them and their replays: these hold the same content. The order is: the list of
+what is forgotten, journals, notes, rows, and then the store's file is written anew, so that a killed command leaves
+what it needs to be repeated. At last everything in the home is searched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rashomon import home as homes
+from rashomon import notes
+from rashomon.errors import UsageError
+from rashomon.journal import SUFFIX
+from rashomon.store import connection as connections
+from rashomon.store import forgotten, journal_removal, removal, retention, searching
+from rashomon.store.engine import duckdb
+from rashomon.store.retention import Done
+from rashomon.store.searching import Found
+
+SHORTEST = 3
+"""A text must have so many characters: a shorter one is in everything."""
+
+DISTINCT = 10
+"""An id of fewer characters is looked for where ids stand only; a longer one in everything."""
+
+PACKED = (".rsh", ".parquet", ".gz", ".zst", ".zip")
+"""Files that hold what they hold compressed: a search of their bytes shows nothing."""
+
+Progress = Callable[[int, int], None]
+
+
+class Choice(NamedTuple):
+    """What would go: ids of traces, and why each; notes that hold a text; what was found outside of any trace."""
+
+    traces: dict[str, str]
+    notes: int
+    loose: tuple[Found, ...]
+
+
+class Proof(NamedTuple):
+    """What was searched at last, and what was found all the same. `outside` are files that cannot be looked into."""
+
+    files: int
+    size: int
+    needles: int
+    found: tuple[Found, ...]
+    outside: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """True when nothing was found."""
+        return not self.found
+
+
+class Forgotten(NamedTuple):
+    """What was done, how many notes went, and the proof."""
+
+    done: Done
+    notes: int
+    proof: Proof
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise `UsageError` for a text that would be found in everything."""
+    for text in texts:
+        if len(text.strip()) < SHORTEST:
+            raise UsageError(f"--text {text!r} is too short.", f"Give at least {SHORTEST} characters.")
+
+
+def choose(home: Path | str, chosen: Iterable[str], texts: Sequence[str] = ()) -> Choice:
+    """What goes with the chosen traces, and all that holds one of the texts. Reads only."""
+    needles = [one for text in texts for one in searching.spellings(text)]
+    why = dict.fromkeys(chosen, "chosen")
+    loose: list[Found] = []
+    store = Path(homes.store_path(home))
+    if store.exists():
+        with connections.open_reader(store) as reader:
+            if needles:
+                holding, loose = searching.in_store(reader, needles)
+                loose = [one for one in loose if one.place != "table journals"]  # goes with the journals of the traces
+                why |= {one: "holds the text" for one in sorted(holding) if one not in why}
+            rows = reader.execute("SELECT id, within, parent FROM traces").fetchall()
+        there = {row[0] for row in rows}
+        why = {one: reason for one, reason in why.items() if one in there}
+        _with_family(why, rows)
+    found = 0
+    try:
+        found = sum(1 for note in notes.read(home).notes if _holds(note._asdict(), needles))
+    except OSError:  # the proof names a file that cannot be read
+        pass
+    return Choice(why, found, tuple(loose))
+
+
+def _with_family(why: dict[str, str], rows: list[tuple[str, str | None, str | None]]) -> None:
+    """Add what is within these traces, and their replays, and so on."""
+    inner: dict[str, list[tuple[str, str]]] = {}
+    for one, within, parent in rows:
+        if within is not None:
+            inner.setdefault(within, []).append((one, f"within {within}"))
+        if parent is not None:
+            inner.setdefault(parent, []).append((one, f"replay of {parent}"))
+    todo = list(why)
+    while todo:
+        for one, reason in inner.get(todo.pop(), ()):
+            if one not in why:
+                why[one] = reason
+                todo.append(one)
+
+
+def _holds(value: Any, needles: Sequence[str]) -> bool:
+    if not needles:
+        return False
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return any(needle in text for needle in needles)
+
+
+def forget(
+    home: Path | str,
+    choice: Choice,
+    texts: Sequence[str] = (),
+    progress: Progress | None = None,
+    ended: bool = False,
+) -> Forgotten:
+    """Remove what was chosen, and search for it. Raises `UsageError` when a file cannot be written."""
+    needles = [one for text in texts for one in searching.spellings(text)]
+    before = _forgotten_before(home)
+    try:
+        forgotten.add(home, choice.traces)
+    except OSError as error:
+        raise UsageError(f"{forgotten.path_of(home)} cannot be written: {error.strerror}.", "Check it.") from error
+    went = retention.forget_notes(home, [], lambda line: _holds(line, needles)) if needles else 0
+    _purge(home, before, ended)
+    store = Path(homes.store_path(home))
+    if needles and store.exists():
+        with connections.open_writer(store) as writer, connections.transaction(writer):
+            _clear_loose(writer, needles)
+    done = retention.remove(home, choice.traces, progress, ended, always=True)
+    return Forgotten(done, went, prove(home, done.removed, texts))
+
+
+def _forgotten_before(home: Path | str) -> list[tuple[Path, list[str]]]:
+    """Journals that tell of traces which were forgotten earlier: copies that came back, or a killed command's rest."""
+    known = forgotten.read(home)
+    if not known:
+        return []
+    found = []
+    for path in sorted(Path(homes.journals(home)).glob(f"*{SUFFIX}")):
+        try:
+            named = [one for one in journal_removal.outline(path).traces.values() if isinstance(one, str)]
+        except Exception:  # not a journal, or not to be read: the proof searches its bytes
+            continue
+        again = [one for one in named if forgotten.mark(one) in known]
+        if again:
+            found.append((path, again))
+    return found
+
+
+def _purge(home: Path | str, before: list[tuple[Path, list[str]]], ended: bool) -> None:
+    done = [journal_removal.remove_from(path, ids, ended) for path, ids in before]
+    ids = sorted({one for _, found in before for one in found})
+    names = {what: [one.name for one in done if one.action == what] for what in ("deleted", "rewritten")}
+    removal.remove_traces(Path(homes.store_path(home)), ids, names["deleted"], names["rewritten"])
+
+
+def _clear_loose(writer: duckdb.DuckDBPyConnection, needles: Sequence[str]) -> None:
+    """Rows of no trace that hold a text: queries of cohorts, parts that nobody refers to."""
+    for needle in needles:
+        writer.execute("DELETE FROM cohorts WHERE contains(query, $1) OR contains(name, $1)", [needle])
+        writer.execute(
+            "DELETE FROM parts WHERE contains(text, ?) AND digest NOT IN (SELECT part FROM step_parts)", [needle]
+        )
+    removal.next_generation(writer)
+
+
+def prove(home: Path | str, ids: Sequence[str], texts: Sequence[str] = ()) -> Proof:
+    """Search everything in a home for these ids and texts: columns, bodies, rebuilt requests, raw bytes."""
+    folder, store = Path(home), Path(homes.store_path(home))
+    needles = [one for one in ids if len(one) >= DISTINCT]
+    needles += [one for text in texts for one in searching.spellings(text)]
+    found: list[Found] = []
+    all_files = searching.files(folder)
+    if store.exists():
+        with connections.open_reader(store) as reader:
+            found += [Found(f"table {table}", f"trace {one}") for table, one in _still_there(reader, ids)]
+            traces, loose = searching.in_store(reader, needles) if needles else (set(), [])
+        found += [Found(f"trace {one}", "in the store") for one in sorted(traces)]
+        found += loose
+    if needles:
+        for path in all_files:
+            found += _in_file(path, folder, needles)
+    outside = [str(path.relative_to(folder)) for path in all_files if path.suffix in PACKED]
+    size = sum(path.stat().st_size for path in all_files if path.exists())
+    return Proof(len(all_files), size, len(needles), tuple(found), tuple(outside))
+
+
+def _still_there(reader: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[tuple[str, str]]:
+    """The tables that still name one of these traces."""
+    columns = [(table, "trace") for table in removal.tables_by_trace(reader)]
+    columns += [("traces", "id"), ("traces", "parent"), ("traces", "within")]
+    found = []
+    for table, column in columns:
+        sql = f'SELECT DISTINCT "{column}" FROM "{table}" WHERE "{column}" IN (SELECT unnest(?::VARCHAR[])) ORDER BY 1'
+        found += [(table, one) for (one,) in reader.execute(sql, [list(ids)]).fetchall()]
+    return found
+
+
+def _in_file(path: Path, folder: Path, needles: Sequence[str]) -> list[Found]:
+    name = str(path.relative_to(folder))
+    try:
+        at = searching.in_bytes(path, needles)
+        if at is not None:
+            return [Found(name, f"offset {at}")]
+        if path.suffix == SUFFIX and searching.in_journal(path, needles):
+            return [Found(name, "in a body that is put together from several frames, or compressed")]
+    except FileNotFoundError:  # another process took it away
+        return []
+    except OSError as error:
+        return [Found(name, f"cannot be searched: {error.strerror}")]
+    return []

@@ -1,0 +1,266 @@
+"""Lakes that are attached to a home: Parquet files elsewhere, that SQL reads beside the store. `docs/formats/lake.md`.
+
+DuckDB reads them through a file system of ours that can do nothing but read the files of attached lakes; to it alone
+the door stays open when everything else outside is shut. So a statement cannot reach any other file, nor write one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+
+from rashomon.errors import ForeignFile, NewerFormat, RashomonError, UsageError
+from rashomon.store import connection as connections
+from rashomon.store.export_tables import TABLES, Table
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+FORMAT = "rashomon.lake/1"
+HEAD = "rashomon-lake.json"
+SCHEME = "rashomon-lake"
+_CONFIG = "lakes.json"
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_TAKEN = {"main", "store", "temp", "system", "memory", "information_schema", "pg_catalog"}
+
+
+class Lake(NamedTuple):
+    """An attached lake: what SQL calls it, and where it is."""
+
+    name: str
+    url: str
+
+
+# ------------------------------------------------------------------------------------- what is attached
+
+
+def attached(home: Path) -> list[Lake]:
+    """The lakes of a home, by name."""
+    return sorted(Lake(str(one["name"]), str(one["url"])) for one in _config(home).get("lakes", ()))
+
+
+def attach(home: Path, url: str, name: str) -> None:
+    """Have a lake seen by SQL. Raises `UsageError` for a name that cannot be, `ForeignFile` where there is no lake."""
+    if _NAME.fullmatch(name) is None or name in _TAKEN:
+        raise UsageError(f"{name!r} cannot name a lake.", "Use lower-case letters, digits and _.")
+    if any(one.name == name for one in attached(home)):
+        raise UsageError(f"There is a lake {name!r} already.", "Detach it, or give another --name.")
+    system, root = file_system(url)
+    found = head(url, system, root)
+    if found is None:
+        raise ForeignFile(f"{url} is no lake.", "Make one: rashomon export --to URL")
+    if found != FORMAT:
+        raise NewerFormat(f"{url} is a lake of format {found!r}; this version reads {FORMAT}.", "Upgrade rashomon.")
+    here = url if "://" in url else os.path.abspath(url)
+    config = _config(home)
+    config["lakes"] = [*config.get("lakes", ()), {"name": name, "url": here}]
+    _save(home, config)
+
+
+def detach(home: Path, name: str) -> None:
+    """Forget about a lake; its files stay. Raises `UsageError` when there is none of that name."""
+    config = _config(home)
+    kept = [one for one in config.get("lakes", ()) if one["name"] != name]
+    if len(kept) == len(config.get("lakes", ())):
+        known = ", ".join(one.name for one in attached(home)) or "none"
+        raise UsageError(f"There is no lake {name!r}.", f"Attached: {known}.")
+    config["lakes"] = kept
+    _save(home, config)
+
+
+def source_of(home: Path) -> str:
+    """What this home is called in lakes: eight hex digits, made once."""
+    config = _config(home)
+    if not isinstance(config.get("source"), str):
+        config["source"] = os.urandom(4).hex()
+        _save(home, config)
+    return str(config["source"])
+
+
+def _config(home: Path) -> dict[str, Any]:
+    path = home / _CONFIG
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Mend it, or delete it and attach again.") from error
+    known = found.get("lakes", []) if isinstance(found, dict) else None
+    if not isinstance(known, list) or not all(isinstance(one, dict) and {"name", "url"} <= one.keys() for one in known):
+        raise UsageError(f"{path} is not a list of lakes.", "Delete it, and attach again.")
+    return dict(found)
+
+
+def _save(home: Path, config: dict[str, Any]) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    new = home / f"{_CONFIG}.{os.getpid()}"
+    new.write_text(json.dumps({"format": "rashomon.lakes/1", **config}, indent=1), encoding="utf-8")
+    os.replace(new, home / _CONFIG)
+
+
+# --------------------------------------------------------------------------------------- where lakes are
+
+
+def file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL or a path, and the path in it. Raises `UsageError`."""
+    try:
+        import fsspec
+    except ModuleNotFoundError as error:
+        raise RashomonError(
+            "Lakes need fsspec, which is not installed.", "Install it: pip install 'rashomon[lake]'"
+        ) from error
+    with explained(url):
+        system, root = fsspec.core.url_to_fs(url)
+    return system, str(root)
+
+
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """What goes wrong with a file system, in a sentence: each kind has errors of its own."""
+    try:
+        yield
+    except RashomonError:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        reason = (str(error).split("\n")[0] or type(error).__name__).rstrip(".")
+        raise UsageError(f"{url} cannot be used: {reason}.", "Check the address, and your right to it.") from error
+
+
+def head(url: str, system: AbstractFileSystem, root: str) -> str | None:
+    """The format that a lake says it has; None where there is no lake."""
+    try:
+        with explained(url):
+            found = json.loads(system.cat_file(f"{root.rstrip('/')}/{HEAD}"))
+    except UsageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        if isinstance(error.__cause__, ValueError):
+            raise ForeignFile(f"{url} has a {HEAD} that is not ours.", "Name another folder.") from error
+        raise
+    return str(found.get("format")) if isinstance(found, dict) else ""
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckDBPyConnection:
+    """The store and its home's lakes, for reading only: `steps` is the store's, `N.steps` that of the lake N.
+
+    No statement can write a file, or reach one that is not of an attached lake. Errors as
+    `connections.open_reader`, and `UsageError` for a lake that cannot be reached.
+    """
+    lakes = attached(store.parent)
+    if not lakes:
+        return connections.open_reader(store, wait_s)
+    if store.exists():
+        connections.open_reader(store, wait_s).close()  # it is ours, and of this version
+    else:
+        connections.open_writer(store, wait_s).close()
+    made = duckdb.connect(":memory:", config={"temp_directory": f"{store}.tmp"})
+    try:
+        _attach_store(made, store, wait_s)
+        from rashomon.store.lake_files import LakeFiles  # fsspec: only where there are lakes
+
+        system = LakeFiles({lake.name: lake.url for lake in lakes})
+        made.register_filesystem(system)
+        for lake in lakes:
+            _check(lake)
+            with explained(lake.url):
+                _make_views(made, lake, system)
+        made.execute("USE store")
+        allowed = ", ".join(f"'{SCHEME}://{lake.name}/'" for lake in lakes)
+        made.execute(f"SET allowed_directories = [{allowed}]")
+        made.execute("SET enable_external_access = false")
+        made.execute("SET lock_configuration = true")
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _attach_store(made: duckdb.DuckDBPyConnection, store: Path, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    quoted = str(store).replace("'", "''")
+    while True:
+        try:
+            made.execute(f"ATTACH '{quoted}' AS store (READ_ONLY)")
+            return
+        except duckdb.Error as error:
+            if "lock" not in str(error) or time.monotonic() >= deadline:
+                raise UsageError(
+                    f"{store} cannot be opened: {connections.first_line(error)}.", "Try again in a moment."
+                ) from error
+        time.sleep(0.05)
+
+
+def _check(lake: Lake) -> None:
+    """Raise `UsageError` for a lake that is not there any more: it must not read as an empty one."""
+    found = head(lake.url, *file_system(lake.url))
+    if found != FORMAT:
+        problem = "is not there any more" if found is None else f"has the format {found!r} now"
+        raise UsageError(
+            f"The lake {lake.name!r}, {lake.url}, {problem}.", f"Detach it: rashomon lake detach {lake.name}"
+        )
+
+
+def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
+    """The tables of a lake as views, then the store's own views over them."""
+    made.execute(f"ATTACH ':memory:' AS {lake.name}")
+    made.execute(f"USE {lake.name}")
+    for table in TABLES:
+        url = f"{SCHEME}://{lake.name}/table={table.name}/day=*/*.parquet"
+        if system.glob(url):
+            made.execute(f"CREATE VIEW {table.name} AS {_rows(made, table, url)}")
+        else:
+            made.execute(f"CREATE VIEW {table.name} AS {_nothing(made, table)}")
+    waiting = made.execute(
+        "SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
+    ).fetchall()
+    names = {table.name for table in TABLES}
+    missing = [str(sql) for name, sql in waiting if name not in names]
+    while missing:
+        left = [sql for sql in missing if not _made(made, sql)]
+        if len(left) == len(missing):  # they ask for tables that lakes do not have
+            return
+        missing = left
+
+
+def _made(made: duckdb.DuckDBPyConnection, sql: str) -> bool:
+    try:
+        made.execute(sql)
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _rows(made: duckdb.DuckDBPyConnection, table: Table, url: str) -> str:
+    found = f"read_parquet('{url}', hive_partitioning = true, union_by_name = true, hive_types = {{'day': DATE}})"
+    there = {row[0] for row in made.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
+    if not table.trace:  # the same part may be in several days
+        columns = ", ".join(
+            f"any_value({name}) AS {name}" for name in table.names if name != "digest" and name in there
+        )
+        return f"SELECT digest, {columns} FROM {found} GROUP BY digest"
+    json_columns = [f"{name}::JSON AS {name}" for name in table.json if name in there]
+    replaced = f" REPLACE ({', '.join(json_columns)})" if json_columns else ""
+    missing = [f", NULL AS {name}" for name in table.names if name not in there]
+    return f'SELECT * EXCLUDE ("table"){replaced}{"".join(missing)} FROM {found}'
+
+
+def _nothing(made: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """A table without rows, with the store's own types where it has it."""
+    try:
+        there = {row[0] for row in made.execute(f"DESCRIBE store.{table.name}").fetchall()}
+    except duckdb.Error:
+        there = set()
+    listed = [name if name in there else f"NULL AS {name}" for name in table.names]
+    day = ", NULL::DATE AS day" if table.trace else ""
+    return f"SELECT {', '.join(listed)}{day} FROM {f'store.{table.name}' if there else '(SELECT 1)'} WHERE false"

@@ -1,0 +1,91 @@
+"""The file system through which DuckDB reads attached lakes: their Parquet files and nothing else, only for reading."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from fsspec import AbstractFileSystem
+
+from rashomon.store.lake import SCHEME, file_system
+
+_FILE = re.compile(r"(?:.*/)?table=(\w+)/day=(\d{4}-\d\d-\d\d)/([^/]+\.parquet)")
+
+
+class _File(NamedTuple):
+    """Where a file is: the file system, its path there, and what that says of it."""
+
+    system: Any
+    path: str
+    detail: dict[str, Any]
+
+
+class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Files by `rashomon-lake://NAME/table=.../day=.../....parquet`.
+
+    A lake is listed once, when it is first asked for; only what was listed then can be opened, by exactly that name:
+    there is no path that leads out of it. `urls` are those of the lakes by their names.
+    """
+
+    protocol = SCHEME
+    cachable = False
+
+    def __init__(self, urls: dict[str, str]) -> None:
+        super().__init__()
+        self._urls = urls
+        self._known: dict[str, dict[str, _File]] = {}
+
+    def _files(self, name: str) -> dict[str, _File]:
+        if name not in self._known:
+            if name not in self._urls:
+                raise FileNotFoundError(name)
+            system, root = file_system(self._urls[name])
+            found: dict[str, _File] = {}
+            for path, detail in system.find(root, detail=True).items():
+                match = _FILE.fullmatch(str(path))
+                if match is not None:
+                    found[f"{name}/table={match[1]}/day={match[2]}/{match[3]}"] = _File(system, str(path), detail)
+            self._known[name] = found
+        return self._known[name]
+
+    def _own(self, path: str) -> str:
+        return str(self._strip_protocol(path))
+
+    def _file(self, path: str) -> _File:
+        own = self._own(path)
+        try:
+            return self._files(own.partition("/")[0])[own]
+        except KeyError:
+            raise FileNotFoundError(path) from None
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """The files that a pattern means."""
+        own = self._own(path)
+        return sorted(name for name in self._files(own.partition("/")[0]) if fnmatch.fnmatchcase(name, own))
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """A file. Folders are not shown."""
+        return [self.info(path)] if detail else [self._own(path)]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Name and size of a file."""
+        return {"name": self._own(path), "size": self._file(path).detail["size"], "type": "file"}
+
+    def modified(self, path: str) -> datetime:
+        """When a file was last changed, as its own file system says."""
+        detail = self._file(path).detail
+        for key in ("LastModified", "last_modified", "mtime", "updated"):
+            value = detail.get(key)
+            if isinstance(value, datetime):
+                return value
+            if isinstance(value, (int, float)):
+                return datetime.fromtimestamp(value, UTC)
+        return datetime.fromtimestamp(0, UTC)
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+        if mode != "rb":
+            raise PermissionError(f"{path} is of an attached lake, which is read-only")
+        file = self._file(path)
+        return file.system.open(file.path, "rb")

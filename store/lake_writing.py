@@ -1,0 +1,249 @@
+"""From the store into a lake: Parquet files by table and day, in a layout that stays. `docs/formats/lake.md`.
+
+A home owns one file of each table and day, and replaces it whole; so a day that is exported twice is there once, and
+whoever reads between two files reads a lake. What the home has forgotten since stays in the lake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
+from rashomon.store import export_tables, lake
+from rashomon.store.connection import open_reader
+from rashomon.store.export_tables import TABLES, Table
+from rashomon.store.exporting import replacing
+from rashomon.store.reading import TraceStore
+from rashomon.version import __version__
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_TRACES = """
+    SELECT traces.id, strftime(make_timestamp(traces.started_ns // 1000), '%Y-%m-%d') AS day,
+        md5(concat_ws('|', traces.fingerprint, traces.cost, traces.unpriced, traces.steps, said.mark)) AS mark
+    FROM traces LEFT JOIN (
+        SELECT trace, md5(string_agg(concat_ws('|', id, text, labels::VARCHAR), '|' ORDER BY id)) AS mark
+        FROM annotations GROUP BY trace
+    ) AS said ON said.trace = traces.id
+    ORDER BY day, traces.id
+"""
+
+
+class LakeReport(NamedTuple):
+    """What was written: days, and over all of them the traces and rows."""
+
+    days: tuple[str, ...]
+    traces: int
+    rows: int
+
+
+def export_lake(
+    store: TraceStore, home: Path, url: str, progress: Callable[[int, int], None] | None = None
+) -> LakeReport:
+    """Write every day of which the lake lacks something. Raises `UsageError`, `ForeignFile` or `NewerFormat`."""
+    export_tables.needs_pyarrow()
+    place = Place.of(url)
+    place.begin()
+    source = lake.source_of(home)
+    wanted: dict[str, dict[str, str]] = {}
+    with open_reader(store.path) as reader:
+        for own, day, mark in reader.execute(_TRACES).fetchall():
+            wanted.setdefault(day, {})[own] = mark
+    days, rows, traces = [], 0, 0
+    for at, (day, marks) in enumerate(sorted(wanted.items())):
+        known, others = place.manifests(day, source)
+        own = {trace: mark for trace, mark in marks.items() if trace not in others or trace in known.get("traces", {})}
+        if own and any(known.get("traces", {}).get(trace) != mark for trace, mark in own.items()):
+            rows += _Day(store, place, source, day, own, known).write()
+            traces += len(own)
+            days.append(day)
+        if progress is not None:
+            progress(at + 1, len(wanted))
+    return LakeReport(tuple(days), traces, rows)
+
+
+class Place:
+    """Where a lake lies: a file system of fsspec's and a folder in it."""
+
+    def __init__(self, url: str, system: Any, root: str) -> None:
+        self.url, self.system, self.root = url, system, root.rstrip("/")
+        self.local = "file" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
+
+    @classmethod
+    def of(cls, url: str) -> Place:
+        """The place that a URL or a path names. Raises `UsageError`."""
+        return cls(url, *lake.file_system(url))
+
+    def path(self, *names: str) -> str:
+        """A path in the lake, as its file system has it."""
+        return str(PurePosixPath(self.root, *names))
+
+    def begin(self) -> None:
+        """Make an empty folder a lake. Raises `ForeignFile` for one that holds something else."""
+        found = lake.head(self.url, self.system, self.root)
+        if found is None:
+            with lake.explained(self.url):
+                names = self.system.ls(self.root, detail=False) if self.system.exists(self.root) else []
+            if any(not PurePosixPath(name).name.startswith(".") for name in names):
+                raise ForeignFile(f"{self.url} is not empty, and no lake.", "Name a new folder with --to.")
+            self.write_text(self.path(lake.HEAD), {"format": lake.FORMAT, "made_by": f"rashomon {__version__}"})
+        elif found != lake.FORMAT:
+            raise NewerFormat(f"{self.url} is a lake of format {found!r}.", f"This version writes {lake.FORMAT}.")
+
+    def manifests(self, day: str, source: str) -> tuple[dict[str, Any], set[str]]:
+        """What this home has written of a day, and the traces that other homes have."""
+        folder = self.path("_manifest", f"day={day}")
+        with lake.explained(self.url):
+            names = self.system.ls(folder, detail=False) if self.system.exists(folder) else []
+        own: dict[str, Any] = {}
+        others: set[str] = set()
+        for name in names:
+            if not str(name).endswith(".json"):
+                continue
+            manifest = self._manifest(name)
+            if PurePosixPath(name).stem == source:
+                own = manifest
+            else:
+                others |= manifest.get("traces", {}).keys()
+        return own, others
+
+    def _manifest(self, name: str) -> dict[str, Any]:
+        try:
+            with lake.explained(self.url):
+                found = json.loads(self.system.cat_file(name))
+            if isinstance(found, dict) and isinstance(found.get("traces"), dict):
+                return found
+        except ValueError:
+            pass  # not ours, or written by hand: the day is written again
+        return {}
+
+    def write_text(self, path: str, value: dict[str, Any]) -> None:
+        """Write a JSON document, whole or not at all."""
+        content = json.dumps(value, indent=1, sort_keys=True).encode()
+        with lake.explained(self.url):
+            if self.local:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with replacing(Path(path)) as file:
+                    file.write(content)
+            else:
+                self.system.pipe_file(path, content)
+
+    def put(self, local: Path, path: str) -> None:
+        """Put a finished file in its place, whole or not at all."""
+        with lake.explained(self.url):
+            if self.local:
+                os.replace(local, path)
+            else:
+                self.system.put_file(str(local), path)
+
+    def staging(self, path: str) -> Path:
+        """Where a file is made ready: beside its place, or in the folder for temporary files."""
+        if self.local:
+            target = Path(path)
+            with lake.explained(self.url):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            return target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(3).hex()}.part")
+        return Path(tempfile.gettempdir(), f"rashomon-{os.getpid()}-{os.urandom(4).hex()}.parquet")
+
+
+class _Day:
+    """One day of one home, as it is written."""
+
+    def __init__(
+        self, store: TraceStore, place: Place, source: str, day: str, marks: dict[str, str], known: dict[str, Any]
+    ) -> None:
+        self.store, self.place, self.source, self.day, self.marks = store, place, source, day, marks
+        before = known.get("traces", {})
+        self.kept = {trace: mark for trace, mark in before.items() if trace not in marks}
+        self.merging = bool(self.kept) or not known
+        """Whether the files that are there may hold traces that the home does not have any more."""
+
+    def write(self) -> int:
+        """Write all tables, then the manifest, which says that the day is whole; returns the number of rows."""
+        tables, total = {}, 0
+        for table in TABLES:
+            with open_reader(self.store.path) as reader:
+                sql = export_tables.select(reader, table)
+                if sql is None:
+                    continue
+                rows = self._table(reader, table, sql)
+            tables[table.name] = {"file": self._name(table), "rows": rows}
+            total += rows
+        facts = {"format": lake.FORMAT, "day": self.day, "source": self.source, "made_by": f"rashomon {__version__}"}
+        manifest = {**facts, "tables": tables, "traces": {**self.kept, **self.marks}}
+        self.place.write_text(self.place.path("_manifest", f"day={self.day}", f"{self.source}.json"), manifest)
+        return total
+
+    def _name(self, table: Table) -> str:
+        return f"table={table.name}/day={self.day}/{self.source}.parquet"
+
+    def _table(self, reader: duckdb.DuckDBPyConnection, table: Table, sql: str) -> int:
+        path = self.place.path(self._name(table))
+        staged = self.place.staging(path)
+        try:
+            with staged.open("xb") as file:
+                schema, new = export_tables.batches(reader, sql, [list(self.marks)])
+                found = self._with_old(table, path, schema, new) if self.merging else new
+                facts = {"lake": lake.FORMAT, "table": table.name, "day": self.day}
+                rows = export_tables.write_parquet(file, schema, found, facts)
+                file.flush()
+                os.fsync(file.fileno())
+            self.place.put(staged, path)
+        except OSError as error:
+            raise UsageError(f"{staged} cannot be written: {error.strerror or error}.", "Make room.") from error
+        finally:
+            staged.unlink(missing_ok=True)
+        return rows
+
+    def _with_old(
+        self, table: Table, path: str, schema: pyarrow.Schema, new: Iterator[pyarrow.RecordBatch]
+    ) -> Iterator[pyarrow.RecordBatch]:
+        """The new rows, then those rows of the file that is there which are of other traces."""
+        key = table.trace or "digest"
+        seen: set[str] = set() if not table.trace else set(self.marks)
+        for batch in new:
+            if not table.trace:
+                seen.update(batch.column(key).to_pylist())
+            yield batch
+        with lake.explained(self.place.url):
+            there = self.place.system.exists(path)
+        if there:
+            yield from self._old(path, schema, key, seen)
+
+    def _old(self, path: str, schema: pyarrow.Schema, key: str, seen: set[str]) -> Iterator[pyarrow.RecordBatch]:
+        import pyarrow
+        from pyarrow import compute, parquet
+
+        left_out = pyarrow.array(sorted(seen), pyarrow.string())
+        try:
+            with self.place.system.open(path, "rb") as file, parquet.ParquetFile(file) as old:
+                for batch in old.iter_batches(export_tables.ROWS):
+                    kept = batch.filter(compute.invert(compute.is_in(batch.column(key), left_out)))
+                    if kept.num_rows:
+                        yield _fitted(kept, schema)
+        except pyarrow.ArrowException as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise DamagedData(
+                f"{self.place.url} has a file that cannot be read, {path}: {reason}.",
+                "Move it away; what the home still has of that day is written again.",
+            ) from error
+
+
+def _fitted(batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
+    """The rows in the columns of today: what an older version did not know is NULL."""
+    import pyarrow
+
+    names = set(batch.schema.names)
+    columns = [
+        batch.column(field.name).cast(field.type) if field.name in names else pyarrow.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pyarrow.RecordBatch.from_arrays(columns, schema=schema)

@@ -1,0 +1,378 @@
+"""One ingestion at work: which journals to read and from where, which batches are written, and what was done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat
+from rashomon.journal import checksum
+from rashomon.model import Step
+from rashomon.store import bodies, crew, ingestion, ledger, prices, restored
+from rashomon.store import connection as connections
+from rashomon.store.arrival import Arrival, Parts, Portion, Price
+from rashomon.store.ledger import NOTHING, READER, About, Entry, Known, Stat, read_known
+from rashomon.store.told import Member, Resume
+from rashomon.store.writing import Conflict, Numbers, Writing, Written
+from rashomon.views import Summary
+
+_LEAST_BYTES = 256 * 1024
+
+
+class Source(NamedTuple):
+    """A journal to be read: from where, with what it told before, and bodies that later ones build on."""
+
+    name: str
+    resume: Resume
+    members: dict[str, Member]
+    bases: dict[int, bytes | None]
+    about: About
+
+    @property
+    def whole(self) -> bool:
+        """True when it is read from its beginning."""
+        return self.resume.offset == 0
+
+
+class _Generation(Exception):
+    """Somebody else wrote: what we know is out of date."""
+
+
+class Taking:
+    """One ingestion."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Path,
+        found: dict[str, Stat],
+        progress: Callable[[int, int], None] | None,
+        wait_s: float,
+        home: Path | str | None,
+    ) -> None:
+        self.folder, self.store, self.found, self.wait_s = folder, store, found, wait_s
+        self.progress = progress
+        self.known: Known = NOTHING
+        self.done: dict[str, Entry] = {}
+        self.unreadable: dict[str, str] = {}
+        self.new: dict[str, None] = {}
+        self.updated: dict[str, None] = {}
+        self.kept: dict[str, str] = {}
+        self.skipped: set[tuple[str, str]] = set()
+        self.steps = 0
+        self.home = Path(home) if home is not None else folder.parent
+        self.price = pricing(self.home)
+        self.crew = True
+        self.begun: dict[str, Entry] = {}
+        self.room = float(ingestion.BATCH_BYTES)
+
+    def run(self) -> None:
+        """Until every journal that was found is in the store."""
+        self.known = self.look()
+        while todo := self.todo():
+            try:
+                self.take(todo)
+            except _Generation:
+                pass
+            self.known = self.look()
+
+    def look(self) -> Known:
+        """What the store holds."""
+        if not self.store.exists():
+            return NOTHING
+        with connections.open_reader(self.store, self.wait_s) as reader:
+            return read_known(reader)
+
+    def todo(self) -> list[str]:
+        """Names of the journals to read. They begin with the time they were opened."""
+        entries = self.known.entries
+        return sorted(
+            name
+            for name, stat in self.found.items()
+            if name not in self.unreadable
+            and name not in self.done
+            and not (name in entries and entries[name].is_of(stat))
+        )
+
+    def tell(self, todo: int) -> None:
+        """Tell who watches."""
+        if self.progress is not None:
+            done = len(self.done) + len(self.unreadable)
+            self.progress(done, max(done, todo))
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def take(self, todo: list[str]) -> None:
+        """Read and write these journals, batch by batch."""
+        batch: list[tuple[Portion, Numbers]] = []
+        entries: dict[str, Entry] = {}
+        size = 0
+        for item in self.arrivals(todo):
+            if isinstance(item, Entry):
+                entries[item.name] = item
+            else:
+                portion, numbers = item
+                before = entries.get(portion.name)
+                entries[portion.name] = self.entry(portion, before)
+                size += portion.whole - (before.whole if before else 0)
+                batch.append((portion, numbers))
+            if size >= self.room:
+                self.write(batch, entries)
+                batch, entries, size = [], {}, 0
+                self.tell(len(todo))
+        if entries:
+            self.write(batch, entries)
+        self.tell(len(todo))
+
+    def arrivals(self, todo: list[str]) -> Iterator[tuple[Portion, Numbers] | Entry]:
+        """What these journals bring, one after another; an entry for each that brings nothing.
+
+        Many that are read from their beginning are read by other processes, before the others.
+        """
+        fresh = [name for name in todo if name not in self.known.entries]
+        hands = crew.size() if self.crew and sum(self.found[name].size for name in fresh) >= crew.LEAST_BYTES else 0
+        if hands > 1:
+            yield from self.by_crew(fresh, hands)
+            todo = [name for name in todo if name in self.known.entries and name not in fresh]
+        yield from self.by_oneself(todo)
+
+    def by_crew(self, names: list[str], hands: int) -> Iterator[tuple[Portion, Numbers] | Entry]:
+        """What journals bring that other processes read."""
+        try:
+            for item in crew.arrivals(self.folder, self.home, names, hands):
+                if not isinstance(item, crew.Done):
+                    yield item
+                elif isinstance(item.error, (ForeignFile, NewerFormat, OSError)):
+                    entry = self.refused(item.name, item.error)
+                    if entry is not None:
+                        yield entry
+                elif item.error is not None:
+                    raise item.error
+        except crew.Lost:  # no process can be started here, or memory is short: slower, then
+            self.crew = False
+            raise _Generation from None
+
+    def by_oneself(self, todo: list[str]) -> Iterator[tuple[Portion, Numbers] | Entry]:
+        """What journals bring that this process reads."""
+        parts, memory, numbers = Parts(), bodies.Memory(), Numbers()
+        for name in todo:
+            try:
+                source = self.source(name)
+                arrival = Arrival(self.folder / name, parts, memory, self.price)
+                arrival.bases, arrival.process, arrival.closed = source.bases, source.about.process, source.about.closed
+                for portion in arrival.portions(source.resume, source.members):
+                    yield portion, numbers
+            except (ForeignFile, NewerFormat, OSError) as error:
+                entry = self.refused(name, error)
+                if entry is not None:
+                    yield entry
+
+    def refused(self, name: str, error: Exception) -> Entry | None:
+        """The entry of a file that is no journal of ours; None for one that is to be tried again."""
+        stat = self.found[name]
+        entry = Entry(name, stat.size, stat.mtime_ns, READER, "read", None, 0, 0, (), False, ())
+        if isinstance(error, ForeignFile):
+            return entry._replace(state="foreign", reason=error.problem)
+        if isinstance(error, NewerFormat):
+            return entry._replace(state="newer", reason=str(error))
+        self.unreadable[name] = f"{name} cannot be read: {getattr(error, 'strerror', error)}."
+        return None
+
+    def source(self, name: str) -> Source:
+        """Where to begin with a journal."""
+        whole = Source(name, Resume(), {}, {}, About())
+        entry = self.known.entries.get(name)
+        if entry is None or entry.reader != READER or entry.state != "read":
+            return whole
+        with connections.open_reader(self.store, self.wait_s) as reader:
+            found = ledger.read_resume(reader, name)
+            if found is None or found[0].tape or not self.continues(name, found[0]):
+                return whole
+            resume, members = found
+            about = ledger.read_about(reader, [name]).get(name, About())
+            bases = restored.bases(reader, about.process, resume.bases, list(members))
+            return whole if bases is None else Source(name, resume, members, {**bases}, about)
+
+    def continues(self, name: str, resume: Resume) -> bool:
+        """True when a journal has only grown since."""
+        with (self.folder / name).open("rb") as file:
+            return self.found[name].size >= resume.offset and checksum(file, resume.offset) == resume.check
+
+    def entry(self, portion: Portion, before: Entry | None) -> Entry:
+        """The ledger's entry of a journal, when this portion is written."""
+        stat = self.found[portion.name]
+        if before is None and not portion.begins:
+            before = self.begun.get(portion.name)
+        if before is None and portion.start:
+            before = self.known.entries.get(portion.name)
+            if before is not None:
+                before = before._replace(damage=tuple(one for one in before.damage if one.offset < portion.start))
+        damage, traces = (before.damage, before.traces) if before is not None else ((), ())
+        ids = tuple(sorted({*traces, *portion.members}))
+        last = portion.ends
+        return Entry(
+            portion.name, stat.size if last else portion.whole, stat.mtime_ns if last else 0, READER, "read", None,
+            portion.whole, max(0, stat.size - portion.whole), (*damage, *portion.damage), portion.closed, ids,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def write(self, batch: list[tuple[Portion, Numbers]], entries: dict[str, Entry]) -> None:
+        """Write a batch. Raises `_Generation` when the store is not as it was."""
+        began = time.monotonic()
+        following = str(int(self.known.generation) + 1)
+        try:
+            with connections.open_writer(self.store, self.wait_s) as writer:
+                began = time.monotonic()
+                written = self.transaction(writer, following, batch, entries)
+        except duckdb.TransactionException:  # another thread of this process wrote
+            raise _Generation from None
+        except duckdb.Error as error:
+            raise DamagedData(
+                f"{self.store} cannot be written: {connections.first_line(error)}.",
+                "Check the disk; what was ingested before is still there, and so are the journals.",
+            ) from error
+        took = time.monotonic() - began
+        connections.let_readers_in(self.store)
+        fits = self.room * min(2.0, ingestion.BATCH_S / max(took, 1e-3))
+        self.room = min(ingestion.BATCH_BYTES, max(_LEAST_BYTES, fits))
+        self.known = Known(following, self.known.entries | entries)
+        ended = {portion.name for portion, _ in batch if portion.ends}
+        ended |= {name for name in entries if entries[name].state != "read"}
+        self.done |= {name: entry for name, entry in entries.items() if name in ended}
+        self.begun = {name: entry for name, entry in entries.items() if name not in ended}
+        for trace, steps in written.new.items():
+            self.new[trace] = None
+            self.steps += steps
+        for trace, steps in written.updated.items():
+            if trace not in self.new:
+                self.updated[trace] = None
+            self.steps += steps
+
+    def transaction(
+        self,
+        writer: duckdb.DuckDBPyConnection,
+        following: str,
+        batch: list[tuple[Portion, Numbers]],
+        entries: dict[str, Entry],
+    ) -> Written:
+        """Write a batch, and traces anew where that is needed."""
+        removed: set[str] = set()
+        extra: list[tuple[Portion, Numbers]] = []
+        with connections.transaction(writer):
+            claimed = writer.execute(
+                "UPDATE meta SET value = ? WHERE key = 'generation' AND value = ? RETURNING 1",
+                [following, self.known.generation],
+            ).fetchall()
+            if not claimed:
+                raise _Generation
+            again = self.again(writer, batch)
+            while True:
+                if again:
+                    again = self.remake(writer, again, batch, entries, extra, removed)
+                writing = Writing(writer, [*extra, *batch], removed, self.skipped, entries, self.price)
+                try:
+                    return writing.write()
+                except Conflict as conflict:
+                    again = conflict.traces
+
+    def again(self, writer: duckdb.DuckDBPyConnection, batch: list[tuple[Portion, Numbers]]) -> set[str]:
+        """The traces in the store that journals which are read from their beginning told of before."""
+        names = [portion.name for portion, _ in batch if portion.begins and not portion.start]
+        found = writer.execute(
+            "SELECT trace FROM members WHERE journal IN (SELECT unnest($1::VARCHAR[]))"
+            " UNION SELECT unnest(traces) FROM journals WHERE name IN (SELECT unnest($1::VARCHAR[]))", [names]
+        ).fetchall()  # fmt: skip
+        known = writer.execute("SELECT id FROM traces WHERE id IN (SELECT unnest(?::VARCHAR[]))",
+                               [[row[0] for row in found]]).fetchall()  # fmt: skip
+        return {row[0] for row in known}
+
+    def remake(
+        self,
+        writer: duckdb.DuckDBPyConnection,
+        traces: set[str],
+        batch: list[tuple[Portion, Numbers]],
+        entries: dict[str, Entry],
+        extra: list[tuple[Portion, Numbers]],
+        removed: set[str],
+    ) -> set[str]:
+        """Have traces made anew: read what their other journals tell of them. Those that would lose are left alone."""
+        from_start = {portion.name for portion, _ in batch if portion.begins and not portion.start}
+        for trace in sorted(traces - removed):
+            names = {row[0] for row in writer.execute(
+                "SELECT journal FROM members WHERE trace = $1"
+                " UNION SELECT name FROM journals WHERE list_contains(traces, $1)", [trace]).fetchall()}  # fmt: skip
+            mine = {portion.name for portion, _ in batch if trace in portion.members}
+            ended = {portion.name for portion, _ in batch if portion.ends}
+            lacking = sorted(name for name in names - mine if name in from_start & ended or name not in self.found)
+            before = writer.execute("SELECT count(*) FROM steps WHERE trace = ?", [trace]).fetchall()[0][0]
+            if lacking:
+                self.leave(trace, mine | names, f"{lacking[0]} no longer tells of it")
+                continue
+            others = []
+            parts, memory, numbers = Parts(), bodies.Memory(), Numbers()
+            for name in sorted((names | mine) - from_start):
+                limit = writer.execute("SELECT whole FROM journals WHERE name = ?", [name]).fetchall()
+                if limit:
+                    arrival = Arrival(self.folder / name, parts, memory, self.price)
+                    others += [(portion, numbers) for portion in arrival.portions(limit=limit[0][0])]
+            if others or from_start & mine:
+                count = len({(portion.name, head.own) for portion, _ in [*others, *batch] for head in portion.heads
+                             if head.trace == trace})  # fmt: skip
+                if count < before and all(portion.ends for portion, _ in batch if portion.name in mine):
+                    self.leave(trace, mine | names, f"its journals lost {before - count} steps")
+                    continue
+            extra += [(_only(portion, trace), own) for portion, own in others]
+            removed.add(trace)
+        return set()
+
+    def leave(self, trace: str, names: set[str], reason: str) -> None:
+        """Leave a trace as it is."""
+        self.kept[trace] = reason
+        self.skipped |= {(name, trace) for name in names}
+
+    def report(self) -> ingestion.IngestReport:
+        """What was done."""
+        entries = [self.done[name] for name in sorted(self.done)]
+        skipped = [(entry.name, entry.reason) for entry in entries if entry.state != "read" and entry.reason]
+        return ingestion.IngestReport(
+            tuple(self.new),
+            tuple(self.updated),
+            self.steps,
+            len(entries),
+            tuple((entry.name, damage) for entry in entries for damage in entry.damage),
+            (*skipped, *sorted(self.unreadable.items())),
+            tuple(sorted(self.kept.items())),
+        )
+
+
+def pricing(home: Path | str) -> Price:
+    """What says what a call costs. Raises `UsageError` when the home's settings are wrong."""
+    pricer = prices.pricer(home)
+
+    def price(step: Step, said: Summary, started_ns: int) -> float | None:
+        url = step.request.head.get("url")
+        try:
+            return pricer.price(said.model, url if isinstance(url, str) else "", said, started_ns)
+        except Exception:  # whatever an answer says of its tokens: a call without a price is kept all the same
+            return None
+
+    return price
+
+
+def _only(portion: Portion, trace: str) -> Portion:
+    """What a portion tells of one trace; the rest of it is of no trace."""
+    return portion._replace(
+        heads=[head if head.trace == trace else head._replace(trace="") for head in portion.heads],
+        places={
+            table: [place if place.trace == trace else place._replace(trace="") for place in found]
+            for table, found in portion.places.items()
+        },
+        chunks=[chunk for chunk in portion.chunks if chunk.trace == trace],
+        members={name: member for name, member in portion.members.items() if name == trace},
+        late=[one for one in portion.late if one[2] == trace],
+    )

@@ -1,0 +1,660 @@
+"""Portions of journals into the store: in a transaction of the caller's, whole or not at all.
+
+A trace is what all its journals tell together. Here is decided what a step of a journal is called in its trace and
+where it stands; a trace that is there already is added to. Where something new changes what was written before (an
+earlier process of the trace turns up, or the process that a step names), `Conflict` says so, and the trace has to be
+made anew from its journals.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import duckdb  # the whole of it: the engine alone does not take Arrow
+import msgpack
+import pyarrow as pa
+
+from rashomon import tapes
+from rashomon.canonical import digest
+from rashomon.journal import Damage
+from rashomon.journal_parts import ProcessPart
+from rashomon.model import Step
+from rashomon.store import columns, late, ledger, points, rows
+from rashomon.store.arrival import MARKS, Chunk, Head, Place, Portion, Price
+from rashomon.store.ledger import About, Entry
+from rashomon.store.told import Member
+from rashomon.tapes import Placement
+
+BY_TRACE_ALONE = ("processes", "losses", "divergences", "uncontrolled")
+"""Tables that are made anew whenever something is told of a trace."""
+
+
+class Conflict(Exception):
+    """Traces that cannot be added to: they have to be made anew."""
+
+    def __init__(self, traces: set[str]) -> None:
+        super().__init__(", ".join(sorted(traces)))
+        self.traces = traces
+
+
+class Written(NamedTuple):
+    """What was written: the traces that are new and those that were there, and the number of steps of each."""
+
+    new: dict[str, int]
+    updated: dict[str, int]
+    faulty: dict[str, str]
+    """Traces that could not be put together, and why."""
+
+
+class Numbers:
+    """The numbers in the store of the parts that one reader has numbered."""
+
+    def __init__(self) -> None:
+        self.known: array[int] = array("i")
+
+    def of(self, values: Iterable[int]) -> array[int]:
+        """The numbers in the store."""
+        return array("i", map(self.known.__getitem__, values))
+
+
+class _Row(NamedTuple):
+    """A step of a batch: which portion has it, and where."""
+
+    portion: int
+    at: int
+    head: Head
+    started_us: int
+
+
+class Writing:
+    """One batch: portions, in the order in which they were read, each with the numbers of its reader's parts."""
+
+    def __init__(
+        self,
+        writer: duckdb.DuckDBPyConnection,
+        portions: Sequence[tuple[Portion, Numbers]],
+        removed: set[str],
+        skipped: set[tuple[str, str]],
+        entries: dict[str, Entry],
+        price: Price | None = None,
+    ) -> None:
+        self.writer, self.portions, self.removed = writer, portions, removed
+        self.skipped, self.entries, self.pricing = skipped, entries, price
+        self.resumes = {portion.name: portion.resume for portion, _ in portions if portion.name in entries}
+        self.queue: dict[str, list[pa.Table]] = {}
+        self.following = 0
+        self.loose: set[int] = set()
+        self.about: dict[str, About] = {}
+        self.members: dict[str, dict[str, Member]] = {}
+        self.stored: dict[str, dict[str, Member]] = {}
+        self.placements: dict[str, Placement] = {}
+        self.faulty: dict[str, str] = {}
+        self.marked: set[tuple[str, str]] = set()
+        self.found: set[str] = set()
+
+    def write(self) -> Written:
+        """Do it. Raises `Conflict` before anything is changed."""
+        self.look()
+        self.place()
+        if self.removed:
+            self.remove()
+        self.add_parts()
+        self.add_steps()
+        self.add_others()
+        self.add_points()
+        late.apply(self)
+        self.flush("parts", "steps", "tool_requests", "step_values", "ambient", "launched")
+        self.add_traces(set(self.placements))
+        self.drop_loose()
+        self.add_entries()
+        return self.report(self.found)
+
+    # ------------------------------------------------------------------------------------------- looking
+
+    def wanted(self, portion: Portion, trace: str) -> bool:
+        """False for a trace that this journal must not add to."""
+        return (portion.name, trace) not in self.skipped and trace not in self.faulty
+
+    def look(self) -> None:
+        """What the store has of the traces that something is told of."""
+        for portion, _ in self.portions:
+            if portion.name in self.entries:
+                damage = len(self.entries[portion.name].damage)
+                self.about[portion.name] = About(portion.process, portion.closed, portion.loss, damage)
+        told = {trace for portion, _ in self.portions for trace in portion.members if self.wanted(portion, trace)}
+        told |= ledger.traces_of_changed(self.writer, self.about)
+        self.found = {row[0] for row in self.rows("SELECT id FROM traces WHERE id IN (SELECT unnest(?))", sorted(told))}
+        for trace in told:
+            self.members[trace], self.stored[trace] = {}, {}
+        for trace, journal, packed in self.rows(
+            "SELECT trace, journal, told FROM members WHERE trace IN (SELECT unnest(?)) ORDER BY journal", sorted(told)
+        ):
+            if trace not in self.removed:
+                self.stored[trace][journal] = self.members[trace][journal] = ledger.unpack_member(packed)
+        for portion, _ in self.portions:
+            for trace, member in portion.members.items():
+                if self.wanted(portion, trace):
+                    self.members[trace][portion.name] = member
+        others = {journal for found in self.members.values() for journal in found} - self.about.keys()
+        self.about |= ledger.read_about(self.writer, others)
+
+    def rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What a query gives for a list of values."""
+        return self.writer.execute(sql, [list(values)]).fetchall() if values else []
+
+    def place(self) -> None:
+        """What every journal's steps are called in each trace, and whether that is what the store has."""
+        conflicts = set()
+        for trace, members in self.members.items():
+            if not members:
+                continue
+            try:
+                self.placements[trace] = self.placement(trace, members)
+                stored = self.stored[trace]
+                before = self.placement(trace, stored) if stored else None
+            except Exception as error:  # frames that are whole and say what cannot be: named, and the rest goes on
+                self.placements.pop(trace, None)
+                self.faulty[trace] = f"trace {trace} cannot be put together: {type(error).__name__}: {error}"[:300]
+                continue
+            now = self.placements[trace]
+            if before is None:
+                if trace in self.found and trace not in self.removed:
+                    conflicts.add(trace)
+            elif any(_moved(before, now, journal, member) for journal, member in stored.items()):
+                conflicts.add(trace)
+        if conflicts:
+            raise Conflict(conflicts)
+
+    def placement(self, trace: str, members: dict[str, Member]) -> Placement:
+        """Where the processes of a trace stand in it, by their journals."""
+        return tapes.placement(trace, [self.process_part(trace, name, members[name]) for name in sorted(members)])
+
+    def process_part(self, trace: str, name: str, member: Member) -> ProcessPart:
+        """What a journal says of a trace, as `rashomon.tapes` knows it."""
+        about = self.about.get(name, About())
+        damage = (ledger.SOME_DAMAGE,) * about.damage
+        return ProcessPart(name, about.process, about.closed, {trace: member.part()}, damage, about.loss, 0)
+
+    # ------------------------------------------------------------------------------------------ removing
+
+    def remove(self) -> None:
+        """Delete traces with everything of theirs."""
+        names = sorted(self.removed)
+        self.loose |= {row[0] for row in self.rows(_PARTS_OF, names)}
+        for table in (*rows.BY_TRACE, "members"):
+            self.rows(f"DELETE FROM {table} WHERE trace IN (SELECT unnest(?))", names)
+        self.rows("DELETE FROM traces WHERE id IN (SELECT unnest(?))", names)
+
+    def drop_loose(self) -> None:
+        """Delete the parts that nothing needs any more."""
+        if self.loose:
+            self.writer.execute(
+                "CREATE OR REPLACE TEMP TABLE loose AS SELECT unnest(?::INTEGER[]) AS id", [list(self.loose)]
+            )
+            self.writer.execute(_DROP_LOOSE)
+            self.writer.execute("DROP TABLE loose")
+
+    # -------------------------------------------------------------------------------------------- adding
+
+    def add_parts(self) -> None:
+        """Add the parts that the store does not have, and learn the numbers of all."""
+        contents: dict[str, bytes] = {}
+        for portion, _ in self.portions:
+            contents.update(portion.parts)
+        ids = self.part_ids(list(contents))
+        following = self.writer.execute("SELECT coalesce(max(id) + 1, 0) FROM parts").fetchall()[0][0]
+        new = [name for name in contents if name not in ids]
+        for number, name in enumerate(new, following):
+            ids[name] = number
+        for portion, numbers in self.portions:
+            del numbers.known[portion.first_part :]  # of a batch that was not written
+            numbers.known.extend([ids[name] for name, _ in portion.parts])
+        self.following = following + len(new)
+        self.insert("parts", _parts_table([(name, contents[name], ids[name]) for name in new]))
+
+    def part_ids(self, names: list[str]) -> dict[str, int]:
+        """The numbers of the parts that are there."""
+        wanted = pa.table({"digest": columns.texts(names)})
+        self.writer.register("wanted_parts", wanted)
+        found = self.writer.execute("SELECT digest, id FROM parts WHERE digest IN (SELECT digest FROM wanted_parts)")
+        ids = dict(found.fetchall())
+        self.writer.unregister("wanted_parts")
+        return ids
+
+    def part(self, content: bytes) -> int:
+        """Have one more part stored; its number."""
+        name = digest(content)
+        self.flush("parts")
+        found = self.part_ids([name]).get(name)
+        if found is None:
+            found, self.following = self.following, self.following + 1
+            self.insert("parts", _parts_table([(name, content, found)]))
+        return found
+
+    def price(self, step: Step, said: Any, trace: str) -> float | None:
+        """The price of a call, if it has one."""
+        started_ns = self.placements[trace].trace.started_ns + step.started_us * 1000
+        return None if self.pricing is None else self.pricing(step, said, started_ns)
+
+    def know(self, journal: str) -> None:
+        """Find out about all traces of a journal, not only those that a portion tells of."""
+        self.flush("parts", "steps", "tool_requests", "step_values")
+        names = {row[0] for row in self.rows(_TRACES_OF, [journal])}
+        for trace in sorted(names - self.members.keys()):
+            found = self.rows("SELECT journal, told FROM members WHERE trace IN (SELECT unnest(?)) ORDER BY 1", [trace])
+            self.members[trace] = {name: ledger.unpack_member(told) for name, told in found}
+            self.stored[trace] = dict(self.members[trace])
+            self.about |= ledger.read_about(self.writer, self.members[trace].keys() - self.about.keys())
+            self.placements[trace] = self.placement(trace, self.members[trace])
+            self.found.add(trace)
+
+    def mark(self, trace: str, journal: str, mark: int) -> None:
+        """Note that frames about a trace have been applied."""
+        member = self.members[trace][journal]
+        self.members[trace][journal] = member._replace(mark=(member.mark + mark) % MARKS)
+        self.marked.add((trace, journal))
+
+    def insert(self, table: str, found: pa.Table) -> None:
+        """Append rows to a table, at the next `flush`."""
+        if len(found):
+            self.queue.setdefault(table, []).append(found)
+
+    def flush(self, *tables: str) -> None:
+        """Append what waits for it, in this order."""
+        for table in tables:
+            waiting = self.queue.pop(table, None)
+            if waiting:
+                found = pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
+                self.writer.register("arriving", found)
+                names = ", ".join(f'"{name}"' for name in found.column_names)
+                self.writer.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM arriving")
+                self.writer.unregister("arriving")
+
+    def step_id(self, journal: str, head: Head) -> str:
+        """What a step is called in its trace."""
+        if head.given is not None:
+            return head.given
+        return f"{self.placements[head.trace].number(journal)}.{head.own}"
+
+    def add_steps(self) -> None:
+        """Add the steps of all portions; of one that is there more than once, the last counts."""
+        latest: dict[tuple[str, str], _Row] = {}
+        for number, (portion, _) in enumerate(self.portions):
+            for at, head in enumerate(portion.heads):
+                if self.placed(portion, head):
+                    started_us = head.t_us + self.placements[head.trace].shift_us(portion.name)
+                    latest[head.trace, self.step_id(portion.name, head)] = _Row(number, at, head, started_us)
+        positions = self.replaced([key for key, row in latest.items() if row.head.again])
+        crossed = self.new_positions(latest, positions)
+        for number, (portion, numbers) in enumerate(self.portions):
+            mine = [(key, row) for key, row in latest.items() if row.portion == number]
+            if mine:
+                self.insert_steps(portion, numbers, mine, positions)
+        if crossed:
+            self.flush("parts", "steps", "tool_requests", "step_values")
+        for trace in sorted(crossed):
+            self.renumber(trace)
+
+    def replaced(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Delete steps that are told of again; where they stood."""
+        if not keys:
+            return {}
+        table = pa.table(
+            {"trace": columns.texts([key[0] for key in keys]), "id": columns.texts([key[1] for key in keys])}
+        )
+        self.writer.register("again", table)
+        found = self.writer.execute(
+            "SELECT steps.trace, steps.id, steps.position, steps.response_part FROM steps JOIN again USING (trace, id)"
+        ).fetchall()
+        self.writer.unregister("again")
+        self.loose |= {row[3] for row in found if row[3] is not None}
+        places = [(row[0], row[2]) for row in found]
+        self.delete_steps(places)
+        return {(trace, name): position for trace, name, position, _ in found}
+
+    def delete_steps(self, places: list[tuple[str, int]]) -> None:
+        """Delete steps by trace and position, with what other tables say of them."""
+        if not places:
+            return
+        gone = pa.table({"trace": columns.texts([one[0] for one in places]),
+                         "position": columns.integers([one[1] for one in places], small=True)})  # fmt: skip
+        self.writer.register("going", gone)
+        self.writer.execute(
+            "DELETE FROM steps USING going WHERE steps.trace = going.trace AND steps.position = going.position"
+        )
+        for table in ("tool_requests", "step_values"):
+            self.writer.execute(
+                f"DELETE FROM {table} USING going WHERE {table}.trace = going.trace AND {table}.step = going.position"
+            )
+        self.writer.unregister("going")
+
+    def new_positions(self, latest: dict[tuple[str, str], _Row], positions: dict[tuple[str, str], int]) -> set[str]:
+        """Give each new step a place behind those that are there; the traces where that is not the right one."""
+        new: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+        for (trace, name), row in latest.items():
+            if (trace, name) not in positions:
+                new.setdefault(trace, []).append(((row.started_us, *_numbers(name)), name))
+        known = {row[0]: row[1:] for row in self.rows(_LAST_STEPS, [name for name in new if name in self.found])}
+        crossed = set()
+        for trace, listed in new.items():
+            listed.sort()
+            count, started_us, name = known.get(trace, (0, 0, "0"))
+            if count and listed[0][0] < (started_us, *_numbers(name)):
+                crossed.add(trace)
+            for place, (_, own) in enumerate(listed, count):
+                positions[trace, own] = place
+        return crossed
+
+    def insert_steps(
+        self,
+        portion: Portion,
+        numbers: Numbers,
+        mine: list[tuple[tuple[str, str], _Row]],
+        positions: dict[tuple[str, str], int],
+    ) -> None:
+        """Append steps of one portion."""
+        taken = [row.at for _, row in mine]
+        table, lengths, parts = portion.steps, portion.request_lengths, numbers.of(portion.request_parts)
+        if taken != list(range(len(portion.heads))):
+            table, lengths, parts = _chosen(table, lengths, parts, taken)
+        own = [positions[key] for key, _ in mine]
+        added: dict[str, pa.Array] = {
+            "trace": columns.texts([key[0] for key, _ in mine]),
+            "position": columns.integers(own, small=True),
+            "id": columns.texts([key[1] for key, _ in mine]),
+            "started_us": columns.integers([row.started_us for _, row in mine]),
+            "within": columns.texts([self.within(portion.name, row.head) for _, row in mine]),
+            "request_parts": columns.lists(parts, lengths),
+            "response_part": columns.integers([_number(numbers, row.head.response) for _, row in mine], small=True),
+            "prompt_part": columns.integers([_number(numbers, row.head.prompt) for _, row in mine], small=True),
+        }
+        for name, values in added.items():
+            table = table.append_column(name, values)
+        self.insert("steps", table)
+        where = {row.at: (key[0], positions[key]) for key, row in mine}
+        for name, listed in (("tool_requests", portion.tool_requests), ("step_values", portion.step_values)):
+            kept = [(where[at], row) for at, row in listed if at in where]
+            self.insert_beside(name, kept)
+
+    def insert_beside(self, name: str, listed: list[tuple[tuple[str, int], columns.Row]]) -> None:
+        """Append rows that say more of steps."""
+        if listed:
+            table = columns.table_of(name, [row for _, row in listed])
+            table = table.append_column("trace", columns.texts([place[0] for place, _ in listed]))
+            self.insert(
+                name, table.append_column("step", columns.integers([place[1] for place, _ in listed], small=True))
+            )
+
+    def within(self, journal: str, head: Head | Place) -> str | None:
+        """The id in the trace of what encloses a step or a read."""
+        return None if head.within is None else self.placements[head.trace].id(journal, head.within)
+
+    def renumber(self, trace: str) -> None:
+        """Put the steps of a trace into their order."""
+        self.writer.execute("CREATE OR REPLACE TEMP TABLE moving AS " + _MOVING, [trace])
+        for table, column in (("steps", "position"), ("tool_requests", "step"), ("step_values", "step")):
+            self.writer.execute(
+                f"UPDATE {table} SET {column} = moving.now FROM moving"
+                f" WHERE {table}.trace = ? AND {table}.{column} = moving.before", [trace]
+            )  # fmt: skip
+        self.writer.execute("DROP TABLE moving")
+
+    # --------------------------------------------------------------------------------------- surroundings
+
+    def add_others(self) -> None:
+        """Add reads and subprocesses: those of a process behind its earlier ones, before those of the next."""
+        for table, field in (("ambient", "reads"), ("launched", "launched")):
+            arriving = [
+                (
+                    portion,
+                    [(at, place) for at, place in enumerate(portion.places[table]) if self.placed(portion, place)],
+                )
+                for portion, _ in self.portions
+            ]
+            added: dict[str, dict[str, int]] = {}
+            for portion, listed in arriving:
+                for _, place in listed:
+                    counts = added.setdefault(place.trace, {})
+                    counts[portion.name] = counts.get(portion.name, 0) + 1
+            starts = {trace: self.make_room(table, field, trace, counts) for trace, counts in added.items()}
+            for portion, listed in arriving:
+                if listed:
+                    self.insert_others(portion, table, listed, starts)
+
+    def placed(self, portion: Portion, head: Head | Place | Chunk) -> bool:
+        """True for a row of a trace that this journal adds to, as one of its processes."""
+        place = self.placements.get(head.trace)
+        return place is not None and portion.name in place.shifts and self.wanted(portion, head.trace)
+
+    def make_room(self, table: str, field: str, trace: str, counts: dict[str, int]) -> dict[str, int]:
+        """Where the new rows of each process go; those that are there move on behind those of earlier processes."""
+        old_start = start = 0
+        starts: dict[str, int] = {}
+        moves = []
+        for name in self.placements[trace].workers:
+            before = self.stored[trace].get(name)
+            there: int = getattr(before, field) if before is not None else 0
+            if there and start > old_start:
+                moves.append((start - old_start, old_start, old_start + there))
+            starts[name] = start + there
+            old_start += there
+            start += there + counts.get(name, 0)
+        for by, first, behind in reversed(moves):
+            sql = f"UPDATE {table} SET position = position + ? WHERE trace = ? AND position >= ? AND position < ?"
+            self.writer.execute(sql, [by, trace, first, behind])
+        return starts
+
+    def insert_others(
+        self, portion: Portion, table: str, listed: list[tuple[int, Place]], starts: dict[str, dict[str, int]]
+    ) -> None:
+        """Append rows of one portion; `starts` says where the next of each trace and journal goes."""
+        name, found = portion.name, portion.tables[table]
+        if len(listed) != len(portion.places[table]):
+            found = found.take([at for at, _ in listed])
+        positions = []
+        for _, place in listed:
+            positions.append(starts[place.trace][name])
+            starts[place.trace][name] += 1
+        spots = [(place, self.placements[place.trace]) for _, place in listed]
+        added = {
+            "trace": columns.texts([place.trace for place, _ in spots]),
+            "position": columns.integers(positions, small=True),
+            "within": columns.texts([self.within(name, place) for place, _ in spots]),
+        }
+        if table == "ambient":
+            processes = [place.process if place.process >= 0 else spot.number(name) for place, spot in spots]
+            added["process"] = columns.integers(processes)
+            added["at_us"] = columns.integers([place.t_us + spot.shift_us(name) for place, spot in spots])
+        for column, values in added.items():
+            found = found.append_column(column, values)
+        self.insert(table, found)
+
+    def add_points(self) -> None:
+        """Add points to the last row of their process, and more rows behind it."""
+        for portion, _ in self.portions:
+            for chunk in portion.chunks:
+                if self.placed(portion, chunk):
+                    self.insert_points(portion.name, chunk)
+
+    def insert_points(self, journal: str, chunk: Chunk) -> None:
+        place = self.placements[chunk.trace]
+        process = None if chunk.numbered else place.number(journal)
+        for position, count, packed in chunk.rows:
+            if position == chunk.start // points.IN_A_ROW and chunk.start % points.IN_A_ROW:
+                where = "trace = ? AND process IS NOT DISTINCT FROM ? AND position = ?"
+                key = [chunk.trace, process, position]
+                before = self.writer.execute(f"SELECT packed FROM points WHERE {where}", key).fetchall()
+                if before:
+                    self.writer.execute(f"DELETE FROM points WHERE {where}", key)
+                    whole = (*points.unpack(before[0][0]), *points.unpack(packed))
+                    count, packed = len(whole), points.pack(whole)
+            self.writer.execute(
+                "INSERT INTO points (trace, count, packed, process, position, shift_us) VALUES (?, ?, ?, ?, ?, ?)",
+                [chunk.trace, count, packed, process, position, place.shift_us(journal)],
+            )
+
+    # -------------------------------------------------------------------------------------------- traces
+
+    def add_traces(self, touched: set[str]) -> None:
+        """Write what is to be said of the traces as a whole."""
+        names = sorted(touched)
+        for table, column in (("traces", "id"), *((table, "trace") for table in BY_TRACE_ALONE)):
+            self.rows(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))", names)
+        sums = {row[0]: row[1:] for row in self.rows(_SUMS, names)}
+        found = rows.Rows()
+        for name in names:
+            marks = [(self.members[name][journal].mark, _plain(self.about[journal]))
+                     for journal in sorted(self.members[name]) if journal in self.about]  # fmt: skip
+            mark = digest(msgpack.packb(marks, use_bin_type=True, unicode_errors="surrogatepass", default=str))
+            found.add(self.placements[name].trace, mark, sums.get(name, rows.NO_SUMS))
+        for table, listed in found.tables.items():
+            _append(self.writer, table, listed)
+
+    def add_entries(self) -> None:
+        """Write the ledger: what was told of each trace, and how far each journal was read."""
+        told = self.marked | {(trace, portion.name) for portion, _ in self.portions for trace in portion.members
+                              if self.wanted(portion, trace)}  # fmt: skip
+        listed = [(trace, journal, ledger.pack_member(self.members[trace][journal])) for trace, journal in sorted(told)]
+        table = pa.table({"trace": columns.texts([row[0] for row in listed]),
+                          "journal": columns.texts([row[1] for row in listed]),
+                          "told": pa.array([row[2] for row in listed], pa.binary())})  # fmt: skip
+        if listed:
+            self.writer.register("telling", table)
+            self.writer.execute(
+                "DELETE FROM members USING telling"
+                " WHERE members.trace = telling.trace AND members.journal = telling.journal"
+            )
+            self.writer.unregister("telling")
+            self.insert("members", table)
+            self.flush("members")
+        names = sorted(self.entries)
+        self.rows("DELETE FROM journals WHERE name IN (SELECT unnest(?))", names)
+        made = []
+        for name in names:
+            entry = self.entries[name]
+            entry = self.entries[name] = entry._replace(damage=(*entry.damage, *self.faults(name)))
+            about = self.about[name].pack() if name in self.about else None
+            resume = ledger.pack_resume(self.resumes[name]) if name in self.resumes else None
+            made.append((*entry.row(), about, resume))
+        _append(self.writer, "journals", made)
+
+    def faults(self, journal: str) -> list[Damage]:
+        """What is to be said of traces of a journal that could not be put together."""
+        told = {trace for portion, _ in self.portions if portion.name == journal for trace in portion.members}
+        return [Damage(0, 0, reason) for trace, reason in sorted(self.faulty.items()) if trace in told]
+
+    def report(self, before: set[str]) -> Written:
+        """What was done."""
+        new: dict[str, int] = {}
+        updated: dict[str, int] = {}
+        for portion, _ in self.portions:
+            for trace in portion.members:
+                if trace in self.placements:
+                    (updated if trace in before else new).setdefault(trace, 0)
+            for head in portion.heads:
+                if head.trace in self.placements and self.wanted(portion, head.trace):
+                    (updated if head.trace in before else new)[head.trace] += not head.again
+        return Written(new, updated, self.faulty)
+
+
+def _moved(before: Placement, now: Placement, journal: str, member: Member) -> bool:
+    """True when what the store has of a journal is called otherwise by now."""
+    return (
+        before.number(journal) != now.number(journal)
+        or before.shift_us(journal) != now.shift_us(journal)
+        or any(before.names.get(name) != now.names.get(name) for name in member.foreign)
+    )
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(part) for part in name.split(".")]
+
+
+def _number(numbers: Numbers, own: int | None) -> int | None:
+    return None if own is None else numbers.known[own]
+
+
+def _parts_table(found: list[tuple[str, bytes, int]]) -> pa.Table:
+    shown = [_text_or_bytes(content) for _, content, _ in found]
+    return pa.table(
+        {
+            "digest": columns.texts([name for name, _, _ in found]),
+            "size": columns.integers([len(content) for _, content, _ in found]),
+            "text": columns.texts([text for text, _ in shown]),
+            "body": pa.array([body for _, body in shown], pa.binary()),
+            "id": columns.integers([number for _, _, number in found], small=True),
+        }
+    )
+
+
+def _text_or_bytes(content: bytes) -> tuple[str | None, bytes | None]:
+    try:
+        return content.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return None, content
+
+
+def _plain(about: About) -> list[Any]:
+    return [about.process, about.closed, about.loss, about.damage]
+
+
+def _chosen(
+    table: pa.Table, lengths: Sequence[int], parts: array[int], taken: list[int]
+) -> tuple[pa.Table, list[int], array[int]]:
+    """Some of the rows of a portion."""
+    starts, at = [], 0
+    for length in lengths:
+        starts.append(at)
+        at += length
+    chosen = array("i")
+    for place in taken:
+        chosen.extend(parts[starts[place] : starts[place] + lengths[place]])
+    return table.take(taken), [lengths[place] for place in taken], chosen
+
+
+def _append(writer: duckdb.DuckDBPyConnection, table: str, found: list[tuple[object, ...]]) -> None:
+    if found:
+        with writer.appender(table) as appender:
+            appender.append_rows(found)
+
+
+_TRACES_OF = "SELECT DISTINCT trace FROM members WHERE journal IN (SELECT unnest(?))"
+_PARTS_OF = """
+    SELECT unnest(request_parts) FROM steps WHERE trace IN (SELECT unnest($1))
+    UNION SELECT response_part FROM steps WHERE response_part IS NOT NULL AND trace IN (SELECT unnest($1))
+    UNION SELECT prompt_part FROM steps WHERE prompt_part IS NOT NULL AND trace IN (SELECT unnest($1))
+"""
+_DROP_LOOSE = """
+    DELETE FROM parts WHERE id IN (
+        SELECT id FROM loose
+        EXCEPT SELECT response_part FROM steps
+        EXCEPT SELECT prompt_part FROM steps
+        EXCEPT SELECT id FROM (SELECT unnest(request_parts) AS id FROM steps)
+    )
+"""
+_LAST_STEPS = """
+    SELECT trace, max(position) + 1, arg_max(started_us, position), arg_max(id, position)
+    FROM steps WHERE trace IN (SELECT unnest(?)) GROUP BY trace
+"""
+_MOVING = """
+    SELECT position AS before, (row_number() OVER (
+        ORDER BY started_us, list_transform(string_split(id, '.'), lambda number: number::BIGINT)
+    ) - 1)::INTEGER AS now
+    FROM steps WHERE trace = ? QUALIFY before <> now
+"""
+_SUMS = """
+    SELECT
+        trace,
+        count(*),
+        count(*) FILTER (kind = 'llm'),
+        count(*) FILTER (kind IN ('tool', 'mcp')),
+        count(*) FILTER (failure_type IS NOT NULL OR status >= 400),
+        coalesce(sum(input_tokens), 0)::BIGINT,
+        coalesce(sum(output_tokens), 0)::BIGINT,
+        sum(cost),
+        count(*) FILTER (kind = 'llm' AND cost IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)),
+        list_sort(coalesce(list(DISTINCT model) FILTER (model IS NOT NULL), []))
+    FROM steps WHERE trace IN (SELECT unnest(?)) GROUP BY trace
+"""

@@ -1,0 +1,409 @@
+"""Lakes: Parquet by table and day, on a disk and on a server that speaks S3; written again and again, read by SQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rashomon.errors import ForeignFile, NewerFormat, UsageError
+from rashomon.model import Tape
+from rashomon.notes import Note, write
+from rashomon.store import lake, open_home
+from rashomon.store.importing import import_tapes
+from tests.steps import asked, llm, said, tool, user
+from tests.steps import tape as tape_of
+from tests.support import environment, rashomon
+
+pytest.importorskip("fsspec", reason="lakes need fsspec")
+pytest.importorskip("pyarrow", reason="lakes need pyarrow")
+
+import duckdb  # as above
+
+from rashomon.store.lake_writing import LakeReport, export_lake  # it needs what may be missing
+
+DAY_NS = 86_400 * 10**9
+MONDAY = 20_000 * DAY_NS
+"""2024-10-04."""
+
+
+def trace(number: int, day: int = 0, steps: int = 3, text: str = "hello") -> Tape:
+    """A trace of some day."""
+    calls = [llm(said(f"{text} {at}"), asked(user("Always the same long question, " * 5))) for at in range(steps - 1)]
+    found = tape_of([*calls, tool({"order": number}, {"state": text})], f"{number:04d}" + "d" * 22)
+    return found._replace(trace=found.trace._replace(name="daily", started_ns=MONDAY + day * DAY_NS + number))
+
+
+def home_of(folder: Path, *found: Tape) -> Path:
+    """A home with these traces."""
+    import_tapes(folder, found, "a test")
+    return folder
+
+
+def exported(home: Path, url: str) -> LakeReport:
+    """Bring a lake up to date."""
+    return export_lake(open_home(home), home, url)
+
+
+def rows(url: Path, table: str, columns: str = "count(*)") -> list[tuple[Any, ...]]:
+    """What any DuckDB client finds in a lake, without us."""
+    with duckdb.connect() as client:
+        found = f"read_parquet('{url}/table={table}/*/*.parquet', hive_partitioning = true, union_by_name = true)"
+        return client.execute(f"SELECT {columns} FROM {found} GROUP BY ALL ORDER BY ALL").fetchall()
+
+
+def asked_of(home: Path, sql: str) -> list[tuple[Any, ...]]:
+    """What SQL with the home's lakes gives."""
+    with lake.open_reader(home / "store.duckdb") as reader:
+        return reader.execute(sql).fetchall()
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def test_anything_that_reads_parquet_finds_days(tmp_path: Path) -> None:
+    """Traces, steps and parts lie under table= and day= folders, by the day in UTC on which their trace began."""
+    home = home_of(tmp_path / "home", trace(1), trace(2), trace(3, day=1))
+    done = exported(home, str(tmp_path / "lake"))
+    assert (done.days, done.traces) == (("2024-10-04", "2024-10-05"), 3)
+    assert [(str(day), count) for day, count in rows(tmp_path / "lake", "traces", "day, count(*)")] == [
+        ("2024-10-04", 2),
+        ("2024-10-05", 1),
+    ]
+    assert rows(tmp_path / "lake", "steps") == [(9,)]
+    texts = rows(tmp_path / "lake", "steps", "text, count(*)")
+    assert ("hello 0", 3) in texts
+
+
+def test_a_day_that_is_exported_twice_is_there_once(tmp_path: Path) -> None:
+    """The second export writes nothing; one new trace writes its own day again, and nobody is there twice."""
+    home, place = home_of(tmp_path / "home", trace(1), trace(2, day=1)), tmp_path / "lake"
+    exported(home, str(place))
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
+    assert exported(home, str(place)) == LakeReport((), 0, 0)
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()} == before
+    home_of(home, trace(3, day=1))
+    assert exported(home, str(place)).days == ("2024-10-05",)
+    assert rows(place, "traces") == [(3,)]
+    assert rows(place, "steps") == [(9,)]
+    assert all(path.stat().st_mtime_ns == before[path] for path in before if "day=2024-10-04" in str(path))
+
+
+def test_what_the_home_has_forgotten_stays_in_the_lake(tmp_path: Path) -> None:
+    """A home that keeps a month fills a lake that keeps years: a trace that is gone here is still there."""
+    home, place = home_of(tmp_path / "home", trace(1), trace(2)), tmp_path / "lake"
+    exported(home, str(place))
+    shutil.copyfile(home / "lakes.json", tmp_path / "kept.json")
+    shutil.rmtree(home)
+    home_of(home, trace(3))
+    shutil.copyfile(tmp_path / "kept.json", home / "lakes.json")
+    exported(home, str(place))
+    assert rows(place, "traces", "id") == [(trace(number).trace.id,) for number in (1, 2, 3)]
+    assert rows(place, "steps") == [(9,)]
+    exported(home, str(place))
+    assert rows(place, "steps") == [(9,)]
+
+
+def test_several_homes_share_a_lake(tmp_path: Path) -> None:
+    """Two machines write the same day side by side; a trace that both have is there once."""
+    one, two = home_of(tmp_path / "one", trace(1), trace(2)), home_of(tmp_path / "two", trace(2), trace(3))
+    exported(one, str(tmp_path / "lake"))
+    assert exported(two, str(tmp_path / "lake")).traces == 1
+    assert rows(tmp_path / "lake", "traces", "id, count(*)") == [(trace(number).trace.id, 1) for number in (1, 2, 3)]
+
+
+def test_a_note_brings_its_day_again(tmp_path: Path) -> None:
+    """A note that was written later reaches the lake with the next export."""
+    home, place = home_of(tmp_path / "home", trace(1)), tmp_path / "lake"
+    exported(home, str(place))
+    write(home, Note("n1", trace(1).trace.id, None, 5, "ana", "the cause", ("root-cause",)))
+    assert exported(home, str(place)).traces == 1
+    assert rows(place, "annotations", "text, labels") == [("the cause", ["root-cause"])]
+
+
+def test_other_folders_are_left_alone(tmp_path: Path) -> None:
+    """A folder with something else in it, and a lake of another format, are refused."""
+    home = home_of(tmp_path / "home", trace(1))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
+    with pytest.raises(ForeignFile, match="not empty, and no lake"):
+        exported(home, str(tmp_path / "photos"))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "rashomon-lake.json").write_text('{"format": "rashomon.lake/9"}')
+    with pytest.raises(NewerFormat, match=r"rashomon\.lake/9"):
+        exported(home, str(tmp_path / "new"))
+    done = rashomon("export", "--to", "nosuch://place", home=home)
+    assert (done.returncode, "nosuch" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+@pytest.mark.slow
+def test_killed_exports_leave_a_lake_that_reads(tmp_path: Path) -> None:
+    """Killed at random moments, the lake reads at any time with nobody twice, and a repetition completes it."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    home, place = home_of(tmp_path / "home", *[trace(n, n % 7, 8) for n in range(28)]), tmp_path / "lake"
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    assert rashomon("export", "--to", whole, home=home).returncode == 0
+    took_s = time.monotonic() - began
+    killed = 0
+    for _ in range(8):
+        command = [sys.executable, "-m", "rashomon.cli", "export", "--to", str(place)]
+        process = subprocess.Popen(command, env=environment(home), stdout=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(took_s / 4, took_s))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            killed += 1
+        for table in ("traces", "steps"):
+            if list(place.glob(f"table={table}/*/*.parquet")):
+                key = "id" if table == "traces" else "trace, id"
+                assert {row[-1] for row in rows(place, table, f"{key}, count(*)")} <= {1}
+        if chance.random() < 0.3:
+            shutil.rmtree(place, ignore_errors=True)
+    print(f"{killed} of 8 were killed in the middle")
+    exported(home, str(place))
+    for table in ("traces", "steps", "parts", "step_parts"):
+        assert rows(place, table) == rows(whole, table)
+    assert not list(place.rglob(".*"))
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@pytest.fixture
+def lake_home(tmp_path: Path) -> Path:
+    """A home with one trace of its own, and a lake of another home's attached as `years`."""
+    other = home_of(tmp_path / "other", trace(1), trace(2, day=1), trace(3, day=2, text="lost"))
+    exported(other, str(tmp_path / "lake"))
+    home = home_of(tmp_path / "home", trace(9, day=9))
+    lake.attach(home, str(tmp_path / "lake"), "years")
+    return home
+
+
+def test_an_attached_lake_is_read_beside_the_store(lake_home: Path) -> None:
+    """`steps` is the store's, `years.steps` the lake's; both in one query; days and JSON can be asked for."""
+    assert asked_of(lake_home, "SELECT (SELECT count(*) FROM steps), (SELECT count(*) FROM years.steps)") == [(3, 9)]
+    both = "SELECT id FROM traces UNION SELECT id FROM years.traces"
+    assert asked_of(lake_home, f"SELECT count(*) FROM ({both})") == [(4,)]
+    by_day = "SELECT count(*) FROM years.steps WHERE day = DATE '2024-10-06' AND text LIKE 'lost%'"
+    assert asked_of(lake_home, by_day) == [(2,)]
+    assert asked_of(lake_home, "SELECT count(*) FROM years.traces WHERE tags->>'x' IS NULL") == [(3,)]
+    typed = rashomon("sql", "select count(*) as n from years.steps", "--format", "csv", home=lake_home)
+    assert typed.stdout.split() == ["n", "9"], typed.stderr
+
+
+def test_the_views_of_the_domain_look_into_the_lake(lake_home: Path) -> None:
+    """`years.llm_calls` and the others are over the lake's tables, and not over the store's."""
+    assert asked_of(lake_home, "SELECT count(*) FROM years.llm_calls") == [(6,)]
+    assert asked_of(lake_home, "SELECT count(*) FROM llm_calls") == [(2,)]
+    assert asked_of(lake_home, "SELECT DISTINCT trace FROM years.tool_calls ORDER BY 1") == [
+        (trace(number).trace.id,) for number in (1, 2, 3)
+    ]
+
+
+def test_a_home_without_recordings_reads_lakes(lake_home: Path, tmp_path: Path) -> None:
+    """Who only wants to ask a lake needs no recordings of their own."""
+    lake.attach(tmp_path / "empty", str(tmp_path / "lake"), "years")
+    assert asked_of(tmp_path / "empty", "SELECT count(*) FROM years.steps") == [(9,)]
+
+
+def test_a_part_of_several_days_is_there_once(lake_home: Path) -> None:
+    """Joining steps with their parts gives each body once, though each day has a copy of it."""
+    sql = (
+        "SELECT count(*), count(DISTINCT text) FROM years.step_parts JOIN years.parts ON digest = part"
+        " WHERE text LIKE '%Always the same%'"
+    )
+    assert asked_of(lake_home, sql) == [(6, 1)]
+
+
+def test_attach_detach_list(lake_home: Path, tmp_path: Path) -> None:
+    """The command attaches, lists and detaches; what is no lake, or has a name that cannot be, is refused."""
+    listed = json.loads(rashomon("lake", "list", "--json", home=lake_home).stdout)
+    assert listed["lakes"] == [{"name": "years", "url": str(tmp_path / "lake")}]
+    assert rashomon("lake", "attach", tmp_path / "lake", "--name", "again", home=lake_home).returncode == 0
+    assert [one.name for one in lake.attached(lake_home)] == ["again", "years"]
+    assert "again" in rashomon("lake", home=lake_home).stdout
+    assert rashomon("lake", "detach", "again", home=lake_home).returncode == 0
+    for wrong in (["attach", tmp_path], ["attach", tmp_path / "lake", "--name", "a b"], ["detach", "nobody"],
+                  ["attach", tmp_path / "lake", "--name", "years"], ["attach"], ["list", "x"]):  # fmt: skip
+        done = rashomon("lake", *wrong, home=lake_home)
+        assert done.returncode in (2, 4), wrong
+        assert "Traceback" not in done.stderr
+    assert [one.name for one in lake.attached(lake_home)] == ["years"]
+
+
+def test_a_lake_that_is_gone_is_one_sentence(lake_home: Path, tmp_path: Path) -> None:
+    """When an attached lake cannot be reached, SQL says which, and goes on once it is detached."""
+    (tmp_path / "lake").rename(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="lake"):
+        asked_of(lake_home, "SELECT 1")
+    lake.detach(lake_home, "years")
+    assert asked_of(lake_home, "SELECT count(*) FROM steps") == [(3,)]
+
+
+HOSTILE = (
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM read_csv('{secret}')",
+    "SELECT * FROM '{secret}'",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM read_text('rashomon-lake://years/../secret.csv')",
+    "SELECT * FROM read_text('rashomon-lake://years/table=steps/../../../secret.csv')",
+    "SELECT * FROM read_text('rashomon-lake://years/table=steps/day=2024-10-04/../../../secret.csv')",
+    "SELECT * FROM read_text('rashomon-lake://{secret}')",
+    "SELECT * FROM read_text('rashomon-lake:///{secret}')",
+    "SELECT * FROM read_text('rashomon-lake://years/rashomon-lake.json')",
+    "SELECT * FROM read_text('rashomon-lake://years//{secret}')",
+    "SELECT * FROM read_text('file://{secret}')",
+    "SELECT * FROM read_text('local://{secret}')",
+    "SELECT * FROM read_parquet('rashomon-lake://other/table=steps/day=2024-10-04/x.parquet')",
+    "SELECT * FROM read_blob(['rashomon-lake://years/table=steps/*/*.parquet', '{secret}'])",
+    "COPY (SELECT 1) TO '{out}'",
+    "COPY (SELECT 1) TO 'rashomon-lake://years/new.csv'",
+    "COPY (SELECT 1) TO '{parquet}' (FORMAT parquet)",
+    "COPY (SELECT 1 AS a, 2 AS b) TO 'rashomon-lake://years/p' (FORMAT parquet, PARTITION_BY a)",
+    "COPY years.t FROM '{secret}'",
+    "EXPORT DATABASE '{out}'",
+    "EXPORT DATABASE 'rashomon-lake://years/dump'",
+    "ATTACH '{out}' AS x",
+    "ATTACH 'rashomon-lake://years/x.duckdb' AS x",
+    "ATTACH '{store}' AS writable",
+    "DETACH store",
+    "DELETE FROM store.traces",
+    "CREATE TABLE store.x AS SELECT 1",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "LOAD '{out}'",
+    "SET enable_external_access = true",
+    "SET allowed_directories = ['/']",
+    "SET allowed_paths = ['{secret}']",
+    "RESET allowed_directories",
+    "SET lock_configuration = false",
+    "SET temp_directory = '/tmp/x'",
+    "SET secret_directory = '/tmp/x'",
+    "SET log_query_path = '{out}'",
+    "PRAGMA enable_profiling = 'json'",
+    "PRAGMA profiling_output = '{out}'",
+    "CREATE SECRET s (TYPE s3)",
+    "SELECT * FROM sniff_csv('{secret}')",
+    "SELECT * FROM parquet_metadata('{secret}')",
+    "SELECT * FROM query('COPY (SELECT 1) TO ''{out}''')",
+    "SELECT getenv('HOME')",
+)
+
+
+def test_no_statement_reaches_beyond_the_lakes(lake_home: Path, tmp_path: Path) -> None:
+    """With a lake attached, a statement still reads no other file, and writes none at all."""
+    secret = tmp_path / "secret.csv"
+    secret.write_text("the,secret\n1,2\n")
+    parquet = next((tmp_path / "lake" / "table=steps").rglob("*.parquet")).relative_to(tmp_path / "lake")
+    named = {"secret": secret, "out": tmp_path / "out", "store": lake_home / "store.duckdb",
+             "parquet": f"rashomon-lake://years/{parquet}"}  # fmt: skip
+
+    def files() -> dict[str, tuple[int, int]]:
+        found = [path for path in tmp_path.rglob("*") if path.is_file()]
+        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+    with lake.open_reader(lake_home / "store.duckdb") as reader:
+        before = files()
+        for sql in HOSTILE:
+            try:
+                got = reader.execute(sql.format(**named)).fetchall()
+            except (duckdb.Error, OSError):
+                got = []
+            assert not re.search("secret|root:|/etc", str(got)), sql
+            assert not got or not re.search("FROM (read_|glob|'|sniff|parquet_m)", sql), (sql, got)
+            assert files() == before, sql
+        assert reader.execute("SELECT count(*) FROM years.steps").fetchall() == [(9,)]
+
+
+def test_writing_to_a_lake_is_refused_in_a_sentence(lake_home: Path) -> None:
+    """Who tries to write into a lake is told that it is read-only, without a traceback."""
+    done = rashomon("sql", "copy (select 1) to 'rashomon-lake://years/new.csv'", home=lake_home)
+    assert (done.returncode, "Traceback" in done.stderr, "read-only" in done.stderr) == (2, False, True)
+
+
+def test_without_a_lake_nothing_is_open(tmp_path: Path) -> None:
+    """A home without lakes is read as it always was: by a connection that reaches no file at all."""
+    home = home_of(tmp_path / "home", trace(1))
+    with lake.open_reader(home / "store.duckdb") as reader, pytest.raises(duckdb.PermissionException):
+        reader.execute("SELECT * FROM read_text('rashomon-lake://years/x')")
+
+
+# ----------------------------------------------------------------------------------------------------- S3
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """A bucket on a server of our own that speaks S3."""
+    pytest.importorskip("s3fs", reason="s3:// needs s3fs")
+    server_module = pytest.importorskip("moto.server", reason="the S3 server of these tests is moto's")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = f"traces-{os.urandom(4).hex()}"  # the server's buckets outlive it, in this process
+    s3fs.S3FileSystem().mkdir(name)
+    yield lambda prefix: f"s3://{name}/{prefix}"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_a_lake_on_s3(tmp_path: Path, bucket: Callable[[str], str]) -> None:
+    """Written, written again, attached and asked, on a bucket: as on a disk; keys are not on any disk of ours."""
+    url = bucket("prod/lake")
+    home = home_of(tmp_path / "home", trace(1), trace(2, day=1))
+    first = rashomon("export", "--to", url, "--partition-by", "day", "--json", home=home)
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["days"] == 2
+    assert exported(home, url) == LakeReport((), 0, 0)
+    home_of(home, trace(3, day=1))
+    assert exported(home, url).traces == 2
+    other = home_of(tmp_path / "other", trace(9))
+    assert rashomon("lake", "attach", url, "--name", "s3lake", home=other).returncode == 0
+    assert asked_of(other, "SELECT count(*), count(DISTINCT trace) FROM s3lake.steps") == [(9, 3)]
+    assert b"testing" not in (other / "lakes.json").read_bytes()
+
+
+def test_what_a_home_lacks_stays_on_s3_too(tmp_path: Path, bucket: Callable[[str], str]) -> None:
+    """Rows of traces that are gone here are kept when their day is written again on a bucket."""
+    url = bucket("years")
+    home = home_of(tmp_path / "home", trace(1))
+    exported(home, url)
+    kept = (home / "lakes.json").read_bytes()
+    shutil.rmtree(home)
+    home_of(home, trace(2))
+    (home / "lakes.json").write_bytes(kept)
+    exported(home, url)
+    lake.attach(home, url, "years")
+    assert asked_of(home, "SELECT count(DISTINCT trace) FROM years.steps") == [(2,)]
+
+
+def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: Callable[[str], str]) -> None:
+    """A bucket that does not exist is a sentence with its name."""
+    home = home_of(tmp_path / "home", trace(1))
+    done = rashomon("export", "--to", "s3://no-such-bucket/x", home=home)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "no-such-bucket" in done.stderr
