@@ -57,8 +57,6 @@ class TextPane(Painted):
 
     def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
         """A wrapped row; what continues a line is indented like it."""
-        if 0 < width < self._wrapped_at:  # a scroll bar came without a word: else the ends of lines were cut off
-            self.call_after_refresh(self._wrap)
         row = self.scroll_offset.y + y
         if row >= len(self._shown):
             return row, None, ""
