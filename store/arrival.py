@@ -9,9 +9,9 @@ their trace, and applies what came `late`: frames for steps of an earlier portio
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,10 +19,11 @@ from rashomon import dialects
 from rashomon.canonical import digest
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Scan
 from rashomon.journal_parts import OpenStep, Reader, step_of
-from rashomon.model import End, Kind, Launched, Loss, Point, Read, Site, Step
+from rashomon.model import End, Kind, Launched, Point, Read, Site, Step
 from rashomon.store import bodies, columns, forgotten, points, step_rows, surroundings
+from rashomon.store.portions import Chunk, Head, Parts, Place, Portion, Price
 from rashomon.store.step_rows import Asked, Row
-from rashomon.store.told import Member, Resume
+from rashomon.store.told import MARKS, Member, Resume
 
 PORTION_BYTES = 2 << 20
 """A portion ends behind so many bytes of the journal, or of bodies that had to be kept whole."""
@@ -30,146 +31,10 @@ PORTION_BYTES = 2 << 20
 PORTION_STEPS = 4096
 """Or behind so many steps, reads of surroundings counted as a quarter."""
 
-_CONTENTS = 4 << 20
-"""How many bytes of parts are remembered, to look at how a conversation begins."""
-
-_NUMBERED = 200_000
-"""How many parts are known by their digest. When there are more, they get new numbers, and are recognised later."""
-
-MARKS = (1 << 127) - 1
-"""What `Member.mark` is taken modulo of."""
-
 _BEGINNING = Resume()
 _TIME = 1 << 61
 _NAMES_TRACE = {Code.TRACE: 1, Code.CONNECT: 1, Code.TRACE_END: 1, Code.DIVERGENCE: 1, Code.READ: 1, Code.POINT: 1,
                 Code.UNCONTROLLED: 1, Code.LAUNCHED: 1}  # fmt: skip
-
-Price = Callable[[Step, Any, int], "float | None"]
-"""The price of an LLM call: the step, its summary, and its start in Unix nanoseconds."""
-
-
-class Head(NamedTuple):
-    """What places a row in its trace. `own` is the number of the step, `given` the id that a tape file gave it."""
-
-    trace: str
-    own: int
-    given: str | None
-    t_us: int
-    within: str | None
-    again: bool
-    response: int | None
-    prompt: int | None
-
-
-class Place(NamedTuple):
-    """The same for reads, launched subprocesses and points; `process` is -1 unless the file says which."""
-
-    trace: str
-    process: int
-    t_us: int
-    within: str | None
-    foreign: tuple[str, ...] = ()
-
-
-class Chunk(NamedTuple):
-    """Points of a trace, packed: rows of (position, count, blob), the first of which may go on an earlier one.
-
-    `start` is how many points of this journal were before, `numbered` True where they say their process themselves.
-    """
-
-    trace: str
-    start: int
-    rows: tuple[tuple[int, int, bytes], ...]
-    numbered: bool
-    foreign: tuple[str, ...] = ()
-
-
-class Portion(NamedTuple):
-    """A piece of a journal, understood.
-
-    `parts` are (digest, content) of the parts that are mentioned first, numbered on from `first_part`; `request_parts`
-    and `request_lengths` list, for each step, its frame and what goes into the frame's holes.
-    """
-
-    name: str
-    size: int
-    process: dict[str, Any]
-    closed: bool
-    loss: Loss | None
-    damage: tuple[Damage, ...]
-    whole: int
-    torn: int
-    members: dict[str, Member]
-    heads: list[Head]
-    steps: pa.Table
-    request_parts: array[int]
-    request_lengths: list[int]
-    tool_requests: list[tuple[int, Row]]
-    step_values: list[tuple[int, Row]]
-    places: dict[str, list[Place]]
-    tables: dict[str, pa.Table]
-    chunks: list[Chunk]
-    first_part: int
-    parts: list[tuple[str, bytes]]
-    late: list[tuple[int, list[Any], str | None]]
-    """What the frame determines, the frame, and its trace where that is known."""
-    resume: Resume
-    start: int
-    """Where in the journal this reading of it began."""
-    begins: bool
-    ends: bool
-
-
-class Parts:
-    """Parts of what one reader reads, numbered in the order in which they are mentioned first."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.new: list[tuple[str, bytes]] = []
-        self.first = 0
-        self.full = False
-        self._numbers: dict[str, int] = {}
-        self._contents: dict[int, bytes] = {}
-        self._size = 0
-
-    def keep(self, content: bytes) -> int:
-        """Have a part kept; its number."""
-        name = digest(content)
-        number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[name] = self.count
-            self.count += 1
-            self.new.append((name, content))
-            self.full = len(self._numbers) > _NUMBERED
-        if number not in self._contents:
-            self._size += len(content)
-            if self._size > _CONTENTS:
-                self._contents.clear()
-                self._size = len(content)
-            self._contents[number] = content
-        return number
-
-    def add(self, content: bytes) -> int:
-        """Have a part kept that will soon be another: it is not recognised again."""
-        self.new.append((digest(content), content))
-        self.count += 1
-        return self.count - 1
-
-    def content(self, number: int) -> bytes | None:
-        """The content of a part, where it is still remembered."""
-        return self._contents.get(number)
-
-    def take(self) -> tuple[int, list[tuple[str, bytes]]]:
-        """What is new since the last time, and the number of the first of it."""
-        first, new = self.first, self.new
-        self.first, self.new = self.count, []
-        return first, new
-
-    def forget(self) -> None:
-        """Give new numbers from now on."""
-        self._numbers.clear()
-        self._contents.clear()
-        self._size, self.full = 0, False
 
 
 class Arrival(Reader):

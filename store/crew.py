@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from rashomon.store.arrival import Arrival, Parts, Portion
+from rashomon.store.arrival import Arrival
 from rashomon.store.bodies import Memory
+from rashomon.store.portions import Parts, Portion
 from rashomon.store.writing import Numbers
 
 LEAST_BYTES = 24 * 1024 * 1024

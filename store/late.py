@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rashomon.canonical import digest
 from rashomon.journal_parts import OpenStep, Reader, step_of
 from rashomon.model import Kind, Step
-from rashomon.store import bodies, columns, restored, step_rows
+from rashomon.store import bodies, columns, restored, step_rows, step_writing
 from rashomon.store.step_rows import Asked
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _change(writing: Writing, row: dict[str, Any], shift_us: int, frames: list[l
     answer = step.response.body
     response = digest(answer) if step.response.pieces else None
     cost = writing.price(step, said, trace) if step.kind == Kind.LLM else None
-    writing.delete_steps([(trace, step.index)])
+    step_writing.delete_steps(writing, [(trace, step.index)])
     if old is not None:
         writing.loose.add(old)
     made = step_rows.step_row(step, asked, said, response, len(answer), cost)
@@ -75,9 +75,9 @@ def _change(writing: Writing, row: dict[str, Any], shift_us: int, frames: list[l
         table = table.append_column(name, values)
     writing.insert("steps", table)
     place = (trace, step.index)
-    writing.insert_beside("tool_requests", [(place, one) for one in step_rows.tool_request_rows(said)])
+    step_writing.insert_beside(writing, "tool_requests", [(place, one) for one in step_rows.tool_request_rows(said)])
     if step.kind in (Kind.TOOL, Kind.MCP, Kind.NOTE):
-        writing.insert_beside("step_values", [(place, step_rows.values_row(step))])
+        step_writing.insert_beside(writing, "step_values", [(place, step_rows.values_row(step))])
 
 
 def _with(step: Step, shift_us: int, frames: list[list[Any]]) -> Step:

@@ -147,7 +147,7 @@ def _unpack(data: bytes) -> Any:
 
 def pack_member(member: Member) -> bytes:
     """What a journal told of a trace, as bytes."""
-    return _pack([*member[:-1], member.mark.to_bytes(16, "little")])
+    return _pack([*member[:-2], *(mark.to_bytes(16, "little") for mark in (member.mark, member.late))])
 
 
 def unpack_member(data: bytes) -> Member:
@@ -163,6 +163,7 @@ def unpack_member(data: bytes) -> Member:
         uncontrolled=tuple(Uncontrolled(what, why, site and Site(*site)) for what, why, site in member.uncontrolled),
         foreign=tuple(member.foreign),
         mark=int.from_bytes(member.mark, "little"),  # type: ignore[arg-type]
+        late=int.from_bytes(member.late, "little"),  # type: ignore[arg-type]
     )
 
 

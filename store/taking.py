@@ -14,8 +14,9 @@ from rashomon.journal import checksum
 from rashomon.model import Step
 from rashomon.store import bodies, crew, ingestion, ledger, prices, restored
 from rashomon.store import connection as connections
-from rashomon.store.arrival import Arrival, Parts, Portion, Price
+from rashomon.store.arrival import Arrival
 from rashomon.store.ledger import NOTHING, READER, About, Entry, Known, Stat, read_known
+from rashomon.store.portions import Parts, Portion, Price
 from rashomon.store.told import Member, Resume
 from rashomon.store.writing import Conflict, Numbers, Writing, Written
 from rashomon.views import Summary

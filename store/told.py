@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from rashomon.journal_parts import TracePart
 from rashomon.model import Divergence, Uncontrolled
 
+MARKS = (1 << 127) - 1
+"""What `Member.mark` and `Member.late` are taken modulo of."""
+
 
 class Member(NamedTuple):
     """What a process says of a trace, beside steps, reads and points. Counts are of all that was read so far."""
@@ -24,7 +27,14 @@ class Member(NamedTuple):
     launched: int = 0
     points: int = 0
     mark: int = 0
-    """A number that all frames about the trace determine, in whatever order."""
+    """A number that the frames about the trace determine, in whatever order: those that its reader placed."""
+    late: int = 0
+    """The same of the frames that were applied to steps in the store."""
+
+    @property
+    def whole_mark(self) -> int:
+        """A number that all frames about the trace determine, however they were read."""
+        return (self.mark + self.late) % MARKS
 
     def part(self) -> TracePart:
         """The same as `rashomon.tapes` knows it."""

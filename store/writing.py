@@ -21,10 +21,10 @@ from rashomon.canonical import digest
 from rashomon.journal import Damage
 from rashomon.journal_parts import ProcessPart
 from rashomon.model import Step
-from rashomon.store import columns, late, ledger, points, rows
-from rashomon.store.arrival import MARKS, Chunk, Head, Place, Portion, Price
+from rashomon.store import columns, late, ledger, other_writing, rows, step_writing
 from rashomon.store.ledger import About, Entry
-from rashomon.store.told import Member
+from rashomon.store.portions import Chunk, Head, Place, Portion, Price
+from rashomon.store.told import MARKS, Member
 from rashomon.tapes import Placement
 
 BY_TRACE_ALONE = ("processes", "losses", "divergences", "uncontrolled")
@@ -57,15 +57,6 @@ class Numbers:
     def of(self, values: Iterable[int]) -> array[int]:
         """The numbers in the store."""
         return array("i", map(self.known.__getitem__, values))
-
-
-class _Row(NamedTuple):
-    """A step of a batch: which portion has it, and where."""
-
-    portion: int
-    at: int
-    head: Head
-    started_us: int
 
 
 class Writing:
@@ -101,9 +92,9 @@ class Writing:
         if self.removed:
             self.remove()
         self.add_parts()
-        self.add_steps()
-        self.add_others()
-        self.add_points()
+        step_writing.add_steps(self)
+        other_writing.add_others(self)
+        other_writing.add_points(self)
         late.apply(self)
         self.flush("parts", "steps", "tool_requests", "step_values", "ambient", "launched")
         self.add_traces(set(self.placements))
@@ -136,7 +127,8 @@ class Writing:
         for portion, _ in self.portions:
             for trace, member in portion.members.items():
                 if self.wanted(portion, trace):
-                    self.members[trace][portion.name] = member
+                    before = self.members[trace].get(portion.name, member)  # what was applied since it was read, stays
+                    self.members[trace][portion.name] = member._replace(late=before.late)
         others = {journal for found in self.members.values() for journal in found} - self.about.keys()
         self.about |= ledger.read_about(self.writer, others)
 
@@ -253,7 +245,7 @@ class Writing:
     def mark(self, trace: str, journal: str, mark: int) -> None:
         """Note that frames about a trace have been applied."""
         member = self.members[trace][journal]
-        self.members[trace][journal] = member._replace(mark=(member.mark + mark) % MARKS)
+        self.members[trace][journal] = member._replace(late=(member.late + mark) % MARKS)
         self.marked.add((trace, journal))
 
     def insert(self, table: str, found: pa.Table) -> None:
@@ -278,222 +270,14 @@ class Writing:
             return head.given
         return f"{self.placements[head.trace].number(journal)}.{head.own}"
 
-    def add_steps(self) -> None:
-        """Add the steps of all portions; of one that is there more than once, the last counts."""
-        latest: dict[tuple[str, str], _Row] = {}
-        for number, (portion, _) in enumerate(self.portions):
-            for at, head in enumerate(portion.heads):
-                if self.placed(portion, head):
-                    started_us = head.t_us + self.placements[head.trace].shift_us(portion.name)
-                    latest[head.trace, self.step_id(portion.name, head)] = _Row(number, at, head, started_us)
-        positions = self.replaced([key for key, row in latest.items() if row.head.again])
-        crossed = self.new_positions(latest, positions)
-        for number, (portion, numbers) in enumerate(self.portions):
-            mine = [(key, row) for key, row in latest.items() if row.portion == number]
-            if mine:
-                self.insert_steps(portion, numbers, mine, positions)
-        if crossed:
-            self.flush("parts", "steps", "tool_requests", "step_values")
-        for trace in sorted(crossed):
-            self.renumber(trace)
-
-    def replaced(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Delete steps that are told of again; where they stood."""
-        if not keys:
-            return {}
-        table = pa.table(
-            {"trace": columns.texts([key[0] for key in keys]), "id": columns.texts([key[1] for key in keys])}
-        )
-        self.writer.register("again", table)
-        found = self.writer.execute(
-            "SELECT steps.trace, steps.id, steps.position, steps.response_part FROM steps JOIN again USING (trace, id)"
-        ).fetchall()
-        self.writer.unregister("again")
-        self.loose |= {row[3] for row in found if row[3] is not None}
-        places = [(row[0], row[2]) for row in found]
-        self.delete_steps(places)
-        return {(trace, name): position for trace, name, position, _ in found}
-
-    def delete_steps(self, places: list[tuple[str, int]]) -> None:
-        """Delete steps by trace and position, with what other tables say of them."""
-        if not places:
-            return
-        gone = pa.table({"trace": columns.texts([one[0] for one in places]),
-                         "position": columns.integers([one[1] for one in places], small=True)})  # fmt: skip
-        self.writer.register("going", gone)
-        self.writer.execute(
-            "DELETE FROM steps USING going WHERE steps.trace = going.trace AND steps.position = going.position"
-        )
-        for table in ("tool_requests", "step_values"):
-            self.writer.execute(
-                f"DELETE FROM {table} USING going WHERE {table}.trace = going.trace AND {table}.step = going.position"
-            )
-        self.writer.unregister("going")
-
-    def new_positions(self, latest: dict[tuple[str, str], _Row], positions: dict[tuple[str, str], int]) -> set[str]:
-        """Give each new step a place behind those that are there; the traces where that is not the right one."""
-        new: dict[str, list[tuple[tuple[int, ...], str]]] = {}
-        for (trace, name), row in latest.items():
-            if (trace, name) not in positions:
-                new.setdefault(trace, []).append(((row.started_us, *_numbers(name)), name))
-        known = {row[0]: row[1:] for row in self.rows(_LAST_STEPS, [name for name in new if name in self.found])}
-        crossed = set()
-        for trace, listed in new.items():
-            listed.sort()
-            count, started_us, name = known.get(trace, (0, 0, "0"))
-            if count and listed[0][0] < (started_us, *_numbers(name)):
-                crossed.add(trace)
-            for place, (_, own) in enumerate(listed, count):
-                positions[trace, own] = place
-        return crossed
-
-    def insert_steps(
-        self,
-        portion: Portion,
-        numbers: Numbers,
-        mine: list[tuple[tuple[str, str], _Row]],
-        positions: dict[tuple[str, str], int],
-    ) -> None:
-        """Append steps of one portion."""
-        taken = [row.at for _, row in mine]
-        table, lengths, parts = portion.steps, portion.request_lengths, numbers.of(portion.request_parts)
-        if taken != list(range(len(portion.heads))):
-            table, lengths, parts = _chosen(table, lengths, parts, taken)
-        own = [positions[key] for key, _ in mine]
-        added: dict[str, pa.Array] = {
-            "trace": columns.texts([key[0] for key, _ in mine]),
-            "position": columns.integers(own, small=True),
-            "id": columns.texts([key[1] for key, _ in mine]),
-            "started_us": columns.integers([row.started_us for _, row in mine]),
-            "within": columns.texts([self.within(portion.name, row.head) for _, row in mine]),
-            "request_parts": columns.lists(parts, lengths),
-            "response_part": columns.integers([_number(numbers, row.head.response) for _, row in mine], small=True),
-            "prompt_part": columns.integers([_number(numbers, row.head.prompt) for _, row in mine], small=True),
-        }
-        for name, values in added.items():
-            table = table.append_column(name, values)
-        self.insert("steps", table)
-        where = {row.at: (key[0], positions[key]) for key, row in mine}
-        for name, listed in (("tool_requests", portion.tool_requests), ("step_values", portion.step_values)):
-            kept = [(where[at], row) for at, row in listed if at in where]
-            self.insert_beside(name, kept)
-
-    def insert_beside(self, name: str, listed: list[tuple[tuple[str, int], columns.Row]]) -> None:
-        """Append rows that say more of steps."""
-        if listed:
-            table = columns.table_of(name, [row for _, row in listed])
-            table = table.append_column("trace", columns.texts([place[0] for place, _ in listed]))
-            self.insert(
-                name, table.append_column("step", columns.integers([place[1] for place, _ in listed], small=True))
-            )
-
     def within(self, journal: str, head: Head | Place) -> str | None:
         """The id in the trace of what encloses a step or a read."""
         return None if head.within is None else self.placements[head.trace].id(journal, head.within)
-
-    def renumber(self, trace: str) -> None:
-        """Put the steps of a trace into their order."""
-        self.writer.execute("CREATE OR REPLACE TEMP TABLE moving AS " + _MOVING, [trace])
-        for table, column in (("steps", "position"), ("tool_requests", "step"), ("step_values", "step")):
-            self.writer.execute(
-                f"UPDATE {table} SET {column} = moving.now FROM moving"
-                f" WHERE {table}.trace = ? AND {table}.{column} = moving.before", [trace]
-            )  # fmt: skip
-        self.writer.execute("DROP TABLE moving")
-
-    # --------------------------------------------------------------------------------------- surroundings
-
-    def add_others(self) -> None:
-        """Add reads and subprocesses: those of a process behind its earlier ones, before those of the next."""
-        for table, field in (("ambient", "reads"), ("launched", "launched")):
-            arriving = [
-                (
-                    portion,
-                    [(at, place) for at, place in enumerate(portion.places[table]) if self.placed(portion, place)],
-                )
-                for portion, _ in self.portions
-            ]
-            added: dict[str, dict[str, int]] = {}
-            for portion, listed in arriving:
-                for _, place in listed:
-                    counts = added.setdefault(place.trace, {})
-                    counts[portion.name] = counts.get(portion.name, 0) + 1
-            starts = {trace: self.make_room(table, field, trace, counts) for trace, counts in added.items()}
-            for portion, listed in arriving:
-                if listed:
-                    self.insert_others(portion, table, listed, starts)
 
     def placed(self, portion: Portion, head: Head | Place | Chunk) -> bool:
         """True for a row of a trace that this journal adds to, as one of its processes."""
         place = self.placements.get(head.trace)
         return place is not None and portion.name in place.shifts and self.wanted(portion, head.trace)
-
-    def make_room(self, table: str, field: str, trace: str, counts: dict[str, int]) -> dict[str, int]:
-        """Where the new rows of each process go; those that are there move on behind those of earlier processes."""
-        old_start = start = 0
-        starts: dict[str, int] = {}
-        moves = []
-        for name in self.placements[trace].workers:
-            before = self.stored[trace].get(name)
-            there: int = getattr(before, field) if before is not None else 0
-            if there and start > old_start:
-                moves.append((start - old_start, old_start, old_start + there))
-            starts[name] = start + there
-            old_start += there
-            start += there + counts.get(name, 0)
-        for by, first, behind in reversed(moves):
-            sql = f"UPDATE {table} SET position = position + ? WHERE trace = ? AND position >= ? AND position < ?"
-            self.writer.execute(sql, [by, trace, first, behind])
-        return starts
-
-    def insert_others(
-        self, portion: Portion, table: str, listed: list[tuple[int, Place]], starts: dict[str, dict[str, int]]
-    ) -> None:
-        """Append rows of one portion; `starts` says where the next of each trace and journal goes."""
-        name, found = portion.name, portion.tables[table]
-        if len(listed) != len(portion.places[table]):
-            found = found.take([at for at, _ in listed])
-        positions = []
-        for _, place in listed:
-            positions.append(starts[place.trace][name])
-            starts[place.trace][name] += 1
-        spots = [(place, self.placements[place.trace]) for _, place in listed]
-        added = {
-            "trace": columns.texts([place.trace for place, _ in spots]),
-            "position": columns.integers(positions, small=True),
-            "within": columns.texts([self.within(name, place) for place, _ in spots]),
-        }
-        if table == "ambient":
-            processes = [place.process if place.process >= 0 else spot.number(name) for place, spot in spots]
-            added["process"] = columns.integers(processes)
-            added["at_us"] = columns.integers([place.t_us + spot.shift_us(name) for place, spot in spots])
-        for column, values in added.items():
-            found = found.append_column(column, values)
-        self.insert(table, found)
-
-    def add_points(self) -> None:
-        """Add points to the last row of their process, and more rows behind it."""
-        for portion, _ in self.portions:
-            for chunk in portion.chunks:
-                if self.placed(portion, chunk):
-                    self.insert_points(portion.name, chunk)
-
-    def insert_points(self, journal: str, chunk: Chunk) -> None:
-        place = self.placements[chunk.trace]
-        process = None if chunk.numbered else place.number(journal)
-        for position, count, packed in chunk.rows:
-            if position == chunk.start // points.IN_A_ROW and chunk.start % points.IN_A_ROW:
-                where = "trace = ? AND process IS NOT DISTINCT FROM ? AND position = ?"
-                key = [chunk.trace, process, position]
-                before = self.writer.execute(f"SELECT packed FROM points WHERE {where}", key).fetchall()
-                if before:
-                    self.writer.execute(f"DELETE FROM points WHERE {where}", key)
-                    whole = (*points.unpack(before[0][0]), *points.unpack(packed))
-                    count, packed = len(whole), points.pack(whole)
-            self.writer.execute(
-                "INSERT INTO points (trace, count, packed, process, position, shift_us) VALUES (?, ?, ?, ?, ?, ?)",
-                [chunk.trace, count, packed, process, position, place.shift_us(journal)],
-            )
 
     # -------------------------------------------------------------------------------------------- traces
 
@@ -505,7 +289,7 @@ class Writing:
         sums = {row[0]: row[1:] for row in self.rows(_SUMS, names)}
         found = rows.Rows()
         for name in names:
-            marks = [(self.members[name][journal].mark, _plain(self.about[journal]))
+            marks = [(self.members[name][journal].whole_mark, _plain(self.about[journal]))
                      for journal in sorted(self.members[name]) if journal in self.about]  # fmt: skip
             mark = digest(msgpack.packb(marks, use_bin_type=True, unicode_errors="surrogatepass", default=str))
             found.add(self.placements[name].trace, mark, sums.get(name, rows.NO_SUMS))
@@ -568,14 +352,6 @@ def _moved(before: Placement, now: Placement, journal: str, member: Member) -> b
     )
 
 
-def _numbers(name: str) -> list[int]:
-    return [int(part) for part in name.split(".")]
-
-
-def _number(numbers: Numbers, own: int | None) -> int | None:
-    return None if own is None else numbers.known[own]
-
-
 def _parts_table(found: list[tuple[str, bytes, int]]) -> pa.Table:
     shown = [_text_or_bytes(content) for _, content, _ in found]
     return pa.table(
@@ -600,20 +376,6 @@ def _plain(about: About) -> list[Any]:
     return [about.process, about.closed, about.loss, about.damage]
 
 
-def _chosen(
-    table: pa.Table, lengths: Sequence[int], parts: array[int], taken: list[int]
-) -> tuple[pa.Table, list[int], array[int]]:
-    """Some of the rows of a portion."""
-    starts, at = [], 0
-    for length in lengths:
-        starts.append(at)
-        at += length
-    chosen = array("i")
-    for place in taken:
-        chosen.extend(parts[starts[place] : starts[place] + lengths[place]])
-    return table.take(taken), [lengths[place] for place in taken], chosen
-
-
 def _append(writer: duckdb.DuckDBPyConnection, table: str, found: list[tuple[object, ...]]) -> None:
     if found:
         with writer.appender(table) as appender:
@@ -633,16 +395,6 @@ _DROP_LOOSE = """
         EXCEPT SELECT prompt_part FROM steps
         EXCEPT SELECT id FROM (SELECT unnest(request_parts) AS id FROM steps)
     )
-"""
-_LAST_STEPS = """
-    SELECT trace, max(position) + 1, arg_max(started_us, position), arg_max(id, position)
-    FROM steps WHERE trace IN (SELECT unnest(?)) GROUP BY trace
-"""
-_MOVING = """
-    SELECT position AS before, (row_number() OVER (
-        ORDER BY started_us, list_transform(string_split(id, '.'), lambda number: number::BIGINT)
-    ) - 1)::INTEGER AS now
-    FROM steps WHERE trace = ? QUALIFY before <> now
 """
 _SUMS = """
     SELECT

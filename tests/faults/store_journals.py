@@ -10,6 +10,7 @@ from typing import Any
 from rashomon import journal
 from rashomon.journal import Code
 from rashomon.store import TraceStore
+from rashomon.store.ledger import unpack_member
 
 
 def frames(trace: str, steps: int, process: int = 0, size: int = 40) -> list[list[Any]]:
@@ -47,6 +48,12 @@ def write_frames(path: Path, content: list[list[Any]]) -> None:
     write(path, journal.header_bytes() + b"".join(packed(content)))
 
 
+def _however_read(told: bytes) -> Any:
+    """What a journal told of a trace, whether it was read in one go or not."""
+    member = unpack_member(told)
+    return repr(member._replace(mark=member.whole_mark, late=0))
+
+
 def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables, but for how often the store was written, and the numbers that parts got."""
     numbers = {"parts": "id", "steps": "request_parts, response_part, prompt_part"}
@@ -56,5 +63,6 @@ def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
         for table in [*tables, "step_parts"]:
             left_out = f"exclude ({numbers[table]})" if table in numbers else ""
             found[table] = traces.query(f"select * {left_out} from {table} order by all").rows
+    found["members"] = [(trace, journal, _however_read(told)) for trace, journal, told in found["members"]]
     found["meta"] = [row for row in found["meta"] if row[0] != "generation"]
     return found
