@@ -191,20 +191,19 @@ class Arrival(Reader):
         if before is not None and apart.shared >= before[0] and before[1][0] == apart.values:
             self.openings[number] = before
             return before[1][1]  # type: ignore[no-any-return]
-        elements = list(_elements(apart, self.parts))
-        if any(content is None for _, content in elements):
-            elements = [(part.path, part.content) for part in bodies.split(body).parts]
+        seen: list[bytes] = []
+        lists = {hole.path for hole in apart.holes if hole.first is not None}
+        instructed = bool(lists & {"system", "instructions"})
         try:
-            begin = dialects.opening(apart.values, iter(elements))  # type: ignore[arg-type]
+            begin = dialects.opening(apart.values, _elements(apart, self.parts, body, seen), instructed)
         except Exception:  # a prompt that cannot be found is none
             return None, None, None
         prompt = begin.system.encode("utf-8", "replace") if begin.system is not None else None
         conversation = digest(begin.first) if begin.first is not None else None
         part = self.parts.keep(prompt) if prompt is not None else None
         found = (digest(prompt) if prompt is not None else None, conversation, part)
-        place = next((at for at, (_, content) in enumerate(elements, 1) if content is begin.first), None)
-        lists = {hole.path for hole in apart.holes if hole.first is not None}
-        if place is not None and begin.first is not None and not lists & {"system", "instructions"}:
+        place = next((at for at, content in enumerate(seen, 1) if content is begin.first), None)
+        if place is not None and not instructed:
             self.openings[number] = (place, (apart.values, found))
         return found
 
@@ -418,13 +417,18 @@ def is_id(trace: object) -> bool:
     return isinstance(trace, str) and trace.isprintable() and 0 < len(trace) <= 200 and " " not in trace
 
 
-def _elements(apart: bodies.Apart, parts: Parts) -> Iterator[tuple[str, bytes | None]]:
-    """The elements of a request's lists, as far as they are parts, with their paths."""
+def _elements(apart: bodies.Apart, parts: Parts, body: bytes, seen: list[bytes]) -> Iterator[tuple[str, bytes]]:
+    """The elements of a request's lists, as far as they are parts, with their paths; `seen` gets what was taken."""
+    read: dict[str, bytes] | None = None
     for hole in apart.holes:
-        if hole.first is not None:
-            for place in range(hole.count):
-                content = parts.content(apart.parts[hole.start - 1 + place])
-                yield f"{hole.path}[{hole.first + place}]", content
+        for place in range(hole.count if hole.first is not None else 0):
+            path = f"{hole.path}[{(hole.first or 0) + place}]"
+            content = parts.content(apart.parts[hole.start - 1 + place])
+            if content is None:  # not remembered any more
+                read = read if read is not None else {part.path: part.content for part in bodies.split(body).parts}
+                content = read[path]
+            seen.append(content)
+            yield path, content
 
 
 def _packed(found: tuple[Point, ...], start: int) -> tuple[tuple[int, int, bytes], ...]:

@@ -6,8 +6,10 @@ DuckDB lets either one process write or many read, and refuses everybody else at
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -182,16 +184,25 @@ def _create(path: Path) -> None:
                 if time.time() - left.stat().st_mtime > _STALE_S:
                     left.unlink()
         new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
-        connection = duckdb.connect(str(new), config=_WRITE)
-        try:
-            migrate.migrate(connection)
-        finally:
-            connection.close()
+        new.write_bytes(_blank())
         _place(new, path)
     except OSError as error:
         raise UsageError(f"{path} cannot be made: {error.strerror}.", "Check the folder's permissions.") from error
     except duckdb.Error as error:
         raise UsageError(f"{path} cannot be made: {first_line(error)}.", "Check the folder and its disk.") from error
+
+
+@functools.cache
+def _blank() -> bytes:
+    """The file of an empty store: making one takes longer than most of what a test or an import does with it."""
+    with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
+        path = Path(folder) / "store.duckdb"
+        connection = duckdb.connect(str(path), config=_WRITE)
+        try:
+            migrate.migrate(connection)
+        finally:
+            connection.close()
+        return path.read_bytes()
 
 
 def _place(new: Path, path: Path) -> None:

@@ -120,12 +120,7 @@ class Parts:
             self.count += 1
             self.new.append((name, content))
             self.full = len(self._numbers) > _NUMBERED
-        if number not in self._contents:
-            self._size += len(content)
-            if self._size > _CONTENTS:
-                self._contents.clear()
-                self._size = len(content)
-            self._contents[number] = content
+        self._remember(number, content)
         return number
 
     def add(self, content: bytes) -> int:
@@ -135,8 +130,19 @@ class Parts:
         return self.count - 1
 
     def content(self, number: int) -> bytes | None:
-        """The content of a part, where it is still remembered."""
-        return self._contents.get(number)
+        """The content of a part, where it is still remembered; then it is for longer."""
+        content = self._contents.pop(number, None)
+        if content is not None:
+            self._contents[number] = content
+        return content
+
+    def _remember(self, number: int, content: bytes) -> None:
+        if number in self._contents:
+            return
+        self._contents[number] = content
+        self._size += len(content)
+        while self._size > _CONTENTS:
+            self._size -= len(self._contents.pop(next(iter(self._contents))))
 
     def take(self) -> tuple[int, list[tuple[str, bytes]]]:
         """What is new since the last time, and the number of the first of it."""

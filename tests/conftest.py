@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rashomon import session, tapes
 from rashomon.model import Tape
 from rashomon.testing import ProviderServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # started in a background, programs that tests start ignore it
 settings.register_profile("rashomon", deadline=None)  # a busy machine is no failure
 settings.load_profile("rashomon")
 

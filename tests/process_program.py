@@ -234,12 +234,21 @@ def prefork(_: str) -> None:
                 answer += piece
             return answer.decode()
 
+    def visits() -> None:
+        seen: set[int] = set()
+        for number in range(5000):
+            if number >= 20 and seen.issuperset(workers):  # on a busy machine one of them may be late
+                break
+            answer = visit()
+            seen.add(int(answer.split()[0]))
+            print(answer)
+
     workers = [worker() for _ in range(3)]
-    print("\n".join(visit() for _ in range(20)))
+    visits()
     os.kill(workers[0], signal.SIGKILL)
     os.waitpid(workers[0], 0)
     workers[0] = worker()
-    print("\n".join(visit() for _ in range(20)))
+    visits()
     for one in workers:
         os.kill(one, signal.SIGKILL)
         os.waitpid(one, 0)

@@ -36,12 +36,13 @@ class Opening(NamedTuple):
     first: bytes | None = None
 
 
-def opening(values: dict[str, Any], elements: Iterable[tuple[str, bytes]]) -> Opening:
+def opening(values: dict[str, Any], elements: Iterable[tuple[str, bytes]], instructed: bool = True) -> Opening:
     """How a request's conversation begins, whatever the dialect; nothing is found where no conversation is.
 
     `values` are the request's members that are no lists, `elements` those of its lists by path (`messages[0]`) as JSON
     bytes, in their order. A system prompt is the member for it, or the messages by `system` or `developer` that stand
-    before all others. Never raises, whatever the JSON.
+    before all others. Never raises, whatever the JSON. `instructed` is False where no list is a system prompt's: then
+    nothing behind the first message is looked at.
     """
     said = [text for name in _SYSTEM_VALUES if name in values and (text := _instruction(values[name]))]
     alone = bool(said)  # no list will add to it
@@ -53,7 +54,7 @@ def opening(values: dict[str, Any], elements: Iterable[tuple[str, bytes]]) -> Op
             by_system = _system_text(content)
             if by_system is None:
                 first = _unmarked(content)
-                if alone:
+                if alone or not instructed:
                     break
             else:
                 said.append(by_system)

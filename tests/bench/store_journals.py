@@ -249,16 +249,15 @@ class _Conversation:
             "https://api.anthropic.com/v1/messages" if self.anthropic else "https://api.openai.com/v1/chat/completions"
         )
         body = self.body()
-        sent = process.listed([*_SENT, ("content-length", str(self.size))])
-        head = {"method": "POST", "url": url, "headers": sent}
+        sent, head = [*_SENT, ("content-length", str(self.size))], {"method": "POST", "url": url}
         name = "messages" if self.anthropic else "chat.completions"
         if chance.random() < 0.02:
-            number = process.began("llm", name, head, body)
+            number = process.began("llm", name, {**head, "headers": process.listed(sent)}, body)
             self.base, body = number, [number, self.size, 0, b""]
             self.answer(
                 number, 429, b'{"error":{"type":"rate_limit_error","message":"Rate limit reached. Slow down."}}'
             )
-        number = process.began("llm", name, {**head, "headers": process.listed(list(_SENT))}, body)
+        number = process.began("llm", name, {**head, "headers": process.listed(sent)}, body)
         self.base = number
         self.reply(number, stream)
 

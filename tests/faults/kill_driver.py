@@ -64,8 +64,8 @@ def child(home: str, pipe: int) -> None:
                     os.write(pipe, b"s%d.%d\n" % (n, number))
 
 
-def trial(home: str, seconds: float) -> list[str]:
-    """One child, killed after a while; what it had said."""
+def trial(home: str, seconds: float, ready: bool) -> list[str]:
+    """One child, killed after a while, counted from its first word where it is to be `ready`; what it had said."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -75,7 +75,10 @@ def trial(home: str, seconds: float) -> list[str]:
         finally:
             os._exit(9)
     os.close(writing)
-    said, deadline = b"", time.monotonic() + seconds
+    said = b""
+    if ready:
+        said = os.read(reading, 1 << 16)
+    deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         if select.select([reading], [], [], left)[0]:
             said += os.read(reading, 1 << 16)
@@ -93,7 +96,8 @@ def main() -> None:
     chance = random.Random(seed)
     for number in range(trials):
         home = os.path.join(root, str(number))
-        print(json.dumps({"home": home, "reached": trial(home, chance.uniform(0.002, 0.05))}), flush=True)
+        reached = trial(home, chance.uniform(0.002, 0.05), ready=number % 5 > 0)
+        print(json.dumps({"home": home, "reached": reached}), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rashomon.errors import DamagedData, UsageError
 from rashomon.store import TraceStore, crew, ingest, ingest_new
 from tests.faults.store_journals import content, frames, write_frames
 
-KILLS = 15
+KILLS = 6
 INGEST = (
     "import sys; from pathlib import Path\n"
     "from rashomon.store import ingestion\n"

@@ -14,7 +14,7 @@ from tests.faults.store_journals import content
 from tests.recordings import made_up
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), looks=st.integers(1, 4), portion=st.sampled_from([1, 300, 2000, 1 << 20]))
 def test_growing_journals_give_what_reading_them_at_once_gives(
     tmp_path_factory: pytest.TempPathFactory, seed: int, looks: int, portion: int
@@ -22,7 +22,7 @@ def test_growing_journals_give_what_reading_them_at_once_gives(
     """Journals of several processes that are looked at while they grow, read in portions of any size, written in
     batches of any size, give row for row the store of one reading, and the tapes that the journals tell."""
     chance, folder = Random(seed), tmp_path_factory.mktemp("home")
-    made_up(chance, events=40).write(folder / "whole")
+    made_up(chance, events=14).write(folder / "whole")
     whole = sorted((folder / "whole").iterdir())
     growing = folder / "journals"
     growing.mkdir()

@@ -15,12 +15,12 @@ import pytest
 from rashomon.store import TraceStore, connection, ingest_new, ledger, open_home, reading, seen
 from tests.bench import store_journals
 
-TRACES, STEPS, SEED = 200, 10_000, 1
+TRACES, STEPS, SEED = 200, 4_000, 1
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hundredth of the store that `make bench-store` measures: 200 traces, one of them of 2,500 steps."""
+    """A small one of the stores that `make bench-store` measures: 200 traces, one of them of 1,000 steps."""
     folder = tmp_path_factory.mktemp("scale")
     made = store_journals.write_journals(folder / "journals", TRACES, STEPS, SEED)
     report = ingest_new(folder)
