@@ -18,8 +18,8 @@ setup: .venv/.dev links  ## everything that development needs, in ./.venv
 demo: .venv/.demo  ## install, then record an agent, replay it, change one tool, see where it diverges
 	$(PY) -m rashomon.cli demo
 
-test: .venv/.dev links  ## the whole test suite; PYTEST_ARGS="-k journal" narrows it
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: .venv/.dev links  ## the whole test suite, by two processes or more; PYTEST_ARGS="-k journal" narrows it
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/.dev links  ## ruff, mypy --strict, import contracts
 	$(PY) -m ruff check .

@@ -19,6 +19,8 @@ COPIED = ["tests", "fixtures", "docs", "README.md", "CHANGELOG.md", "pyproject.t
 NEEDS_CHECKOUT = ["tests/architecture/test_layers.py", "tests/architecture/test_packaging.py"]
 """They compare the wheel with the folders of the checkout, and have run there."""
 
+TOGETHER = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+
 
 def run(*command: str | Path, cwd: Path = ROOT, quiet: bool = False) -> None:
     """Run a command of ours; a failure ends the program with its exit code. `quiet`: output only then."""
@@ -86,7 +88,7 @@ def main() -> None:
         run(python, "-c", where, cwd=outside)
         ignored = [f"--ignore={name}" for name in NEEDS_CHECKOUT]
         print("Testing the wheel, installed, without the checkout:", flush=True)
-        run(python, "-m", "pytest", "-p", "no:cacheprovider", *ignored, *sys.argv[1:], cwd=outside)
+        run(python, "-m", "pytest", "-p", "no:cacheprovider", *TOGETHER, *ignored, *sys.argv[1:], cwd=outside)
 
 
 if __name__ == "__main__":

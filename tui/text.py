@@ -54,6 +54,7 @@ class TextPane(Painted):
         ]
         self.forget()
         self.virtual_size = Size(0, len(self._shown))
+        self.refresh()  # rows may have been painted already since the width changed
 
     def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
         """A wrapped row; what continues a line is indented like it."""

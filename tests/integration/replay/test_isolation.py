@@ -27,11 +27,11 @@ from tests.support import tapes_of
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is in no working copy and not temporary; the program runs in another one."""
-    for name in ("project", "temporary", "outside/kept"):
+    for name in ("project", "t", "outside/kept"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "outside/kept/file").write_text("kept")
     monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path / "outside"
 
@@ -249,7 +249,7 @@ def program(outside: Path) -> Callable[..., dict[str, Any]]:
     def run(argument: str, *options: str, code: int, **env: str) -> dict[str, Any]:
         if not home.exists():
             done = command("record", "--name", "p", "--quiet", "--", sys.executable, file, argument, home=home,
-                           env={"OUT": str(outside.parent / "temporary")})  # fmt: skip
+                           env={"OUT": str(outside.parent / "t")})  # fmt: skip
             assert done.returncode == 0, done.stderr
         again = command("replay", "p", "--report", "report.json", *options, home=home, env=env)
         assert again.returncode == code, again.stderr
