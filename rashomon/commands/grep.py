@@ -10,7 +10,7 @@ from rashomon import filters, views
 from rashomon.commands import filtering, options
 from rashomon.commands.declared import typer
 from rashomon.filters import FilterError, Form, Op, Query, Term, Value
-from rashomon.model import Json, Step
+from rashomon.model import Json, Kind, Step
 
 if TYPE_CHECKING:
     from rashomon.store import TraceStore
@@ -46,8 +46,8 @@ def grep(
 ) -> None:
     """Search everything that was said: requests, answers, arguments and results of tools.
 
-    Prints trace@step, the path and who said it, and the line. What a trace says again, as a conversation that is
-    sent with each call does, is printed where it is said first. A FILTER chooses steps. Exit code: 0 found, 1 not.
+    Prints trace@step, the path and who said it, and the line. What requests send again, as a conversation is with
+    each call, is printed where it is said first. A FILTER chooses steps. Exit code: 0 found, 1 not.
     """
     from rashomon.commands import terminal
 
@@ -96,11 +96,16 @@ def _hits(store: TraceStore, query: Query, search: re.Pattern[str], once: bool) 
     for trace, group in groupby(places, key=lambda place: place.trace):
         seen: set[str] = set()
         for step in store.steps_at(trace, [place.position for place in group]):
-            hits = [hit for hit in step_hits(trace, step, search) if hit.line not in seen]
+            hits = [hit for hit in step_hits(trace, step, search) if not (_repeats(hit) and hit.line in seen)]
             seen.update(hit.line for hit in hits)
             yield from hits[:1] if once else hits
             if once and hits:
                 break
+
+
+def _repeats(hit: Hit) -> bool:
+    """True in a request that may send again what was said before. Answers, and what tools get, are each their own."""
+    return hit.step.kind in (Kind.LLM, Kind.HTTP) and hit.path.startswith("request")
 
 
 def step_hits(trace: str, step: Step, search: re.Pattern[str]) -> list[Hit]:

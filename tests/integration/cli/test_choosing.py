@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rashomon.tapes import write_tape
+from tests.steps import asked, llm, said, tape, tool, user
+from tests.support import rashomon as command
 
 OLD = "000100000000000000000000aa"
 NEW = "000200000000000000000000bb"
@@ -61,10 +66,22 @@ def test_grep_finds_arguments_and_results_of_tools(rashomon: Run) -> None:
     """What a tool was given and what it gave back is searched, and a filter chooses steps."""
     assert rashomon("grep", "^A-1042$", "trace:0001", "kind:tool").out.splitlines() == [
         f"{OLD}@0 response[0] (result): A-1042",
+        f"{OLD}@3 request.order_id (arguments): A-1042",
     ]
     assert rashomon("grep", "A-1042", "tool:get_order", "trace:0001").out.splitlines() == [
         f"{OLD}@3 request.order_id (arguments): A-1042",
     ]
+
+
+def test_grep_names_every_step_that_got_or_gave_the_same(home: Path) -> None:
+    """A line that several tools give is found in each; only what requests send again is left out."""
+    looks = [tool({"id": number}, {"status": "late"}) for number in range(2)]
+    asks = [llm(said("late, both"), asked(user("late?"))) for _ in range(2)]
+    (home / "journals").mkdir(parents=True)
+    write_tape(home / "journals" / "0.rsj", tape([*looks, *asks]))
+    done = command("grep", "late", home=home)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(" ")[0].partition("@")[2] for line in done.stdout.splitlines()] == ["0", "1", "2", "2", "3"]
 
 
 def test_grep_options(rashomon: Run) -> None:
