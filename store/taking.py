@@ -11,7 +11,7 @@ import duckdb
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat
 from rashomon.journal import checksum
-from rashomon.model import Step
+from rashomon.model import Grade, Step
 from rashomon.store import bodies, crew, ingestion, ledger, prices, restored
 from rashomon.store import connection as connections
 from rashomon.store.arrival import Arrival
@@ -356,6 +356,8 @@ def pricing(home: Path | str) -> Price:
     pricer = prices.pricer(home)
 
     def price(step: Step, said: Summary, started_ns: int) -> float | None:
+        if step.match is not None and step.match.grade != Grade.LIVE:
+            return 0.0  # of a replay, answered from the recording
         url = step.request.head.get("url")
         try:
             return pricer.price(said.model, url if isinstance(url, str) else "", said, started_ns)

@@ -280,13 +280,27 @@ class Session:
 
     def until(self, text: str) -> str:
         """All that is drawn up to and with a text."""
-        deadline = time.monotonic() + 60
-        while text not in self._seen:
-            ready, _, _ = select.select([self.controller], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"no {text!r} in {self._seen!r}"
-            self._seen += re.sub(r"\x1b\[\??[0-9;]*[a-zA-Z]", "", os.read(self.controller, 65536).decode())
+        assert self.seen(text, 60), f"no {text!r} in {self._seen!r}"
         drawn, _, self._seen = self._seen.partition(text)
         return drawn + text
+
+    def interrupt(self, text: str) -> None:
+        """Press Ctrl-C, again where Python's readline lost it: it does when it is just about to wait."""
+        for _ in range(20):
+            self.type("\x03")
+            if self.seen(text, 3):
+                break
+        self.until(text)
+
+    def seen(self, text: str, wait_s: float) -> bool:
+        """Whether a text is drawn within so many seconds."""
+        deadline = time.monotonic() + wait_s
+        while text not in self._seen:
+            ready, _, _ = select.select([self.controller], [], [], max(0, deadline - time.monotonic()))
+            if not ready:
+                return False
+            self._seen += re.sub(r"\x1b\[\??[0-9;]*[a-zA-Z]", "", os.read(self.controller, 65536).decode())
+        return True
 
     def type(self, text: str) -> None:
         """Press keys."""
@@ -348,8 +362,7 @@ def test_ctrl_c_drops_what_is_typed(session: Session) -> None:
     """Ctrl-C at the prompt begins a new statement."""
     session.type("select nonsense\n")
     session.until("...> ")
-    session.type("\x03")
-    session.until("rashomon> ")
+    session.interrupt("rashomon> ")
     session.type("select 7 * 6 as answer;\n")
     session.until("42")
     session.until("rashomon> ")

@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rashomon.config import Config
-from rashomon.store import prices
+from rashomon.model import Grade, Match
+from rashomon.store import ingest_new, open_home, prices
+from rashomon.tapes import write_tape
 from rashomon.views import Summary
+from tests.steps import llm, said, tape
 
 pytest.importorskip("genai_prices")
 
@@ -178,8 +181,11 @@ def test_the_mark_changes_with_the_settings(tmp_path: Path) -> None:
 ASK = """
 import sys
 from pathlib import Path
-from rashomon.store import prices
+from rashomon.model import Grade, Match
+from rashomon.store import ingest_new, open_home, prices
+from rashomon.tapes import write_tape
 from rashomon.views import Summary
+from tests.steps import llm, said, tape
 said = Summary(None, 1000, 500, 200, "stop", "", "", cached_tokens=400)
 mine = prices.pricer(Path(sys.argv[1]))
 print(mine.price("gpt-4o", sys.argv[2], said, 1772366400 * 10**9), mine.price("nobodys", sys.argv[2], said, 1))
@@ -234,3 +240,18 @@ def test_times_that_are_none_still_have_a_price(known: prices.Pricer) -> None:
     assert known.price("gpt-4o", OPENAI, used(), 0) is not None
     assert known.price("deepseek-chat", DEEPSEEK, used(), -5) is not None
     assert known.price("gpt-5", OPENAI, used(), 2**62) is not None
+
+
+def test_a_replay_pays_for_what_went_out(tmp_path: Path) -> None:
+    """A call that the recording answered costs nothing, known as that; a live one costs what it costs."""
+    answer = {**said("Done."), "model": "gpt-4o", "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}
+    grades = (None, Grade.EXACT, Grade.STUBBED, Grade.LIVE)
+    calls = [llm(answer)._replace(match=None if grade is None else Match(grade, None, None)) for grade in grades]
+    (tmp_path / "journals").mkdir()
+    write_tape(tmp_path / "journals" / "0.rsj", tape(calls, "replay"))
+    ingest_new(tmp_path)
+    with open_home(tmp_path) as store:
+        recorded, *replayed = [row[0] for row in store.query("SELECT cost FROM steps ORDER BY position").rows]
+        assert recorded > 0
+        assert replayed == [0.0, 0.0, recorded]
+        assert store.query("SELECT cost, unpriced FROM traces").rows == [(2 * recorded, 0)]
