@@ -293,6 +293,12 @@ class Trace(NamedTuple):
     launched: tuple[Launched, ...] = ()
     provenance: dict[str, Any] = {}
 
+    @property
+    def imported(self) -> bool:
+        """True where another tool recorded it, and something is lacking that a recording has."""
+        imported = self.provenance.get("imported")
+        return isinstance(imported, dict) and bool(imported.get("lacks"))
+
 
 class Tape(NamedTuple):
     """A recorded trace as replay, diff and the TUI see it: the trace, all its steps in order, what the program read

@@ -53,7 +53,8 @@ SELECT
     coalesce(loss_counts.losses, 0) AS losses,
     traces.tags,
     traces.swaps,
-    traces.error
+    traces.error,
+    coalesce(json_array_length(traces.provenance, '$.imported.lacks'), 0) > 0 AS imported
 FROM traces
 LEFT JOIN inner_sums ON inner_sums.id = traces.id
 LEFT JOIN divergence_counts ON divergence_counts.trace = traces.id
@@ -83,3 +84,4 @@ COMMENT ON COLUMN trace_list.losses IS 'Number of rows in `losses`.';
 COMMENT ON COLUMN trace_list.tags IS 'Tags as a JSON object of texts.';
 COMMENT ON COLUMN trace_list.swaps IS 'What a replay was told to change, a JSON list.';
 COMMENT ON COLUMN trace_list.error IS 'The exception that ended the execution, as text.';
+COMMENT ON COLUMN trace_list.imported IS 'True where another tool recorded the trace: what slipped past it is not known.';

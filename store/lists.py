@@ -16,7 +16,7 @@ class TraceRow(NamedTuple):
     `started_ns` is Unix time in nanoseconds; `duration_us` None while it is open. `divergences`,
     `coverage_missed` (peers) and `losses` are counts; `lost` is the number of steps known to be lost.
     `failures` counts steps that failed, `cost` is in US dollars and None where no call has a price, `unpriced` counts
-    calls without one.
+    calls without one. `imported`: another tool recorded it, and what slipped past is not known.
     """
 
     id: str
@@ -43,6 +43,7 @@ class TraceRow(NamedTuple):
     failures: int
     cost: float | None
     unpriced: int
+    imported: bool
 
 
 _TAGS, _SWAPS = map(TraceRow._fields.index, ("tags", "swaps"))

@@ -77,6 +77,7 @@ class TraceItem(NamedTuple):
     missed: int = 0
     losses: int = 0
     lost: int = 0
+    imported: bool = False
 
 
 def shortest(ids: Iterable[str], least: int = SHORT_ID) -> int:
@@ -119,6 +120,7 @@ def item_of(tape: Tape) -> TraceItem:
         len(trace.coverage.missed),
         len(trace.losses),
         sum(loss.steps for loss in trace.losses),
+        trace.imported,
     )
 
 
@@ -236,6 +238,8 @@ class TraceRows:
                 told = f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}"
                 return (told if item.input_tokens or item.output_tokens else ""), "dim"
             case "coverage":
+                if item.imported:
+                    return "?", "dim"
                 return ("!", "bad") if item.missed or item.losses else ("", "")
             case _:
                 return moment(item.started_ns, "%m-%d %H:%M"), "dim"

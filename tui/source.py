@@ -65,6 +65,7 @@ def trace_item(row: TraceRow) -> TraceItem:
         row.coverage_missed,
         row.losses,
         row.lost,
+        row.imported,
     )
 
 

@@ -51,7 +51,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
             process._asdict() | {"argv": list(process.argv), "lane": list(process.lane)} for process in trace.processes
         ],
         "coverage": {
-            "complete": trace.coverage.complete and not trace.losses,
+            "complete": None if trace.imported else trace.coverage.complete and not trace.losses,
             "connections": trace.coverage.connections,
             "missed": list(trace.coverage.missed),
         },

@@ -98,7 +98,9 @@ def notes(row: TraceRow, noted: int = 0) -> list[str]:
 
 
 def coverage(row: TraceRow, missed: tuple[str, ...]) -> str:
-    """`complete`, or which peers no recorded call reached and how many steps were lost."""
+    """`complete`, or which peers no recorded call reached and how many steps were lost. Other tools do not count."""
+    if row.imported:
+        return "not known"
     found = []
     if row.coverage_missed:
         found.append(" ".join(["INCOMPLETE", *dict.fromkeys(missed)]))
@@ -128,7 +130,7 @@ def facts(row: TraceRow, missed: tuple[str, ...] = ()) -> dict[str, Any]:
         {"id": row.id, "name": row.name, "started": rfc3339(row.started_ns)}
         | listed
         | {
-            "complete": not row.coverage_missed and not row.losses,
+            "complete": None if row.imported else not row.coverage_missed and not row.losses,
             "missed": list(missed),
         }
     )

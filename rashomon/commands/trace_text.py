@@ -173,8 +173,7 @@ def coverage(tape: Tape | Outline) -> str:
     Connections of recorded calls are counted once, however many calls they served.
     """
     trace = tape.trace
-    imported = trace.provenance.get("imported")
-    if isinstance(imported, dict) and imported.get("lacks"):
+    if trace.imported:
         return "not known: another tool recorded it"
     opened = terminal.plural(trace.coverage.connections, "connection")
     if trace.coverage.complete and not trace.losses and not warnings(tape):

@@ -110,14 +110,14 @@ class TraceScreen(NarrowedPage):
             return
         told = [trace.outcome, plural(len(tape.steps), "step"), duration_of(duration_us(trace))]
         complete = trace.coverage.complete and not trace.losses
-        if not complete:
+        if not complete and not trace.imported:
             told.append(" ".join(["! incomplete:", *dict.fromkeys(trace.coverage.missed)]).rstrip(":"))
         if trace.parent:
             count = len(trace.divergences)
             how = plural(count, "divergence") if count else "held"
             told.append(f"replay of {trace.parent[:SHORT_ID]}: {how}")
-        if complete:
-            told.append("complete")
+        if complete or trace.imported:
+            told.append("imported" if trace.imported else "complete")
         self.trail("traces", f"{trace.name} {trace.id[:SHORT_ID]}", f"{bar} " + f" {bar} ".join(filter(None, told)))
 
     def failed(self, group: str, error: Exception) -> None:

@@ -43,6 +43,11 @@ def test_an_imported_trace_can_be_shown_searched_and_compared(imported: Path) ->
     assert "get_order(id=7)" in shown.stdout
     document = json.loads(rashomon("show", "runs:1", "2", "--json", home=imported).stdout)
     assert document["step"]["response"]["choices"][0]["message"]["content"] == "It is lost."
+    whole = json.loads(rashomon("show", "runs:1", "--json", home=imported).stdout)
+    assert whole["trace"]["coverage"]["complete"] is None
+    listed = rashomon("ls", "name:runs*", home=imported).stdout
+    assert "complete" not in listed
+    assert "not known" in listed
     compared = rashomon("diff", "runs:1", "runs:2", home=imported)
     assert compared.returncode == 1
     assert "on its way" in compared.stdout

@@ -246,7 +246,7 @@ def test_a_replay_pays_for_what_went_out(tmp_path: Path) -> None:
     """A call that the recording answered costs nothing, known as that; a live one costs what it costs."""
     answer = {**said("Done."), "model": "gpt-4o", "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}
     grades = (None, Grade.EXACT, Grade.STUBBED, Grade.LIVE)
-    calls = [llm(answer)._replace(match=None if grade is None else Match(grade, None, None)) for grade in grades]
+    calls = [llm(answer)._replace(match=None if grade is None else Match(grade, None, "")) for grade in grades]
     (tmp_path / "journals").mkdir()
     write_tape(tmp_path / "journals" / "0.rsj", tape(calls, "replay"))
     ingest_new(tmp_path)
