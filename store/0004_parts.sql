@@ -2,7 +2,7 @@
 
 ALTER TABLE parts ADD COLUMN id INTEGER;
 UPDATE parts SET id = numbered.id FROM (
-    SELECT digest, row_number() OVER (ORDER BY digest) - 1 AS id FROM parts
+    SELECT digest, row_number() OVER (ORDER BY rowid) - 1 AS id FROM parts
 ) AS numbered WHERE numbered.digest = parts.digest;
 COMMENT ON COLUMN parts.id IS 'Number of the part, by which steps refer to it.';
 

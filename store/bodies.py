@@ -140,7 +140,7 @@ def take_apart(
 
     Any other body is all frame. The first `prefix` bytes are those of the body of which `known` is known.
     """
-    if body[:1] != b"{" or len(body) < LONG:
+    if body[:1] != b"{":
         return Apart(body, (), [])
     try:
         count = bisect_right(known.ends, prefix) if known is not None else 0

@@ -26,8 +26,6 @@ DUE = "compaction"
 """Key of `meta` that says that rows were deleted since the file was written anew."""
 
 _TRIES = 3
-_STORAGE = "v1.3.0"
-"""As the store itself: `connection._WRITE`."""
 
 
 class Compacted(NamedTuple):
@@ -166,7 +164,8 @@ def _attached(path: Path, connection: duckdb.DuckDBPyConnection, name: str) -> s
         "SELECT block_size FROM pragma_database_size() WHERE database_name = ?", [name]
     ).fetchone()
     blocks = f", BLOCK_SIZE {found[0]}" if found and found[0] else ""
-    return f"ATTACH {_quoted(path)} AS fresh (STORAGE_VERSION '{_STORAGE}'{blocks})"
+    form = f"STORAGE_VERSION '{connections.STORAGE}', ROW_GROUP_SIZE {connections.ROW_GROUP}{blocks}"
+    return f"ATTACH {_quoted(path)} AS fresh ({form})"
 
 
 def _compare(copying: duckdb.DuckDBPyConnection, source: str) -> None:

@@ -25,9 +25,18 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S, _READER_DELAY_S = 0.005, 0.2, 0.02
 _STALE_S = 3600.0
 _Config = dict[str, str | bool | int | float | list[str]]
 _READ: _Config = {"enable_external_access": "false", "lock_configuration": "true"}
-_WRITE: _Config = {"storage_compatibility_version": "v1.3.0", "default_block_size": "16384"}
-"""What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text. Blocks of new
-files are small: each column fills its last one in part, and there are two hundred columns."""
+STORAGE = "v1.3.0"
+"""What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text."""
+
+_BLOCK = 16_384
+"""Blocks of new files are small: each column fills its last one in part, and there are two hundred columns."""
+
+ROW_GROUP = 4096
+"""Rows are written in groups of so many: the last, incomplete one is written anew whenever rows are added."""
+
+_CHECKPOINT = "1MB"
+"""How long the log of changes may get, which a reader has to go through: what must be put into the file later
+keeps others waiting for longer."""
 
 _KEEP = "Move it away or choose another folder with --home; Rashomon does not touch it."
 _REBUILD = "Move it away: `rashomon ingest` builds a new store from the journals."
@@ -68,7 +77,7 @@ def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
         while True:
             before = _inode(path)
             try:
-                connection = duckdb.connect(str(path), read_only=read_only, config=_READ if read_only else _WRITE)
+                connection = duckdb.connect(str(path), read_only=True, config=_READ) if read_only else _attach(path)
                 if read_only or _inode(path) == before:
                     return connection
                 connection.close()  # a compacted store took the place of the file that was opened
@@ -84,6 +93,20 @@ def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
     finally:
         if waiting is not None:
             os.close(waiting)
+
+
+def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
+    connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT})
+    form = f", STORAGE_VERSION '{STORAGE}', BLOCK_SIZE {_BLOCK}" if new else ""  # of an old file they stay as they are
+    quoted = str(path).replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{quoted}' AS store (ROW_GROUP_SIZE {ROW_GROUP}{form})")
+        connection.execute("USE store")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _inode(path: Path) -> int | None:
@@ -197,7 +220,7 @@ def _blank() -> bytes:
     """The file of an empty store: making one takes longer than most of what a test or an import does with it."""
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
         path = Path(folder) / "store.duckdb"
-        connection = duckdb.connect(str(path), config=_WRITE)
+        connection = _attach(path, new=True)
         try:
             migrate.migrate(connection)
         finally:

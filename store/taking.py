@@ -21,7 +21,8 @@ from rashomon.store.told import Member, Resume
 from rashomon.store.writing import Conflict, Numbers, Writing, Written
 from rashomon.views import Summary
 
-_LEAST_BYTES = 256 * 1024
+_FIRST_BYTES, _LEAST_BYTES = 1536 * 1024, 256 * 1024
+"""Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
 
 
 class Source(NamedTuple):
@@ -69,7 +70,8 @@ class Taking:
         self.price = pricing(self.home)
         self.crew = True
         self.begun: dict[str, Entry] = {}
-        self.room = float(ingestion.BATCH_BYTES)
+        self.room = float(min(ingestion.BATCH_BYTES, _FIRST_BYTES))
+        self.logged = False
 
     def run(self) -> None:
         """Until every journal that was found is in the store."""
@@ -80,6 +82,8 @@ class Taking:
             except _Generation:
                 pass
             self.known = self.look()
+        if self.logged:
+            connections.open_writer(self.store, self.wait_s).close()
 
     def look(self) -> Known:
         """What the store holds."""
@@ -122,7 +126,7 @@ class Taking:
                 size += portion.whole - (before.whole if before else 0)
                 batch.append((portion, numbers))
             if size >= self.room:
-                self.write(batch, entries)
+                self.write(batch, entries, more=True)
                 batch, entries, size = [], {}, 0
                 self.tell(len(todo))
         if entries:
@@ -222,13 +226,20 @@ class Taking:
 
     # ------------------------------------------------------------------------------------------ writing
 
-    def write(self, batch: list[tuple[Portion, Numbers]], entries: dict[str, Entry]) -> None:
-        """Write a batch. Raises `_Generation` when the store is not as it was."""
+    def write(self, batch: list[tuple[Portion, Numbers]], entries: dict[str, Entry], more: bool = False) -> None:
+        """Write a batch. Raises `_Generation` when the store is not as it was.
+
+        Where `more` follow, the store's log of changes may stay beside it, which is read with it: putting it into the
+        file at each batch would write the ends of all tables again and again.
+        """
         began = time.monotonic()
         following = str(int(self.known.generation) + 1)
         try:
             with connections.open_writer(self.store, self.wait_s) as writer:
                 began = time.monotonic()
+                self.logged = more
+                if more:
+                    writer.execute("PRAGMA disable_checkpoint_on_shutdown")
                 written = self.transaction(writer, following, batch, entries)
         except duckdb.TransactionException:  # another thread of this process wrote
             raise _Generation from None
