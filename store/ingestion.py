@@ -22,7 +22,7 @@ from rashomon.store.ledger import listing, nothing_new, remember
 BATCH_BYTES = 8 * 1024 * 1024
 """Journals are written in batches of at most about this size, and of less where that takes too long."""
 
-BATCH_S = 0.3
+BATCH_S = 0.2
 """For so many seconds the store may be written at a time: others wait for it."""
 
 Progress = Callable[[int, int], None]
