@@ -51,5 +51,5 @@ def test_every_step_that_reached_the_program_is_kept(tmp_path: Path) -> None:
         missing = set(trial["reached"]) - seen
         assert not missing, f"seed {seed}, {trial['home']}: {sorted(missing)[:5]} of {len(trial['reached'])}"
         received += len(trial["reached"])
-    assert received > 2 * TRIALS, f"seed {seed}: the children hardly ran ({received} results)"
+    assert received > 10 * TRIALS, f"seed {seed}: the children hardly ran ({received} results)"
     print(f"{TRIALS} kills, {received} results had reached the programs, all kept")

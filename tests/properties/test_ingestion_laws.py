@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rashomon import tapes
+from rashomon import journal, tapes
+from rashomon.journal import Code
 from rashomon.store import TraceStore, arrival, ingest, ingest_new, ingestion
-from tests.faults.store_journals import content
+from tests.faults.store_journals import content, packed, write
 from tests.recordings import made_up
 
 
@@ -47,3 +51,42 @@ def test_growing_journals_give_what_reading_them_at_once_gives(
     with TraceStore(folder / "store.duckdb") as store:
         for tape in tapes.assemble([tapes.read_part(path) for path in whole]):
             assert store.tape(tape.trace.id, within=False) == tape
+
+
+def _call(step: int, t_us: int) -> list[Any]:
+    head = {"method": "POST", "url": "https://api.example.com/v1/chat/completions", "headers": []}
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 400}]}).encode()
+    return [Code.CALL, step, 0, "llm", "chat", [], t_us, None, head, body]
+
+
+OPEN_STEP_CHANGES = [
+    [Code.PROCESS, {"started_ns": 10**18, "pid": 7, "argv": ["a.py"]}],
+    [Code.TRACE, 0, {"id": "t", "name": "t", "started_ns": 10**18}],
+    _call(0, 100),
+    [Code.HEAD, 0, 200, {"status": 200, "headers": []}],
+    _call(1, 300),
+    [Code.END, 0, 400, "complete", None],
+    [Code.UNCONTROLLED, 0, "a socket", "by hand", None],
+    [Code.END, 1, 500, "complete", None],
+    [Code.UNCONTROLLED, 0, "another", "by hand", None],
+]
+
+
+@pytest.mark.parametrize("portion", [1, 300])
+@pytest.mark.parametrize("seen", range(3, len(OPEN_STEP_CHANGES)))
+def test_a_step_that_changes_while_others_begin_keeps_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: int, portion: int
+) -> None:
+    """An open step is told of again, in one batch with a new step or after the journal was read once already: the
+    store holds what reading it at once gives, whatever is in which batch."""
+    pieces, path = packed(OPEN_STEP_CHANGES), tmp_path / "journals" / "0.rsj"
+    whole, begun = journal.header_bytes() + b"".join(pieces), journal.header_bytes() + b"".join(pieces[:seen])
+    with monkeypatch.context() as patched:
+        patched.setattr(arrival, "PORTION_BYTES", portion)
+        patched.setattr(ingestion, "BATCH_BYTES", 1)
+        for data in (begun, whole):
+            write(path, data)
+            assert ingest_new(tmp_path).damaged == ()
+    ingest(path.parent, tmp_path / "clean.duckdb")
+    found, expected = content(tmp_path / "store.duckdb"), content(tmp_path / "clean.duckdb")
+    assert {**found, "journals": None} == {**expected, "journals": None}

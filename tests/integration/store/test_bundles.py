@@ -38,7 +38,7 @@ from tests.support import AGENTS, DEMO_AGENT, contents, environment, rashomon
 KILLS = 6
 """How often an export and an import are killed, in every run."""
 
-FLIPS = 60
+FLIPS = 90
 
 
 def home_of(folder: Path, *found: Tape) -> Path:

@@ -97,7 +97,7 @@ def whole_tapes(draw: st.DrawFn) -> Tape:
     return Tape(trace, tuple(draw(steps(number)) for number in range(draw(st.integers(0, 4)))))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tape=whole_tapes())
 def test_store_gives_back_the_tape_of_the_journal(tape: Tape) -> None:
     """A tape read from the store equals the one put together from its journal, exactly."""
