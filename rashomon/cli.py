@@ -11,8 +11,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 from rashomon.errors import RashomonError
+
+_Handler = Callable[[int, FrameType | None], Any]
 
 DIRECT = ("record", "replay", "doctor", "demo")
 """Commands with a `main(argv) -> int` of their own."""
@@ -23,11 +28,10 @@ _DEBUG = "RASHOMON_DEBUG"
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    pressed: list[bool] = []
+    before = None if arguments[:1] and arguments[0] in DIRECT else _notice_interrupts(pressed)
     try:
         return _run(arguments)
-    except RashomonError as error:
-        print(f"rashomon: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -35,16 +39,46 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except Exception as error:
-        if os.environ.get(_DEBUG):
-            raise
-        damaged = _damaged_store(error)
-        if damaged is not None:
-            print(f"rashomon: {damaged}", file=sys.stderr)
-            return damaged.exit_code
-        text = str(error).split("\n")[0]
-        print(f"rashomon: a bug of ours: {type(error).__name__}: {text}", file=sys.stderr)
-        print(f"rashomon: {_DEBUG}=1 shows where; please report it with that.", file=sys.stderr)
-        return 70
+        if pressed:  # whatever was under way says in its own way that it was stopped; DuckDB, as a failure
+            return 130
+        return _told(error)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+def _notice_interrupts(pressed: list[bool]) -> _Handler | None:
+    """Have Ctrl-C noted, and raised as usual. The handler before; None where it stays, as where Ctrl-C is ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        return None
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        pressed.append(True)
+        signal.default_int_handler(number, frame)
+
+    try:
+        signal.signal(signal.SIGINT, interrupted)
+    except ValueError:  # not the main thread: no signal comes here
+        return None
+    return before
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, RashomonError):
+        print(f"rashomon: {error}", file=sys.stderr)
+        return error.exit_code
+    if os.environ.get(_DEBUG):
+        raise error
+    damaged = _damaged_store(error)
+    if damaged is not None:
+        print(f"rashomon: {damaged}", file=sys.stderr)
+        return damaged.exit_code
+    text = str(error).split("\n")[0]
+    print(f"rashomon: a bug of ours: {type(error).__name__}: {text}", file=sys.stderr)
+    print(f"rashomon: {_DEBUG}=1 shows where; please report it with that.", file=sys.stderr)
+    return 70
 
 
 def _run(arguments: list[str]) -> int:

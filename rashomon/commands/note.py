@@ -56,7 +56,7 @@ def note(
         _list(home, trace, as_json)
     elif trace is None:
         raise UsageError("A note needs a trace.", EXAMPLE)
-    elif text is None and not labels and not values:
+    elif not (text and text.strip()) and not any(labels or ()) and not values:
         raise UsageError("A note needs a text, a label or a value.", EXAMPLE)
     else:
         with options.reading(home) as store:
