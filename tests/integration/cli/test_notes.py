@@ -108,6 +108,8 @@ def test_a_note_can_be_taken_back(place: Path) -> None:
     [
         ((), "needs a trace"),
         (("refund",), "needs a text"),
+        (("refund", "  "), "needs a text"),
+        (("refund", "--label", ""), "needs a text"),
         (("nothing", "x"), "There is no trace 'nothing'"),
         (("refund@99", "x"), "no step '99'"),
         (("refund", "x", "--set", "score"), "no name and value"),

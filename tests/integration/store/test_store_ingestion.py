@@ -88,6 +88,31 @@ def test_a_deleted_store_is_built_again(tmp_path: Path) -> None:
     assert ingest_new(tmp_path).new == ("t1",)
 
 
+def test_how_a_conversation_begins_is_found_in_short_and_in_forgotten_bodies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of under 64 bytes has a first message too; and where parts are not remembered they are read again."""
+    head = {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": []}
+    short = b'{"messages":[{"role":"user","content":"hi"}]}'
+    long = [b'{"role":"system","content":"Be brief."}', *(b'{"role":"user","content":"%d"}' % at for at in range(9))]
+    bodies = [short, *(b'{"messages":[%s]}' % b",".join(long[: 2 + turn]) for turn in range(8))]
+    calls: list[list[Any]] = [
+        [Code.CALL, step, 0, "llm", "chat", [], step, None, head, body] for step, body in enumerate(bodies)
+    ]
+    begun = [[Code.PROCESS, {"started_ns": 10**18, "pid": 7, "argv": ["a.py"]}], [Code.TRACE, 0, info("t1")]]
+    write(tmp_path / "journals" / "a.rsj", [*begun, *calls])
+    ingest_new(tmp_path)
+    with open_home(tmp_path) as store:
+        found = store.query("SELECT prompt, conversation FROM steps ORDER BY position").rows
+    assert found[0][0] is None
+    assert found[0][1] is not None
+    assert len(set(found[1:])) == 1
+    assert None not in found[1]
+    monkeypatch.setattr("rashomon.store.portions._CONTENTS", 1)
+    ingest(tmp_path / "journals", tmp_path / "forgetful.duckdb")
+    assert content(tmp_path / "forgetful.duckdb") == content(tmp_path / "store.duckdb")
+
+
 def test_a_home_without_recordings_gets_no_store(tmp_path: Path) -> None:
     """Looking into an empty or missing home makes no file."""
     assert open_home(tmp_path / "nowhere").traces() == []
