@@ -19,6 +19,16 @@ settings.register_profile("rashomon", deadline=None)  # a busy machine is no fai
 settings.load_profile("rashomon")
 
 
+LONGEST_NAMED = 60
+"""A value that takes more characters to write does not become a part of its test's name."""
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """A name that can be read, and which every process of the suite finds alike whatever the value is made of."""
+    long = isinstance(val, (str, bytes)) and len(repr(val)) > LONGEST_NAMED
+    return argname if long else None
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh home; this process's journal is opened in it and closed after the test."""
