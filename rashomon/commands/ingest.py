@@ -16,6 +16,7 @@ from rashomon.journal import Damage
 
 if TYPE_CHECKING:
     from rashomon.store import IngestReport, JournalRow
+    from rashomon.store.repricing import Repriced
 
 EXAMPLE = "Example: rashomon ingest colleague/journals/*.rsj"
 
@@ -36,6 +37,7 @@ def ingest(
         list[Path] | None,
         typer.Argument(metavar="JOURNAL", help="Files from elsewhere, copied into the home; none: what is new."),
     ] = None,
+    prices: Annotated[bool, typer.Option("--prices", help="Reckon again what calls cost that are there.")] = False,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
@@ -50,10 +52,12 @@ def ingest(
     for path in journals or ():
         adopt(path, folder)
     report = take_in(folder)
+    priced = reckon(folder) if prices else None
     if as_json:
-        terminal.print_json(document(report))
+        costs = {} if priced is None else {"prices": priced._asdict()}
+        terminal.print_json(document(report) | costs)
     else:
-        terminal.print_text("\n".join(lines(report)))
+        terminal.print_text("\n".join([*lines(report), *([] if priced is None else [priced_line(priced)])]))
     if report.damage or report.unread:
         raise typer.Exit(DamagedData.exit_code)
 
@@ -88,6 +92,23 @@ def take_in(folder: Path) -> Report:
     damage = tuple((row.name, one) for row in known for one in row.damage)
     unread = {row.name: row.reason or row.state for row in known if row.state in ("foreign", "newer")}
     return Report(done, damage, tuple(sorted((unread | dict(done.skipped)).items())))
+
+
+def reckon(folder: Path) -> Repriced:
+    """Reckon again what the calls of a home cost, with today's prices and settings."""
+    from rashomon.commands.progress import Bar
+    from rashomon.store.repricing import reprice
+
+    with Bar("reckoning") as bar:
+        return reprice(folder, bar.tell)
+
+
+def priced_line(priced: Repriced) -> str:
+    """What came of it, in one line."""
+    from rashomon.commands.terminal import plural
+
+    found = f"{plural(priced.calls, 'LLM call')} reckoned again, {priced.changed:,} cost something else now"
+    return f"{found}: ${priced.before:,.4f} before, ${priced.after:,.4f} now."
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from rashomon.config import Config
 from rashomon.model import Grade, Match
-from rashomon.store import ingest_new, open_home, prices
+from rashomon.store import connection, ingest_new, open_home, prices, repricing
+from rashomon.store.repricing import reprice
 from rashomon.tapes import write_tape
 from rashomon.views import Summary
 from tests.steps import llm, said, tape
@@ -182,7 +184,8 @@ ASK = """
 import sys
 from pathlib import Path
 from rashomon.model import Grade, Match
-from rashomon.store import ingest_new, open_home, prices
+from rashomon.store import connection, ingest_new, open_home, prices, repricing
+from rashomon.store.repricing import reprice
 from rashomon.tapes import write_tape
 from rashomon.views import Summary
 from tests.steps import llm, said, tape
@@ -255,3 +258,82 @@ def test_a_replay_pays_for_what_went_out(tmp_path: Path) -> None:
         assert recorded > 0
         assert replayed == [0.0, 0.0, recorded]
         assert store.query("SELECT cost, unpriced FROM traces").rows == [(2 * recorded, 0)]
+
+
+CALLED = {**said("Done."), "model": "my-model", "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 500_000}}
+
+
+def priced_home(folder: Path, input_price: float, traces: int = 3, calls: int = 70) -> list[float | None]:
+    """Prices for `my-model` in the settings of a home; the costs of all its calls as the store has them."""
+    settings = f'[prices."my-model"]\ninput = {input_price}\noutput = 0\n'
+    (folder / "journals").mkdir(exist_ok=True, parents=True)
+    if input_price:
+        (folder / "config.toml").write_text(settings)
+    for number in range(traces):
+        path = folder / "journals" / f"{number}.rsj"
+        if not path.exists():
+            write_tape(path, tape([llm(CALLED, {"model": "my-model"}) for _ in range(calls)], f"trace-{number}"))
+            os.utime(path, ns=(10**18, 10**18))  # long ago: it is not read again in case that it is still written
+    with open_home(folder) as store:
+        return [row[0] for row in store.query("SELECT cost FROM steps ORDER BY trace, position").rows]
+
+
+def sums_of(folder: Path) -> list[tuple[float | None, int]]:
+    """Cost and number of calls without a price, of each trace."""
+    with open_home(folder) as store:
+        return store.query("SELECT round(cost, 6), unpriced FROM traces ORDER BY id").rows
+
+
+def test_a_corrected_price_holds_for_what_is_there(tmp_path: Path) -> None:
+    """What was taken in without a price, or with a wrong one, costs what the settings say once it is reckoned again."""
+    assert set(priced_home(tmp_path, 0)) == {None}
+    assert sums_of(tmp_path) == [(None, 70)] * 3
+    assert set(priced_home(tmp_path, 2.0)) == {None}
+    told: list[tuple[int, int]] = []
+    assert reprice(tmp_path, lambda done, of: told.append((done, of))) == (210, 210, 0.0, 420.0)
+    assert set(priced_home(tmp_path, 2.0)) == {2.0}
+    assert sums_of(tmp_path) == [(140.0, 0)] * 3
+    assert told[-1] == (210, 210)
+    assert reprice(tmp_path) == (210, 0, 420.0, 420.0)
+    (tmp_path / "config.toml").unlink()
+    assert reprice(tmp_path) == (210, 210, 420.0, 0.0)
+    assert sums_of(tmp_path) == [(None, 70)] * 3
+
+
+def test_reckoning_in_small_groups_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traces larger and smaller than a group are each reckoned whole, and what is ingested afterwards goes on."""
+    monkeypatch.setattr(repricing, "_CALLS", 100)
+    priced_home(tmp_path, 0)
+    priced_home(tmp_path, 3.0)
+    assert reprice(tmp_path).changed == 210
+    assert set(priced_home(tmp_path, 3.0, traces=5)) == {3.0}
+    assert sums_of(tmp_path) == [(210.0, 0)] * 5
+
+
+def test_a_call_that_has_changed_meanwhile_keeps_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose answer was taken in anew while it was reckoned keeps the cost of what it is now."""
+    priced_home(tmp_path, 1.0, traces=1, calls=2)
+    real_write = repricing._write
+
+    def after_an_ingestion(store: Path, found: Any, wait_s: float) -> None:
+        with connection.open_writer(store) as writer:
+            writer.execute("UPDATE steps SET response_part = 99, cost = 7 WHERE position = 1")
+        real_write(store, found, wait_s)
+
+    monkeypatch.setattr(repricing, "_write", after_an_ingestion)
+    (tmp_path / "config.toml").write_text('[prices."my-model"]\ninput = 5\noutput = 0\n')
+    reprice(tmp_path)
+    assert priced_home(tmp_path, 5.0, traces=1) == [5.0, 7.0]
+    assert sums_of(tmp_path) == [(12.0, 0)]
+
+
+def test_a_replay_and_an_empty_home_are_reckoned_too(tmp_path: Path) -> None:
+    """What the recording answered goes on costing nothing; where nothing is, nothing is reckoned and nothing made."""
+    assert reprice(tmp_path / "none") == (0, 0, 0.0, 0.0)
+    assert not (tmp_path / "none").exists()
+    home = tmp_path / "home"
+    (home / "journals").mkdir(parents=True)
+    exact = llm(CALLED, {"model": "my-model"})._replace(match=Match(Grade.EXACT, None, ""))
+    write_tape(home / "journals" / "0.rsj", tape([exact], "replay"))
+    assert priced_home(home, 4.0, traces=0) == [0.0]
+    assert reprice(home) == (1, 0, 0.0, 0.0)
