@@ -172,7 +172,7 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
         system = LakeFiles({lake.name: lake.url for lake in lakes})
         made.register_filesystem(system)
         for lake in lakes:
-            _check(lake)
+            check(lake)
             with explained(lake.url):
                 _make_views(made, lake, system)
         made.execute("USE store")
@@ -201,7 +201,7 @@ def _attach_store(made: duckdb.DuckDBPyConnection, store: Path, wait_s: float) -
         time.sleep(0.05)
 
 
-def _check(lake: Lake) -> None:
+def check(lake: Lake) -> None:
     """Raise `UsageError` for a lake that is not there any more: it must not read as an empty one."""
     found = head(lake.url, *file_system(lake.url))
     if found != FORMAT:

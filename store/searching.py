@@ -66,12 +66,17 @@ def _bytes(needles: Iterable[str]) -> list[bytes]:
 # --------------------------------------------------------------------------------------------- the store
 
 
-def in_store(reader: duckdb.DuckDBPyConnection, needles: Sequence[str]) -> tuple[set[str], list[Found]]:
-    """Ids of the traces that hold any of these, and the places that hold one and are no trace's."""
+def in_store(
+    reader: duckdb.DuckDBPyConnection, needles: Sequence[str], views: bool = False
+) -> tuple[set[str], list[Found]]:
+    """Ids of the traces that hold any of these, and the places that hold one and are no trace's.
+
+    With `views`, views are searched in place of tables: those that stand for the files of a lake.
+    """
     traces: set[str] = set()
     others: list[Found] = []
     parts: set[str] = set()
-    for table, columns in _columns(reader).items():
+    for table, columns in _columns(reader, views).items():
         key = {"traces": "id", "parts": "digest"}.get(table, "trace" if "trace" in columns else None)
         for column, kind in columns.items():
             if kind == "BLOB":
@@ -93,11 +98,15 @@ def in_store(reader: duckdb.DuckDBPyConnection, needles: Sequence[str]) -> tuple
     return traces, others
 
 
-def _columns(reader: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+def _columns(reader: duckdb.DuckDBPyConnection, views: bool) -> dict[str, dict[str, str]]:
     """The columns of every table that may hold text or bytes: table to column to type."""
+    kind = "VIEW" if views else "BASE TABLE"
     rows = reader.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables()"
-        " USING (database_name, schema_name, table_name) WHERE database_name = current_database() ORDER BY ALL"
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN"
+        " (SELECT table_name FROM information_schema.tables"
+        "  WHERE table_catalog = current_database() AND table_schema = 'main' AND table_type = ?) USING (table_name)"
+        " WHERE database_name = current_database() AND schema_name = 'main' ORDER BY ALL",
+        [kind],
     ).fetchall()
     found: dict[str, dict[str, str]] = {}
     for table, column, kind in rows:

@@ -12,8 +12,11 @@ from rashomon.commands.gc import chosen as by_query
 from rashomon.errors import DamagedData, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rashomon.store import TraceStore
     from rashomon.store.forgetting import Choice, Forgotten
+    from rashomon.store.lake_removal import InLakes
 
 EXAMPLE = "Example: rashomon forget --tag user=u-17 --text jane@example.com"
 
@@ -36,6 +39,7 @@ def forget(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Traces with this tag. Repeatable.")
     ] = None,
+    lakes: Annotated[bool, typer.Option("--lakes", help="Take them out of attached lakes too.")] = False,
     yes: Yes = False,
     ended: Ended = False,
     as_json: options.AsJson = False,
@@ -44,14 +48,15 @@ def forget(
     """Remove traces for good, from store, journals and notes, and search everything for what was removed.
 
     What any of the options names goes, with what is within it and its replays. Says what would go; --yes does it.
-    Exit code 4 when something is left. Bundles, exports and backups are outside.
+    --lakes alone takes out of lakes what was forgotten before. Exit code 4 when something is left. Bundles, exports
+    and backups are outside.
     """
     from rashomon.commands import terminal
     from rashomon.commands.progress import Bar
-    from rashomon.store import forgetting
+    from rashomon.store import forgetting, lake_removal
 
     texts = text or []
-    if where is None and matching is None and not (texts or trace or tag):
+    if where is None and matching is None and not (texts or trace or tag or lakes):
         raise UsageError("Nothing says what is to be forgotten.", "Give --where, --filter, --text, --trace or --tag.")
     forgetting.check_texts(texts)
     pairs = [pair(one) for one in tag or ()]
@@ -59,16 +64,49 @@ def forget(
     with options.reading(home) as store:
         ids = [*by_query(store, where, matching), *chosen(store, trace or [], pairs)]
     choice = forgetting.choose(folder, ids, texts)
+    elsewhere = lake_removal.holding(folder, choice.traces, texts)
     done = None
     if yes:
         with Bar("forgetting") as bar:
             done = forgetting.forget(folder, choice, texts, bar.tell, ended)
+        if lakes:
+            elsewhere = out_of_lakes(folder, elsewhere, choice, texts)
     if as_json:
-        terminal.print_json(document(choice, done))
+        terminal.print_json(document(choice, done, elsewhere))
     else:
-        terminal.print_text("\n".join(planned(choice) if done is None else reported(done, choice)))
-    if done is not None and (done.proof.found or done.done.left):
+        told = planned(choice) if done is None else reported(done, choice)
+        terminal.print_text("\n".join([*told, *lake_lines(elsewhere, done is not None, lakes)]))
+    if done is not None and (done.proof.found or done.done.left or elsewhere.held or elsewhere.problems):
         raise typer.Exit(DamagedData.exit_code)
+
+
+def out_of_lakes(folder: Path, elsewhere: InLakes, choice: Choice, texts: list[str]) -> InLakes:
+    """Take it out of lakes, and look again."""
+    from rashomon.commands.progress import Bar
+    from rashomon.store import lake_removal
+
+    if elsewhere.held:
+        with Bar("forgetting in lakes") as bar:
+            lake_removal.remove(elsewhere.held, bar.tell)
+    return lake_removal.holding(folder, choice.traces, texts)
+
+
+def lake_lines(elsewhere: InLakes, done: bool, lakes: bool) -> list[str]:
+    """What lakes hold, for people."""
+    from rashomon.commands import terminal
+
+    what = "LEFT in" if done else "also in"
+    told = []
+    for held in elsewhere.held[:SHOWN]:
+        told.append(
+            f"  {what} lake {held.lake}, day {held.day}, {held.source}: {terminal.plural(len(held.traces), 'trace')}"
+        )
+    if len(elsewhere.held) > SHOWN:
+        told.append(f"  ... and {len(elsewhere.held) - SHOWN:,} more days (--json names all)")
+    if elsewhere.held and not lakes:
+        told.append(f"--lakes takes {'them' if done else 'what is in lakes'} out there too.")
+    told += [f"  NOT searched, {problem}" for problem in elsewhere.problems]
+    return told
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -128,13 +166,15 @@ def reported(done: Forgotten, choice: Choice) -> list[str]:
     return told
 
 
-def document(choice: Choice, done: Forgotten | None) -> dict[str, Any]:
+def document(choice: Choice, done: Forgotten | None, elsewhere: InLakes) -> dict[str, Any]:
     """`rashomon.forget/1`."""
     found: dict[str, Any] = {
         "format": "rashomon.forget/1",
         "applied": done is not None,
         "traces": [{"id": one, "reason": why} for one, why in choice.traces.items()],
         "notes": choice.notes if done is None else done.notes,
+        "lakes": [held._asdict() for held in elsewhere.held],
+        "lake_problems": list(elsewhere.problems),
     }
     if done is not None:
         work, proof = done.done, done.proof

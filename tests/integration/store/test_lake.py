@@ -407,3 +407,107 @@ def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: Callable[[str], str]
     done = rashomon("export", "--to", "s3://no-such-bucket/x", home=home)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "no-such-bucket" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ forgetting
+
+
+def forgetful(folder: Path, url: str, *found: Tape) -> Path:
+    """A home with these traces, all in a lake that is attached to it."""
+    home = home_of(folder, *found)
+    exported(home, url)
+    lake.attach(home, url, "years")
+    return home
+
+
+def everything_in(place: Path) -> str:
+    """All that any DuckDB client can read in a lake's files, and the names of the files, as one text."""
+    said = [str(path.relative_to(place)) for path in sorted(place.rglob("*"))]
+    for path in sorted(place.rglob("*.json")):
+        said.append(path.read_text())
+    with duckdb.connect() as client:
+        for path in sorted(place.rglob("*.parquet")):
+            said += [str(row) for row in client.execute(f"SELECT * FROM read_parquet('{path}')").fetchall()]
+    return "\n".join(said)
+
+
+def test_what_is_forgotten_goes_from_the_lake_too(tmp_path: Path) -> None:
+    """Rows, parts that nobody else has and the manifest's line go; the other traces of the day are whole."""
+    place, one, two = tmp_path / "lake", trace(1, text="anna was here"), trace(2, text="bert")
+    home = forgetful(tmp_path / "home", str(place), one, two, trace(3, day=1, text="cora"))
+    before = {path: path.read_bytes() for path in place.rglob("*") if "day=2024-10-05" in str(path) and path.is_file()}
+    rows_of_two = rows(place, "step_parts", "trace, count(*)")[1]
+    said = rashomon("forget", "--trace", one.trace.id, "--yes", home=home)
+    assert said.returncode == 4
+    assert "LEFT in lake years, day 2024-10-04" in said.stdout
+    assert "--lakes takes them out there too" in said.stdout
+    assert "anna was here" in everything_in(place)
+    done = rashomon("forget", "--lakes", "--yes", "--json", home=home)
+    assert (done.returncode, json.loads(done.stdout)["lakes"]) == (0, [])
+    told = everything_in(place)
+    assert "anna" not in told
+    assert one.trace.id not in told
+    assert rows(place, "traces", "id") == [(two.trace.id,), (trace(3).trace.id,)]
+    assert rows(place, "step_parts", "trace, count(*)")[0] == rows_of_two
+    (lost,) = asked_of(home, "SELECT count(*) FROM years.step_parts ANTI JOIN years.parts ON part = digest")[0]
+    assert lost == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert exported(home, str(place)) == LakeReport((), 0, 0)
+
+
+def test_a_text_is_found_in_lakes_where_the_home_has_it_no_more(tmp_path: Path) -> None:
+    """Years later the person asks: the home keeps a month, the lake has it, with the replay of it in another day."""
+    place = tmp_path / "lake"
+    replay = trace(4, day=3, text="nothing")
+    replay = replay._replace(trace=replay.trace._replace(parent=trace(1).trace.id))
+    home = forgetful(tmp_path / "home", str(place), trace(1, text="jane@example.com"), replay, trace(5, day=3))
+    kept = (home / "lakes.json").read_bytes()
+    shutil.rmtree(home)
+    home_of(home, trace(6))
+    (home / "lakes.json").write_bytes(kept)
+    plan = rashomon("forget", "--text", "jane@example.com", "--lakes", home=home)
+    assert "also in lake years, day 2024-10-04" in plan.stdout
+    assert "jane@example.com" in everything_in(place), "a plan changes nothing"
+    assert rashomon("forget", "--text", "jane@example.com", "--lakes", "--yes", home=home).returncode == 0
+    assert "jane@example.com" not in everything_in(place)
+    assert rows(place, "traces", "id") == [(trace(5).trace.id,)]
+    assert not list(place.rglob("day=2024-10-04/*")), "a day of which nothing is left has no files"
+
+
+def test_other_homes_files_are_no_exception(tmp_path: Path) -> None:
+    """A trace that another home wrote into the shared lake goes as well."""
+    place = tmp_path / "lake"
+    exported(home_of(tmp_path / "one", trace(1, text="jane"), trace(2)), str(place))
+    home = forgetful(tmp_path / "two", str(place), trace(3, text="jane"))
+    assert rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home).returncode == 0
+    assert "jane" not in everything_in(place)
+    assert rows(place, "traces", "id") == [(trace(2).trace.id,)]
+
+
+def test_files_of_an_export_that_was_killed_are_looked_into(tmp_path: Path) -> None:
+    """Where there is no manifest yet, the files themselves say whose they are."""
+    place = tmp_path / "lake"
+    home = forgetful(tmp_path / "home", str(place), trace(1, text="jane"), trace(2))
+    for path in (*place.rglob("_manifest/**/*.json"), *place.rglob("table=traces/**/*.parquet")):
+        path.unlink()
+    assert rashomon("forget", "--trace", trace(1).trace.id, "--lakes", "--yes", home=home).returncode == 0
+    assert "jane" not in everything_in(place)
+    assert rows(place, "steps", "trace, count(*)") == [(trace(2).trace.id, 3)]
+
+
+def test_a_lake_that_cannot_be_reached_or_read_is_named(tmp_path: Path) -> None:
+    """What could not be searched is no proof: it is named, and the exit code is 4."""
+    place = tmp_path / "lake"
+    home = forgetful(tmp_path / "home", str(place), trace(1, text="jane"), trace(2, day=1))
+    damaged = next(iter(place.rglob("table=steps/day=2024-10-05/*.parquet")))
+    damaged.write_bytes(b"PAR1 nothing")
+    said = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    assert said.returncode == 4
+    assert "NOT searched, lake years" in said.stdout
+    assert "day=2024-10-05" in said.stdout
+    assert "LEFT" not in said.stdout, "what could be read was dealt with"
+    assert rows(place, "traces", "id") == [(trace(2).trace.id,)]
+    shutil.rmtree(place)
+    gone = rashomon("forget", "--lakes", "--yes", home=home)
+    assert (gone.returncode, "NOT searched" in gone.stdout) == (4, True)
+    assert "Traceback" not in gone.stderr
