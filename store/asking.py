@@ -138,20 +138,31 @@ def ask(path: Path, sql: str, run: Runner = directly, wait_s: float = connection
 
 
 def relations(path: Path) -> list[Relation]:
-    """The tables and views of a store, views first, with their comments."""
-    with connections.open_reader(path) as connection:
+    """The tables and views of a store, views first, with their comments; then those of attached lakes, as `lake.name`.
+
+    Lakes that cannot be reached are left out: whoever asks them is told.
+    """
+    try:
+        opened = lake.open_reader(path)
+    except RashomonError:
+        opened = connections.open_reader(path)
+    with opened as connection:
         columns: dict[str, list[tuple[str, str, str]]] = {}
         for table, *column in connection.execute(
-            "SELECT table_name, column_name, data_type, coalesce(comment, '') FROM duckdb_columns()"
-            " WHERE NOT internal ORDER BY table_name, column_index"
+            f"SELECT {_QUALIFIED.format('table_name')}, column_name, data_type, coalesce(comment, '')"
+            " FROM duckdb_columns() WHERE NOT internal ORDER BY 1, column_index"
         ).fetchall():
             columns.setdefault(table, []).append((column[0], column[1], column[2]))
+        own = "database_name <> current_database()"
         found = connection.execute(
-            "SELECT view_name, 'view', coalesce(comment, '') FROM duckdb_views() WHERE NOT internal"
-            " UNION ALL SELECT table_name, 'table', coalesce(comment, '') FROM duckdb_tables() WHERE NOT internal"
-            " ORDER BY 2 DESC, 1"
+            f"SELECT {_QUALIFIED.format('view_name')}, 'view', coalesce(comment, ''), {own} FROM duckdb_views()"
+            f" WHERE NOT internal UNION ALL SELECT {_QUALIFIED.format('table_name')}, 'table', coalesce(comment, ''),"
+            f" {own} FROM duckdb_tables() WHERE NOT internal ORDER BY 4, 2 DESC, 1"
         ).fetchall()
-    return [Relation(name, kind, about, tuple(columns.get(name, ()))) for name, kind, about in found]
+    return [Relation(name, kind, about, tuple(columns.get(name, ()))) for name, kind, about, _ in found]
+
+
+_QUALIFIED = "CASE WHEN database_name <> current_database() THEN database_name || '.' ELSE '' END || {}"
 
 
 def statements(text: str) -> tuple[list[str], str]:

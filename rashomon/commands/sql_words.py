@@ -21,8 +21,8 @@ _KEYWORDS = """
     timestamp today try_cast upper week year month day hour minute
 """
 
-_RELATION = re.compile(r"\b(?:from|join)\s+(\w+)(?:\s+(?:as\s+)?(\w+))?", re.I)
-_BEFORE_RELATION = re.compile(r"(?:\b(?:from|join|describe|summarize|table)\s+|^\s*\.schema\s+)\w*$", re.I)
+_RELATION = re.compile(r"\b(?:from|join)\s+([\w.]+)(?:\s+(?:as\s+)?(\w+))?", re.I)
+_BEFORE_RELATION = re.compile(r"(?:\b(?:from|join|describe|summarize|table)\s+|^\s*\.schema\s+)[\w.]*$", re.I)
 
 
 class Completer:
@@ -42,17 +42,17 @@ class Completer:
         """What a word may become, from what stands before and around it in its line."""
         if line.lstrip().startswith(".") and " " not in line.strip():
             return [name for name in COMMANDS if name.startswith(text)]
-        if "." in text:
-            return self._of_relation(text, line)
         if _BEFORE_RELATION.search(line):
             return _beginning(text, self._columns)
+        if "." in text:
+            return self._of_relation(text, line)
         named = [name for name, _ in _RELATION.findall(line) if name in self._columns]
         columns = {column for name in named or self._columns for column in self._columns[name]}
         keywords = [word.upper() for word in _KEYWORDS.split()] if text.isupper() else _KEYWORDS.split()
         return _beginning(text, columns) + _beginning(text, self._columns) + _beginning(text, keywords)
 
     def _of_relation(self, text: str, line: str) -> list[str]:
-        """`c.mo` where the line has `from llm_calls c`."""
+        """`c.mo` where the line has `from llm_calls c`, or `from years.llm_calls c`."""
         name, _, begun = text.rpartition(".")
         aliases = {alias: relation for relation, alias in _RELATION.findall(line) if alias}
         columns = self._columns.get(aliases.get(name, name), ())

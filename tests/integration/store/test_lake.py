@@ -30,6 +30,8 @@ pytest.importorskip("pyarrow", reason="lakes need pyarrow")
 
 import duckdb  # as above
 
+from rashomon.commands.sql_words import Completer
+from rashomon.store.asking import relations
 from rashomon.store.lake_writing import LakeReport, export_lake  # it needs what may be missing
 
 DAY_NS = 86_400 * 10**9
@@ -407,6 +409,18 @@ def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: Callable[[str], str]
     done = rashomon("export", "--to", "s3://no-such-bucket/x", home=home)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "no-such-bucket" in done.stderr
+
+
+def test_names_in_lakes_are_completed(tmp_path: Path) -> None:
+    """`from years.` offers the lake's tables and views, an alias its columns; a lake out of reach offers nothing."""
+    place, home = tmp_path / "lake", tmp_path / "home"
+    forgetful(home, str(place), trace(1))
+    completer = Completer(relations(home / "store.duckdb"))
+    assert {"years.llm_calls", "years.steps", "years.traces"} <= set(completer.candidates("years.", "from years."))
+    assert completer.candidates("c.mod", "select c.mod from years.llm_calls c") == ["c.model"]
+    assert "llm_calls" in completer.candidates("llm", "from llm")
+    shutil.rmtree(place)
+    assert Completer(relations(home / "store.duckdb")).candidates("years.", "from years.") == []
 
 
 # ------------------------------------------------------------------------------------------------ forgetting
