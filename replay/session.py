@@ -35,6 +35,7 @@ from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
 from rashomon.replay.matching import Found, Matcher, job_steps, of_process, process_of
 from rashomon.replay.pace import StepPace
 from rashomon.replay.policy import Policy, refusal
+from rashomon.replay.served import ServedWitness
 from rashomon.replay.stubs import Stub
 
 _READINGS = 1000
@@ -237,6 +238,8 @@ class ReplaySession:
 
     def _served(self, call: Call, step: Step, match: Match, response: Response | None = None) -> Play:
         witness = self._scribe.open(call, match)
+        if response is None:
+            witness = ServedWitness(witness, step, self.diverge, lambda: self.conductor.ended(step.id))
         witness.pace = StepPace(self.conductor, step, witness)
         self.conductor.served(step.id)
         lane = self._line().lane

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 import threading
@@ -130,6 +131,38 @@ def test_what_was_not_asked_for(tape: Tape, server: ProviderServer, client: http
     assert [divergence.kind for divergence in replaying.divergences] == ["unserved"]
     with pytest.raises(rashomon.Diverged, match="1 recorded step was not asked for"):
         replaying.check()
+
+
+async def test_a_call_that_is_cancelled_now_and_was_answered_then(
+    home: Path, server: ProviderServer, last_tape: Callable[[], Tape]
+) -> None:
+    """Cancelled before its answer came, where the recording has it: the step is named; cancelled in both is no news."""
+
+    async def program(cancel_when: Callable[[], bool] | None) -> None:
+        async with httpx2.AsyncClient() as client:
+            body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "one"}]}
+            asked = asyncio.create_task(client.post(server.openai_url + PATH, json=body))
+            while cancel_when is not None and not cancel_when():  # noqa: ASYNC110  # turn by turn
+                await asyncio.sleep(0)
+            if cancel_when is not None:
+                asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    for cancelled, expected in ((False, ["cancelled"]), (True, [])):
+        arrived, turns = len(server.requests) + 1, [None] * 20
+
+        def has_arrived(number: int = arrived) -> bool:
+            return len(server.requests) == number
+
+        def some_turns_later(turns: list[None] = turns) -> bool:
+            return not turns or bool(turns.pop())
+
+        with rashomon.trace("recorded"):
+            await program(has_arrived if cancelled else None)
+        with rashomon.replay(last_tape()) as replaying:
+            await program(some_turns_later)
+        assert [divergence.kind for divergence in replaying.divergences] == expected
+        assert all("chat.completions was cancelled here" in one.summary for one in replaying.divergences)
 
 
 def test_live_calls(
