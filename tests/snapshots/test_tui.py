@@ -16,6 +16,7 @@ from rashomon.tui.app import RashomonApp
 from rashomon.tui.glyphs import ASCII, UNICODE, Glyphs
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import TraceItem
+from rashomon.tui.screens import page
 from rashomon.tui.screens.diff import DiffScreen
 from rashomon.tui.screens.help import HelpScreen
 from rashomon.tui.screens.trace import TraceScreen
@@ -246,8 +247,9 @@ async def test_u_unfolds_and_folds_again() -> None:
         assert "9 identical steps" not in screen_text(app)
 
 
-async def test_y_copies_the_step_as_json() -> None:
+async def test_y_copies_the_step_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clipboard holds the whole step, raw, and the window says how much that is."""
+    monkeypatch.setattr(page, "COPIED_S", 600)  # a busy machine may be slower than a reader
     app = app_of(recording(), refs=("7f3c",))
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await press(pilot, "j", "y")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MIN_WIDTH, MIN_HEIGHT = 60, 15
 """Below this size, in cells, a screen only says that it is too small."""
 
+COPIED_S = 3
+"""How long it is said that something was copied."""
+
 T = TypeVar("T")
 
 
@@ -151,7 +154,7 @@ class Page(Screen[None]):
 
         self.app.copy_to_clipboard(text)
         size = bytes_of(len(text.encode("utf-8", "replace")))
-        self.notify(f"Copied {what} ({size}) to the terminal's clipboard.", markup=False, timeout=3)
+        self.notify(f"Copied {what} ({size}) to the terminal's clipboard.", markup=False, timeout=COPIED_S)
 
     def compare(self, trace_id: str, parent: str | None) -> None:
         """Open a trace aligned with the marked one, else with its parent; say what is missing for that."""
