@@ -1,14 +1,15 @@
 """Rashomon: record an LLM agent's execution, replay it exactly, replay it with one thing changed."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rashomon.errors import Escaped, Missed, RashomonError, ReplayStop
-from rashomon.replaying import Diverged, replay
-from rashomon.session import entrypoint, install, note, trace, wrap
 from rashomon.version import __version__
 
 if TYPE_CHECKING:
+    from rashomon.errors import Escaped, Missed, RashomonError, ReplayStop
     from rashomon.recorders.tools import tool
+    from rashomon.replaying import Diverged, replay
+    from rashomon.session import entrypoint, install, note, trace, wrap
 
 __all__ = [
     "Diverged",
@@ -26,12 +27,18 @@ __all__ = [
     "wrap",
 ]
 
+_HOMES = {
+    **dict.fromkeys(("Escaped", "Missed", "RashomonError", "ReplayStop"), "rashomon.errors"),
+    **dict.fromkeys(("Diverged", "replay"), "rashomon.replaying"),
+    **dict.fromkeys(("entrypoint", "install", "note", "trace", "wrap"), "rashomon.session"),
+    "tool": "rashomon.recorders.tools",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """`rashomon.tool`, loaded with the first tool: programs without tools start faster."""
-    if name == "tool":
-        from rashomon.recorders.tools import tool
-
-        globals()["tool"] = tool
-        return tool
-    raise AttributeError(f"module 'rashomon' has no attribute {name!r}")
+    """Load what is asked for, and no more: a command that lists traces needs nothing that records them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rashomon' has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found

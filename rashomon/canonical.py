@@ -16,17 +16,25 @@ from rashomon.model import Call, Head, Kind, Request
 _BOUNDARY = "rashomon-boundary"
 
 
+_blake2b: Any = None
+
+
 def digest(data: bytes) -> str:
     """Name a piece of content: BLAKE2b, 128 bits, as `b2:<hex>`."""
-    from hashlib import blake2b  # loads OpenSSL; not at import time
+    global _blake2b
+    if _blake2b is None:
+        from hashlib import blake2b  # loads OpenSSL; not at import time
 
-    return "b2:" + blake2b(data, digest_size=16).hexdigest()
+        _blake2b = blake2b
+    return "b2:" + _blake2b(data, digest_size=16).hexdigest()  # type: ignore[no-any-return]
 
 
 def header(head: Head | None, name: str) -> str:
-    """The first value of a header, or the empty string."""
+    """The first value of a header (its name in lower case), or the empty string."""
+    size = len(name)
     for key, value in (head or {}).get("headers", ()):
-        if _text(key).lower() == name:
+        # what has another length is not equal in lower case either: `name` is ASCII
+        if len(key) == size and _text(key).lower() == name:
             return _text(value)
     return ""
 
@@ -77,8 +85,11 @@ def content_digest(call: Call) -> str:
 
 def digest_of(call: Call, body: bytes) -> str:
     """The same for who has the body in its canonical form already."""
-    head = call.request.head
-    address = "\n".join(
-        (call.kind, call.name, str(head.get("method", "")), canonical_url(call.kind, str(head.get("url", ""))))
-    )
-    return digest(address.encode("utf-8", "surrogatepass") + b"\0" + body)
+    return digest(address_of(call.kind, call.name, call.request.head) + body)
+
+
+def address_of(kind: Kind, name: str, head: Head) -> bytes:
+    """What stands before a call's body when its digest is taken."""
+    url = canonical_url(kind, str(head.get("url", "")))
+    address = "\n".join((kind, name, str(head.get("method", "")), url))
+    return address.encode("utf-8", "surrogatepass") + b"\0"

@@ -8,6 +8,8 @@ data; 70 a bug of ours; 130 interrupted; 141 the reader of a pipe went away.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -22,12 +24,52 @@ _Handler = Callable[[int, FrameType | None], Any]
 DIRECT = ("record", "replay", "doctor", "demo")
 """Commands with a `main(argv) -> int` of their own."""
 
+_READING = ("grep", "ls", "show", "sql")
+"""Commands that make many values and keep them until they are printed."""
+
+_RARELY = 1_000_000
+"""So many new values later, cycles among them are looked for: every 700, as is usual, takes as long as the values."""
+
 _DEBUG = "RASHOMON_DEBUG"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
+    """Run one command; returns the exit code.
+
+    Without `argv` it is the command that this process was started for, which ends with it.
+    """
+    if argv is not None:
+        return _exit_code(argv)
+    reading = sys.argv[1:2] and sys.argv[1] in _READING
+    if reading:
+        gc.set_threshold(_RARELY)
+    code = _exit_code(sys.argv[1:])
+    if reading and _nothing_waits():
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):  # closed, full, or none at all: Python says it in its own way
+            return code
+        os._exit(code)  # to take apart what was loaded would take as long as many a command
+    return code
+
+
+def _nothing_waits() -> bool:
+    """True when nothing is to be done at the end of this process: no function, thread, debugger or profiler waits."""
+    waiting: Callable[[], int] | None = getattr(atexit, "_ncallbacks", None)
+    database = getattr(sys.modules.get("rashomon.store.engine"), "AT_EXIT", 0)
+    if waiting is None or waiting() != database or sys.flags.dev_mode or sys.flags.inspect:
+        return False
+    threads = sys.modules.get("threading")
+    if threads is not None and threads.active_count() > 1:
+        return False
+    monitoring = getattr(sys, "monitoring", None)
+    watched = monitoring is not None and any(monitoring.get_tool(number) for number in range(6))
+    return not watched and sys.gettrace() is None and sys.getprofile() is None
+
+
+def _exit_code(arguments: list[str]) -> int:
+    """Run one command, and turn what it raises into an exit code."""
     pressed: list[bool] = []
     before = None if arguments[:1] and arguments[0] in DIRECT else _notice_interrupts(pressed)
     try:
@@ -43,6 +85,9 @@ def main(argv: list[str] | None = None) -> int:
             return 130
         return _told(error)
     finally:
+        options = sys.modules.get("rashomon.commands.options")
+        if options is not None:
+            options.end()
         if before is not None:
             signal.signal(signal.SIGINT, before)
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path  # not at run time: a recorded process pays for each import
 
 FOLDER = ".rashomon"
+SUFFIX = ".rsj"
+"""How the names of journals end."""
 
 
 def home_name(environ: dict[str, str] | None = None) -> str:

@@ -125,9 +125,9 @@ class Reader:
         self.traces[elements[1]] = elements[2]
 
     def on_call(self, elements: list[Any]) -> None:
-        number, head, body = elements[1], dict(elements[8]), elements[9]
+        number, body = elements[1], elements[9]
         marks = []
-        head, whole = self.head(head)
+        head, whole = self.head(dict(elements[8]))
         try:
             content = self.body(number, body)
         except DamagedData:
@@ -141,15 +141,17 @@ class Reader:
         """A head with its interned headers put back, and whether all of them are known."""
         if "headers" not in head:
             return head, True
-        pairs, whole = list[Any](), True
+        pairs, whole, known = list[Any](), True, self.headers
         for item in head["headers"]:
             if isinstance(item, int):
-                whole = whole and item in self.headers
-                pairs.append(self.headers.get(item, ["?", "?"]))
+                pair = known.get(item)
+                if pair is None:
+                    whole, pair = False, ["?", "?"]
             else:
+                pair = [item[1], item[2]]
                 if item[0] is not None:
-                    self.headers[item[0]] = [item[1], item[2]]
-                pairs.append([item[1], item[2]])
+                    known[item[0]] = pair
+            pairs.append(pair)
         return {**head, "headers": pairs}, whole
 
     def body(self, number: int, body: Any) -> bytes:
@@ -187,7 +189,7 @@ class Reader:
     def on_end(self, elements: list[Any]) -> None:
         step = self.step(elements)
         if step is not None:
-            step.t_end, step.end = elements[2], End(elements[3])
+            step.t_end, step.end = elements[2], _end(elements[3])
             step.failure = Failure(*elements[4][:3]) if elements[4] else None
 
     def on_match(self, elements: list[Any]) -> None:
@@ -333,7 +335,7 @@ def step_of(open_step: OpenStep) -> Step:
     return Step(
         open_step.call[10] if len(open_step.call) > 10 else str(number),
         number,
-        Kind(kind),
+        kind_of(kind),
         name,
         tuple(lane),
         t_us,
@@ -343,6 +345,24 @@ def step_of(open_step: OpenStep) -> Step:
         None if within is None else str(within),
         open_step.marks,
     )
+
+
+_KINDS, _ENDS = {kind.value: kind for kind in Kind}, {end.value: end for end in End}
+
+
+def kind_of(value: Any) -> Kind:
+    """The kind by its name, as `Kind` gives it. Raises ValueError."""
+    try:
+        return _KINDS[value]  # an enumeration takes ten times as long
+    except (KeyError, TypeError):
+        return Kind(value)
+
+
+def _end(value: Any) -> End:
+    try:
+        return _ENDS[value]
+    except (KeyError, TypeError):
+        return End(value)
 
 
 def read_part(path: Path | str) -> ProcessPart:

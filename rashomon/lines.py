@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple
-
-from rashomon.model import Json
+from typing import Any
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _UNSAFE = re.compile(
@@ -15,33 +12,22 @@ _UNSAFE = re.compile(
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-class Quoted(NamedTuple):
-    """A value whose text stands in quotes in a line."""
-
-    value: Json
-
-
 def text_of(value: Any, width: int = 80) -> str:
     """A value as one line of at most `width` characters that is safe to print.
 
     A string stands without quotes and is cut in the middle; anything else is JSON, cut at its end.
     """
-    if isinstance(value, Quoted):
-        inner = value.value
-        if not isinstance(inner, str):
-            return text_of(inner, width)
-        return f'"{one_line(inner, max(1, width - 2))}"'
     if isinstance(value, str):
         return one_line(value, width)
     written: list[str] = []
-    size = 0
-    for token in _tokens(value, 0):
-        written.append(token)
-        size += len(token)
-        if size > 8 * width:  # white space may go; far beyond this nothing can be shown
-            break
+    _write(value, 0, written, 8 * width)  # white space may go; far beyond this nothing can be shown
     line = _clean("".join(written))
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def quoted(value: Any, width: int = 80) -> str:
+    """The same with a string in quotes."""
+    return f'"{one_line(value, max(1, width - 2))}"' if isinstance(value, str) else text_of(value, width)
 
 
 def one_line(text: str, width: int) -> str:
@@ -67,22 +53,45 @@ def _clean(text: str) -> str:
     return _SURROGATES.sub("\ufffd", _UNSAFE.sub("", text)).strip()
 
 
-def _tokens(value: Any, depth: int) -> Iterable[str]:
-    """JSON, piece by piece, so that the beginning of a large value costs no more than it shows."""
+def _write(value: Any, depth: int, written: list[str], room: int) -> int:
+    """Append JSON, token by token, until there is no more room: a large value costs no more than what it shows.
+
+    Returns the room that is left, negative when the last token took more.
+    """
     if isinstance(value, dict):
-        yield "{"
+        written.append("{")
+        room -= 1
         for number, (key, item) in enumerate(value.items()):
-            yield f'{", " if number else ""}"{key}": '
-            yield from _tokens(item, depth + 1) if depth < 20 else ("…",)
-        yield "}"
+            if room < 0:
+                return room
+            written.append(f'{", " if number else ""}"{key}": ')
+            room -= len(written[-1])
+            if room >= 0:
+                room = _write_item(item, depth, written, room)
+        token = "}"
     elif isinstance(value, (list, tuple)):
-        yield "["
+        written.append("[")
+        room -= 1
         for number, item in enumerate(value):
-            if number:
-                yield ", "
-            yield from _tokens(item, depth + 1) if depth < 20 else ("…",)
-        yield "]"
+            if number and room >= 0:
+                written.append(", ")
+                room -= 2
+            if room < 0:
+                return room
+            room = _write_item(item, depth, written, room)
+        token = "]"
     elif isinstance(value, str):
-        yield f'"{value[:2000]}"'
+        token = f'"{value[:2000]}"'
     else:
-        yield "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        token = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if room >= 0:
+        written.append(token)
+        room -= len(token)
+    return room
+
+
+def _write_item(item: Any, depth: int, written: list[str], room: int) -> int:
+    if depth < 20:
+        return _write(item, depth + 1, written, room)
+    written.append("…")
+    return room - 1

@@ -11,14 +11,15 @@ Keys that Rashomon adds begin with `$`: `$status` (an LLM answer that is no 2xx)
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rashomon import dialects, values
 from rashomon.canonical import digest, header
 from rashomon.encodings import decoded as decoded
-from rashomon.lines import Quoted
 from rashomon.lines import one_line as one_line
+from rashomon.lines import quoted
 from rashomon.lines import text_of as text_of
 from rashomon.model import End, Head, Json, Kind, Response, Step
 from rashomon.streams import aws_events, cut_list, event_data, is_aws_stream, parse_json
@@ -26,6 +27,7 @@ from rashomon.streams import sse_events as sse_events
 
 _HEX_SHOWN = 256
 _TITLE_WIDTH = 160
+_WORD = 64
 _TOLD_HEADERS = ("location", "retry-after", "link")
 """Response headers that a program acts on; the others are dates, ids and counters."""
 
@@ -237,10 +239,11 @@ def _listed(events: list[tuple[str, Json]]) -> Json:
 # ------------------------------------------------------------------------------------------ summaries
 
 
-def summary(step: Step, request: Json = None) -> Summary:
+def summary(step: Step, request: Json = None, response: Json = None) -> Summary:
     """What a list shows of a step. Never raises.
 
     `request` is the step's `request_view`, from who has it; of an LLM's request, what it says beside its lists will do.
+    `response` is a tool's `response_view`, in the same way.
     """
     status = _status(step.response)
     if step.kind == Kind.LLM:
@@ -250,7 +253,8 @@ def summary(step: Step, request: Json = None) -> Summary:
     elif step.kind == Kind.NOTE:
         title = _note_title(step.request.head.get("note"))
     else:
-        title = f"{_call_text(step.name, request_view(step))}{_answer_text(step)}"
+        asked = request_view(step) if request is None else request
+        title = f"{_call_text(step.name, asked)}{_answer_text(step, response)}"
     return Summary(None, None, None, status, None, "", one_line(title, _TITLE_WIDTH))
 
 
@@ -261,7 +265,7 @@ def _note_title(note: Json) -> str:
     said, labels, data = note.get("text"), note.get("labels"), note.get("data")
     listed = [f"[{text_of(label, 40)}]" for label in labels] if isinstance(labels, list) else []
     named = [f"{key}={text_of(value, 40)}" for key, value in data.items()] if isinstance(data, dict) else []
-    return " ".join([text_of(Quoted(said)), *listed, *named] if said else [*listed, *named]) or "note"
+    return " ".join([quoted(said), *listed, *named] if said else [*listed, *named]) or "note"
 
 
 def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
@@ -353,7 +357,7 @@ def _asked(request: dict[str, Any]) -> str:
         return f' ({len(asked)} texts, the last: "{text_of(last, 60)}")'
     author = last.get("role") or last.get("type") or "nobody"
     content = last.get("content", last.get("output", last.get("parts")))
-    return f" ({count}, the last by {text_of(author, 20)}: {text_of(Quoted(content), 60)})"
+    return f" ({count}, the last by {text_of(author, 20)}: {quoted(content, 60)})"
 
 
 def _said(reading: dialects.Reading) -> str:
@@ -368,18 +372,18 @@ def _said(reading: dialects.Reading) -> str:
 def _call_text(name: str, arguments: Json) -> str:
     """`get_order(order_id="A-1042")`."""
     if isinstance(arguments, dict):
-        inside = ", ".join(f"{key}={text_of(Quoted(value), 40)}" for key, value in list(arguments.items())[:8])
+        inside = ", ".join([f"{key}={quoted(value, 40)}" for key, value in list(arguments.items())[:8]])
         return f"{name}({inside}{', …' if len(arguments) > 8 else ''})"
-    return f"{name}({'' if arguments is None else text_of(Quoted(arguments), 60)})"
+    return f"{name}({'' if arguments is None else quoted(arguments, 60)})"
 
 
-def _answer_text(step: Step) -> str:
+def _answer_text(step: Step, response: Json) -> str:
     failure = step.response.failure
     if failure is not None:
         return f" raised {_short_type(failure.type)}: {failure.message}"
     if step.response.end != End.COMPLETE and not step.response.pieces:
         return f" → {step.response.end}"
-    return f" → {text_of(Quoted(response_view(step)))}"
+    return f" → {quoted(response_view(step) if response is None else response)}"
 
 
 def _http_title(step: Step, status: int | None) -> str:
@@ -400,7 +404,15 @@ def _short_type(name: str) -> str:
 
 
 def _safe_or_none(text: str | None) -> str | None:
-    return one_line(text, _TITLE_WIDTH) if text else None
+    if not text:
+        return None
+    return _known_word(text) if len(text) <= _WORD else one_line(text, _TITLE_WIDTH)
+
+
+@lru_cache(maxsize=512)
+def _known_word(text: str) -> str:
+    """A model's name, a reason to finish: the same for most calls."""
+    return one_line(text, _TITLE_WIDTH)
 
 
 def _encodable(text: str) -> str:

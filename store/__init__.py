@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rashomon.store.ingestion import IngestReport, ingest, ingest_new
-    from rashomon.store.lists import Outline, StepRow, TraceRow
-    from rashomon.store.reading import JournalRow, Result, TraceStore, open_home
+    from rashomon.store.lists import Outline, StepRow
+    from rashomon.store.reading import JournalRow, Result, TraceStore
+    from rashomon.store.trace_rows import TraceRow
+    from rashomon.store.up_to_date import open_home
 
 __all__ = [
     "IngestReport",
@@ -25,8 +27,10 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("IngestReport", "ingest", "ingest_new"), "rashomon.store.ingestion"),
-    **dict.fromkeys(("Outline", "StepRow", "TraceRow"), "rashomon.store.lists"),
-    **dict.fromkeys(("JournalRow", "Result", "TraceStore", "open_home"), "rashomon.store.reading"),
+    **dict.fromkeys(("Outline", "StepRow"), "rashomon.store.lists"),
+    **dict.fromkeys(("JournalRow", "Result", "TraceStore"), "rashomon.store.reading"),
+    "TraceRow": "rashomon.store.trace_rows",
+    "open_home": "rashomon.store.up_to_date",
 }
 
 

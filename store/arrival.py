@@ -8,7 +8,6 @@ their trace, and applies what came `late`: frames for steps of an earlier portio
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ import pyarrow as pa
 from rashomon import dialects
 from rashomon.canonical import digest
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Scan
-from rashomon.journal_parts import OpenStep, Reader, step_of
-from rashomon.model import End, Kind, Launched, Point, Read, Site, Step
+from rashomon.journal_parts import OpenStep, Reader, kind_of
+from rashomon.model import End, Kind, Launched, Point, Read, Request, Site
 from rashomon.store import bodies, columns, forgotten, points, step_rows, surroundings
-from rashomon.store.portions import Chunk, Head, Parts, Place, Portion, Price
+from rashomon.store.arriving_steps import Steps
+from rashomon.store.portions import Chunk, Parts, Place, Portion, Price, Tables
 from rashomon.store.step_rows import Asked, Row
 from rashomon.store.told import MARKS, Member, Resume
 
@@ -32,6 +32,8 @@ PORTION_STEPS = 4096
 """Or behind so many steps, reads of surroundings counted as a quarter."""
 
 _BEGINNING = Resume()
+_NO_OPENING: tuple[str | None, str | None, int | None] = None, None, None
+_WHOLE = bodies.Apart(b"", (), [])
 _TIME = 1 << 61
 _NAMES_TRACE = {Code.TRACE: 1, Code.CONNECT: 1, Code.TRACE_END: 1, Code.DIVERGENCE: 1, Code.READ: 1, Code.POINT: 1,
                 Code.UNCONTROLLED: 1, Code.LAUNCHED: 1}  # fmt: skip
@@ -40,8 +42,16 @@ _NAMES_TRACE = {Code.TRACE: 1, Code.CONNECT: 1, Code.TRACE_END: 1, Code.DIVERGEN
 class Arrival(Reader):
     """Reads one journal, portion by portion. Parts and memory may be shared with others that are read before."""
 
-    def __init__(self, path: Path, parts: Parts, memory: bodies.Memory, price: Price | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parts: Parts,
+        memory: bodies.Memory,
+        price: Price | None = None,
+        tables: Tables = columns.table_of,
+    ) -> None:
         super().__init__()
+        self.tables = tables
         self.path, self.parts, self.memory, self.price = path, parts, memory, price
         self.members: dict[int, Member] = {}
         self.asked: dict[int, Asked] = {}
@@ -101,15 +111,18 @@ class Arrival(Reader):
     def frame(self, elements: list[Any]) -> None:
         """Take one frame."""
         self.last_trace = None
-        super().frame(elements)
+        Reader.frame(self, elements)
         trace = elements[1] if elements[0] in _NAMES_TRACE else self.last_trace
         if trace is not None:
-            self.marks[trace] = (self.marks.get(trace, 0) + self.mark * self.mark) % MARKS
+            self.marks[trace] = self.marks.get(trace, 0) + self.mark * self.mark
 
     def step(self, elements: list[Any]) -> OpenStep | None:
         """The step that a frame is about."""
-        step = super().step(elements)
-        if step is not None:
+        step = self.steps.get(elements[1])
+        if step is None:
+            self.late(elements)
+        else:
+            step.changed = True
             self.last_trace = step.call[2]
         return step
 
@@ -160,7 +173,7 @@ class Arrival(Reader):
         if len(elements) > 10:
             self.tape = True
             self.ids[str(number)] = elements[10] if "." in elements[10] else f"0.{elements[10]}"
-        kind = Kind(elements[3])
+        kind = kind_of(elements[3])
         body = step.request.body
         known, prefix = None, 0
         if step.base is not None and step.base[0] in self.apart:
@@ -172,12 +185,17 @@ class Arrival(Reader):
                 gone = next(iter(self.apart))
                 del self.apart[gone]
                 self.openings.pop(gone, None)
-        named = step_rows.request_digest(kind, elements[4], step.request, apart)
-        parts = [self.parts.keep(apart.frame), *apart.parts]
-        begin = self.opening(number, step, apart, body) if kind == Kind.LLM else (None, None, None)
-        self.asked[number] = Asked(apart._replace(known=None), parts, len(body), named, *begin)
-        if kind == Kind.LLM and step_rows.asked_values(step.request, apart) is not None:
-            step.request = step.request._replace(body=b"")  # it is in the parts, and views need only its values
+        content_type, encoding = step_rows.content_headers(step.request.head)
+        named = step_rows.digest_as(kind, elements[4], step.request, apart, content_type)
+        parts = [self.parts.named(apart.frame)[0], *apart.parts]
+        begin, values = _NO_OPENING, None
+        if kind == Kind.LLM:
+            begin = self.opening(number, step, apart, body)
+            values = step_rows.asked_values(step.request.head, apart, content_type, encoding)
+        kept = bodies.Apart(b"", apart.holes, []) if apart.holes else _WHOLE
+        self.asked[number] = Asked(kept, parts, len(body), named, *begin, values)
+        if values is not None:
+            step.request = Request(step.request.head, b"")  # it is in the parts, and views need only its values
         else:
             self.kept_bytes += len(body)
 
@@ -211,7 +229,7 @@ class Arrival(Reader):
 
     def portion(self, scan: Scan, begins: bool, ends: bool) -> Portion:
         """What was read since the last one."""
-        steps = _Steps(self)
+        steps = Steps(self)
         for number, step in self.steps.items():
             if step.changed:
                 steps.add(number, step)
@@ -227,7 +245,7 @@ class Arrival(Reader):
         scan.damage.clear()
         return Portion(
             self.path.name, scan.size, self.process, self.closed, scan.loss, damage, scan.end, scan.torn, members,
-            steps.heads, columns.table_of("steps", steps.rows), steps.parts, steps.lengths, steps.tool_requests,
+            steps.heads, self.tables("steps", steps.rows), steps.parts, steps.lengths, steps.tool_requests,
             steps.step_values, places, tables, chunks, first, new, late, self.resumption(scan),
             self.start, begins, ends,
         )  # fmt: skip
@@ -253,7 +271,10 @@ class Arrival(Reader):
 
     def trace(self, number: Any) -> str | None:
         """The id of a trace; None for one that this journal has not named."""
-        member = self.members.get(number)
+        try:
+            member = self.members.get(number)
+        except TypeError:  # a frame names it by what is no number
+            return None
         return None if member is None else member.info["id"]
 
     def inside(self, within: str | None, place: list[str]) -> str | None:
@@ -272,7 +293,7 @@ class Arrival(Reader):
         for number, one in self.launched:
             self.put(places["launched"], rows["launched"], number, one, surroundings.launched_row(one))
         self.reads, self.launched = [], []
-        return places, {table: columns.table_of(table, found) for table, found in rows.items() if found}
+        return places, {table: self.tables(table, found) for table, found in rows.items() if found}
 
     def put(self, places: list[Place], rows: list[Row], number: int, what: Read | Launched, row: Row) -> None:
         """Add a row, unless nobody knows which trace it is of."""
@@ -305,7 +326,7 @@ class Arrival(Reader):
             self.members[number] = member._replace(points=member.points + len(placed))
         return made
 
-    def told(self, steps: _Steps, places: dict[str, list[Place]], chunks: list[Chunk]) -> dict[str, Member]:
+    def told(self, steps: Steps, places: dict[str, list[Place]], chunks: list[Chunk]) -> dict[str, Member]:
         """What is known by now of the traces that something was told of."""
         foreign: dict[str, dict[str, None]] = {}
         counts: dict[tuple[str, str], int] = {}
@@ -354,62 +375,6 @@ class Arrival(Reader):
             if number in self.members:
                 self.members[number] = self.members[number]._replace(end=end, end_us=end_us)
         self.connects, self.divergences, self.uncontrolled, self.ends = [], [], [], {}
-
-
-class _Steps:
-    """The rows of the steps of a portion."""
-
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
-        self.heads: list[Head] = []
-        self.rows: list[Row] = []
-        self.parts: array[int] = array("i")
-        self.lengths: list[int] = []
-        self.tool_requests: list[tuple[int, Row]] = []
-        self.step_values: list[tuple[int, Row]] = []
-        self.foreign: dict[str, dict[str, None]] = {}
-
-    def add(self, number: int, open_step: OpenStep) -> None:
-        """Add a step as it is by now."""
-        arrival = self.arrival
-        trace = arrival.trace(open_step.call[2])
-        if trace is None:
-            return
-        try:
-            step = step_of(open_step)
-            foreign: list[str] = []
-            within = arrival.inside(step.within, foreign)
-            row = self.row(step, arrival.asked[number], trace)
-        except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-            arrival.damaged(f"step {number} cannot be understood: {type(error).__name__}: {error}")
-            return
-        if foreign:
-            self.foreign.setdefault(trace, {}).update(dict.fromkeys(foreign))
-        given = arrival.ids.get(str(number))
-        again = number in arrival.emitted
-        response, prompt = row[1], arrival.asked[number].prompt_part
-        self.heads.append(Head(trace, number, given, step.started_us, within, again, response, prompt))
-        self.rows.append(row[0])
-        self.parts.extend(arrival.asked[number].parts)
-        self.lengths.append(len(arrival.asked[number].parts))
-
-    def row(self, step: Step, asked: Asked, trace: str) -> tuple[Row, int | None]:
-        """The row of a step, and the number of its answer as a part."""
-        arrival, place = self.arrival, len(self.rows)
-        values = step_rows.asked_values(step.request, asked.apart) if step.kind == Kind.LLM else None
-        said = step_rows.summary(step, values)
-        cost = None
-        if step.kind == Kind.LLM and arrival.price is not None:
-            cost = arrival.price(step, said, int(arrival.process.get("started_ns", 0)) + step.started_us * 1000)
-        answer = step.response.body
-        keep = arrival.parts.add if step.response.end == End.OPEN else arrival.parts.keep
-        part = keep(answer) if step.response.pieces else None
-        named = digest(answer) if part is not None else None
-        row = step_rows.step_row(step, asked, said, named, len(answer), cost)
-        self.tool_requests += [(place, one) for one in step_rows.tool_request_rows(said)]
-        if step.kind in (Kind.TOOL, Kind.MCP, Kind.NOTE):
-            self.step_values.append((place, step_rows.values_row(step)))
-        return row, part
 
 
 def is_id(trace: object) -> bool:

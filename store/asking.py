@@ -10,14 +10,14 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
-
-import duckdb
 
 from rashomon.errors import RashomonError, UsageError
 from rashomon.store import connection as connections
 from rashomon.store import lake
+from rashomon.store.engine import duckdb
 
 T = TypeVar("T")
 BLOCK = 2_000
@@ -114,6 +114,7 @@ class Answer:
     @contextlib.contextmanager
     def _batches(self) -> Iterator[Any]:
         """The answer as a reader of record batches."""
+        import_module("duckdb")  # the larger part of its package gives connections their relations
         relation = self._run(lambda: self._connection.sql(self._statement()))
         if relation is None:
             raise UsageError("The statement has no rows to write.", "Ask with select.")
@@ -127,13 +128,22 @@ class Answer:
 
 
 @contextlib.contextmanager
-def ask(path: Path, sql: str, run: Runner = directly, wait_s: float = connections.WAIT_S) -> Iterator[Answer]:
+def ask(
+    path: Path,
+    sql: str,
+    run: Runner = directly,
+    wait_s: float = connections.WAIT_S,
+    begun: duckdb.DuckDBPyConnection | None = None,
+) -> Iterator[Answer]:
     """Ask the store at `path` one statement that reads; the file is open until the block ends.
 
-    Opening raises what `open_reader` does; the answer `UsageError` for what cannot be run, with the place in the
-    statement, and `Stopped`.
+    `begun` is the store, where it is open already: it is closed here. Opening raises what `open_reader` does; the
+    answer `UsageError` for what cannot be run, with the place in the statement, and `Stopped`.
     """
-    with lake.open_reader(path, wait_s) as connection:
+    if begun is not None and lake.attached(path.parent):
+        begun.close()
+        begun = None
+    with begun or lake.open_reader(path, wait_s) as connection:
         yield Answer(sql, connection, run)
 
 

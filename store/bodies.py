@@ -15,10 +15,12 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from rashomon.canonical import digest
+from rashomon.store.spelling import canonical_text
 
 LONG = 64
 """A text or number of a list, or a whole value, becomes a part of its own from this many characters on.
@@ -30,8 +32,7 @@ _RECENT = 4
 _REMEMBERED = 4 * 1024 * 1024
 """How many characters of elements are remembered; each is kept in three forms."""
 
-_decode = json.JSONDecoder().raw_decode
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # as `rashomon.canonical.canonical_json`
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls; raises StopIteration
 _space = re.compile(r"[ \t\r\n]*")
 _BLANK = frozenset(" \t\r\n")
 
@@ -90,11 +91,8 @@ class Known(NamedTuple):
     members: dict[str, bytes]
 
 
-class _Element(NamedTuple):
-    text: str
-    path: str
-    part: int
-    spelled: bytes
+_Element = tuple[str, int, bytes]
+"""An element's text, its number as a part, and what stands for it in an identity."""
 
 
 class Memory:
@@ -109,23 +107,28 @@ class Memory:
 
         An object, a list or a text ends where it is closed: what begins with the whole of it, is it.
         """
-        for element in self._elements.get(path, ()):
-            if text.startswith(element.text, at):
-                return element
+        known = self._elements.get(path)
+        if known is not None:
+            for element in known:
+                if text.startswith(element[0], at):
+                    return element
         return None
 
-    def keep(self, element: _Element) -> None:
+    def keep(self, path: str, text: str, part: int, spelled: bytes) -> None:
         """Remember an element."""
-        if element.text[0] not in '{["':
+        if text[0] not in '{["':
             return
-        self._size += len(element.text)
+        self._size += len(text)
         if self._size > _REMEMBERED:
             self._elements.clear()
-            self._size = len(element.text)
-        known = self._elements.setdefault(element.path, [])
+            self._size = len(text)
+        known = self._elements.get(path)
+        if known is None:
+            self._elements[path] = [(text, part, spelled)]
+            return
         if len(known) == _RECENT:
-            self._size -= len(known.pop().text)
-        known.insert(0, element)
+            self._size -= len(known.pop()[0])
+        known.insert(0, (text, part, spelled))
 
     def clear(self) -> None:
         """Forget everything: the numbers of parts are not valid any more."""
@@ -150,7 +153,7 @@ def take_apart(
         else:
             found = _Object(body, keep, memory or Memory(), 0)
             end = found.read(_skip(found.text, 1))
-    except (ValueError, IndexError, RecursionError):  # not JSON, or cut
+    except (ValueError, IndexError, RecursionError, StopIteration):  # not JSON, or cut
         return Apart(body, (), [])
     return found.apart(end)
 
@@ -232,11 +235,16 @@ def identity(value: dict[str, Any]) -> bytes:
 
 
 def _identity(members: dict[str, bytes]) -> bytes:
-    return b"{%s}" % b",".join([_canonical(key).encode() + b":" + members[key] for key in sorted(members)])
+    return b"{%s}" % b",".join([_key(key) + members[key] for key in sorted(members)])
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return canonical_text(name).encode() + b":"
 
 
 def _spelled_member(value: Any) -> bytes:
-    return _spelled_list(map(_spelled, value)) if isinstance(value, list) else _canonical(value).encode()
+    return _spelled_list(map(_spelled, value)) if isinstance(value, list) else canonical_text(value).encode()
 
 
 def _spelled_list(spelled: Any) -> bytes:
@@ -244,7 +252,7 @@ def _spelled_list(spelled: Any) -> bytes:
 
 
 def _spelled(value: Any) -> bytes:
-    text = _canonical(value).encode()
+    text = canonical_text(value).encode()
     return text if len(text) < LONG else b"#" + blake2b(text, digest_size=16).digest()
 
 
@@ -268,10 +276,11 @@ class _Object:
         """What was read; `end` is where something follows the object."""
         self.frame.append(self.text[self.mark :])
         frame = "".join(self.frame).encode()
-        taken = Apart(frame, tuple(self.holes), self.parts, known=self.known, shared=self.shared)
+        holes, members = tuple(self.holes), self.members
         if end < len(self.text):
-            return taken
-        return taken._replace(identity=_identity(self.members), values=self.values, keys=frozenset(self.members))
+            return Apart(frame, holes, self.parts, None, None, frozenset(), self.known, self.shared)
+        known, keys = _identity(members), frozenset(members)
+        return Apart(frame, holes, self.parts, known, self.values, keys, self.known, self.shared)
 
     def resume(self, known: Known, count: int) -> int:
         """Read on behind the first elements of a list that are known; where what follows the object begins."""
@@ -287,7 +296,7 @@ class _Object:
         """Read the members from there on; where what follows the object begins. Raises ValueError or IndexError."""
         text = self.text
         while text[at] != "}":
-            key, at = _decode(text, at)
+            key, at = _scan(text, at)
             at = _skip(text, at)
             if not isinstance(key, str) or text[at] != ":":
                 raise ValueError("no JSON object")
@@ -296,8 +305,8 @@ class _Object:
                 self.values.pop(key, None)  # of a key that is there twice, the last counts
                 at = self.elements_from(key, _skip(text, at + 1), None, 0)
             else:
-                value, at = _decode(text, at)
-                self.values[key], self.members[key] = value, _canonical(value).encode()
+                value, at = _scan(text, at)
+                self.values[key], self.members[key] = value, canonical_text(value).encode()
                 if at - start >= LONG:
                     self.open(start)
                     self.parts.append(self.keep(text[start:at].encode()))
@@ -321,22 +330,25 @@ class _Object:
         Parts next to each other with the same separator share a hole. `count` elements before are known.
         """
         text, path = self.text, _path(key)
-        run = _Run(self, path, known, count)
+        run, find = _Run(self, path, known, count), self.memory.find
         spelled = known.spelled[:count] if known is not None else []
+        place = len(spelled)
         while text[at] != "]":
-            start, place = at, f"{key}[{len(spelled)}]"
-            found = self.memory.find(place, text, at)
+            start, where = at, f"{key}[{place}]"
+            found = find(where, text, at)
             if found is not None:
-                at += len(found.text)
-                run.add(found.part, len(spelled), start, at)
-                spelled.append(found.spelled)
+                at += len(found[0])
+                run.add(found[1], place, start, at)
+                spelled.append(found[2])
             else:
-                value, at = _decode(text, at)
+                value, at = _scan(text, at)
                 spelled.append(_spelled(value))
                 if isinstance(value, dict) or at - start >= LONG:
-                    part = self.keep(text[start:at].encode())
-                    run.add(part, len(spelled) - 1, start, at)
-                    self.memory.keep(_Element(text[start:at], place, part, spelled[-1]))
+                    element = text[start:at]
+                    part = self.keep(element.encode())
+                    run.add(part, place, start, at)
+                    self.memory.keep(where, element, part, spelled[-1])
+            place += 1
             at = _comma(text, at, "]")
         run.end()
         if run.leading is not None and (self.known is None or len(run.ends) > len(self.known.ends)):
@@ -372,26 +384,19 @@ class _Run:
     def add(self, part: int, place: int, start: int, end: int) -> None:
         """The next part of the list, at that place of it; between it and the one before may be what is none."""
         reading = self.reading
-        if self.count and place == self.first + self.count:
-            gap = reading.text[self.last : start]
-            if self.separator is None or self.separator == gap:
-                self.separator = gap
-                self.count += 1
-                self.took(part, end)
-                return
-        if self.count:
-            self.end()
-        reading.open(start)
-        self.first, self.count, self.separator = place, 1, None
-        if place == 0:
-            self.leading = Hole(reading.length, self.path, 0, len(reading.parts) + 1, 0, "")
-            before = tuple(reading.holes), "".join(reading.frame), dict(reading.values), dict(reading.members)
-            self.before = before
-        self.took(part, end)
-
-    def took(self, part: int, end: int) -> None:
-        """Note a part."""
-        reading = self.reading
+        gap = reading.text[self.last : start] if self.count and place == self.first + self.count else None
+        if gap is not None and (self.separator is None or self.separator == gap):
+            self.separator = gap
+            self.count += 1
+        else:
+            if self.count:
+                self.end()
+            reading.open(start)
+            self.first, self.count, self.separator = place, 1, None
+            if place == 0:
+                self.leading = Hole(reading.length, self.path, 0, len(reading.parts) + 1, 0, "")
+                before = tuple(reading.holes), "".join(reading.frame), dict(reading.values), dict(reading.members)
+                self.before = before
         reading.parts.append(part)
         self.last = end
         if self.first == 0 and self.leading is not None:
@@ -420,9 +425,13 @@ def _skip(text: str, at: int) -> int:
 
 def _comma(text: str, at: int, closing: str) -> int:
     """Where the next element begins, or where `closing` is."""
-    at = _skip(text, at)
-    if text[at] == ",":
-        return _skip(text, at + 1)
-    if text[at] != closing:
+    found = text[at]
+    if found in _BLANK:
+        at = _skip(text, at)
+        found = text[at]
+    if found == ",":
+        at += 1
+        return _skip(text, at) if text[at] in _BLANK else at
+    if found != closing:
         raise ValueError("no JSON")
     return at

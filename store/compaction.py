@@ -1,5 +1,6 @@
 """Giving space back: DuckDB keeps the blocks of deleted rows, so what is left is copied into a new file, which takes
-the old one's place.
+the old one's place. A small store, of which each batch leaves a considerable part free, is so written anew by who has
+just written it, whenever it is twice as large as the last time.
 
 The copy is made from a copy: of the store's file, taken while it may be read and not written, so that nobody waits
 longer than that takes. When the store was written meanwhile (its size, time or `generation` tell), it is done again,
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from rashomon.errors import DamagedData, UsageError
+from rashomon.errors import DamagedData, RashomonError, UsageError
 from rashomon.store import connection as connections
 from rashomon.store.engine import duckdb
 
@@ -25,7 +27,17 @@ BESIDE = ".compact-"
 DUE = "compaction"
 """Key of `meta` that says that rows were deleted since the file was written anew."""
 
+TIGHTENED = "compacted"
+"""Key of `meta` that says how many bytes were in use when the file was written anew."""
+
 _TRIES = 3
+
+_LARGE = 32 << 20
+"""A larger file has little that is free beside what is in it, and would take seconds."""
+
+_SMALL, _FREE_SHARE = 512 << 10, 0.08
+_PATIENCE_S = 0.5
+_at_it = threading.Lock()
 
 
 class Compacted(NamedTuple):
@@ -66,7 +78,8 @@ def is_due(store: Path, wait_s: float = connections.WAIT_S) -> bool:
 
 def mark_due(writer: duckdb.DuckDBPyConnection) -> None:
     """Note, in the transaction that deletes rows, that their space is to be given back."""
-    writer.execute("INSERT INTO meta VALUES (?, 'due') ON CONFLICT DO NOTHING", [DUE])
+    writer.execute("DELETE FROM meta WHERE key = ?", [DUE])
+    writer.execute("INSERT INTO meta VALUES (?, 'due')", [DUE])
 
 
 def compact(store: Path, wait_s: float = connections.WAIT_S) -> Compacted:
@@ -99,6 +112,63 @@ def compact(store: Path, wait_s: float = connections.WAIT_S) -> Compacted:
         _clear(scratch)
         _clear(new)
     return Compacted(before, store.stat().st_size)
+
+
+def tightened(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many bytes of the store were in use when it was written anew; 0 when it never was."""
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", [TIGHTENED]).fetchall()
+    return int(found[0][0]) if found else 0
+
+
+def tighten(store: Path, since: int) -> bool:
+    """Write a small store anew where a good part of it is free and it has doubled; True when that was done.
+
+    To be called by who has just written it; `since` is what `tightened` said before. Whoever has it open by now is not
+    waited for, and nothing is raised: the store is as good as it was, and larger than it needs to be.
+    """
+    if not _at_it.acquire(blocking=False):
+        return False
+    scratch = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.old")
+    new = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.new")
+    try:
+        if not _is_loose(store, since):
+            return False
+        seen = _copy_file(store, scratch, _PATIENCE_S)
+        _copy_database(scratch, new)
+        return _put_in_place(store, new, seen, _PATIENCE_S)
+    except (RashomonError, OSError, duckdb.Error):  # in use, a full disk, damage: who asks for `compact` is told
+        return False
+    finally:
+        _clear(scratch)
+        _clear(new)
+        _at_it.release()
+
+
+def _is_loose(store: Path, since: int) -> bool:
+    """Whether writing it anew pays."""
+    size = store.stat().st_size
+    if not max(_SMALL, 2 * since) <= size <= _LARGE:
+        return False
+    with connections.open_reader(store, _PATIENCE_S) as reader:
+        ((block, _, free),) = reader.execute(_SPACE, [_current(reader)]).fetchall()
+    return bool(free * block >= _FREE_SHARE * size)
+
+
+_SPACE = "SELECT block_size, used_blocks, free_blocks FROM pragma_database_size() WHERE database_name = ?"
+
+
+def _current(connection: duckdb.DuckDBPyConnection) -> str:
+    row = connection.execute("SELECT current_database()").fetchone()
+    return str(row[0]) if row else "store"
+
+
+def _note(connection: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Say in a copy what it was made of."""
+    connection.execute("DELETE FROM fresh.meta WHERE key IN (?, ?)", [DUE, TIGHTENED])
+    connection.execute(
+        "INSERT INTO fresh.meta SELECT ?, (used_blocks * block_size)::VARCHAR FROM pragma_database_size()"
+        " WHERE database_name = ?", [TIGHTENED, source]
+    )  # fmt: skip
 
 
 class _Seen(NamedTuple):
@@ -144,7 +214,7 @@ def _copy_database(source: Path, target: Path) -> None:
         copying.execute(f"ATTACH {_quoted(source)} AS old (READ_ONLY)")
         copying.execute(_attached(target, copying, "old"))
         copying.execute("COPY FROM DATABASE old TO fresh")
-        copying.execute("DELETE FROM fresh.meta WHERE key = ?", [DUE])
+        _note(copying, "old")
         copying.execute("CHECKPOINT fresh")
         _compare(copying, "old")
     os.chmod(target, source.stat().st_mode & 0o777)
@@ -160,9 +230,7 @@ def _clear(path: Path) -> None:
 
 def _attached(path: Path, connection: duckdb.DuckDBPyConnection, name: str) -> str:
     """The statement that makes a new file, with blocks of the same size, and calls it `fresh`."""
-    found = connection.execute(
-        "SELECT block_size FROM pragma_database_size() WHERE database_name = ?", [name]
-    ).fetchone()
+    found = connection.execute(_SPACE, [name]).fetchone()
     blocks = f", BLOCK_SIZE {found[0]}" if found and found[0] else ""
     form = f"STORAGE_VERSION '{connections.STORAGE}', ROW_GROUP_SIZE {connections.ROW_GROUP}{blocks}"
     return f"ATTACH {_quoted(path)} AS fresh ({form})"
@@ -205,11 +273,10 @@ def _hold_and_copy(store: Path, new: Path, wait_s: float) -> None:
     _clear(new)
     with connections.open_writer(store, wait_s) as writer:
         writer.execute("CHECKPOINT")
-        current = writer.execute("SELECT current_database()").fetchone()
-        name = str(current[0]) if current else "store"
+        name = _current(writer)
         writer.execute(_attached(new, writer, name))
         writer.execute(f'COPY FROM DATABASE "{name}" TO fresh')
-        writer.execute("DELETE FROM fresh.meta WHERE key = ?", [DUE])
+        _note(writer, name)
         _compare(writer, name)
         writer.execute("DETACH fresh")
         os.chmod(new, store.stat().st_mode & 0o777)

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from rashomon.store.engine import duckdb
 WAIT_S = 10.0
 """How long to wait for another process that has the store open."""
 
-_FIRST_DELAY_S, _LONGEST_DELAY_S, _READER_DELAY_S = 0.005, 0.2, 0.02
+_FIRST_DELAY_S, _WRITER_DELAY_S, _READER_DELAY_S = 0.005, 0.05, 0.02
 _STALE_S = 3600.0
 _Config = dict[str, str | bool | int | float | list[str]]
 _READ: _Config = {"enable_external_access": "false", "lock_configuration": "true"}
@@ -34,9 +33,9 @@ _BLOCK = 16_384
 ROW_GROUP = 4096
 """Rows are written in groups of so many: the last, incomplete one is written anew whenever rows are added."""
 
-_CHECKPOINT = "1MB"
-"""How long the log of changes may get, which a reader has to go through: what must be put into the file later
-keeps others waiting for longer."""
+_CHECKPOINT = "4MB"
+"""How long the log of changes may get before it is put into the file, where the ends of all tables are written anew: a
+longer one would keep who waits for the store waiting for longer."""
 
 _KEEP = "Move it away or choose another folder with --home; Rashomon does not touch it."
 _REBUILD = "Move it away: `rashomon ingest` builds a new store from the journals."
@@ -71,7 +70,7 @@ def check_file(path: Path) -> None:
 
 def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConnection:
     deadline, delay = time.monotonic() + wait_s, _FIRST_DELAY_S
-    longest_s = _READER_DELAY_S if read_only else _LONGEST_DELAY_S
+    longest_s = _READER_DELAY_S if read_only else _WRITER_DELAY_S
     waiting: int | None = None
     try:
         while True:
@@ -86,8 +85,7 @@ def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
                     raise _unreadable(path, error) from error
                 if time.monotonic() >= deadline:
                     raise _still_busy(path, wait_s, error) from error
-            if read_only and waiting is None:
-                waiting = _wait_visibly(path)
+            waiting = _wait_visibly(path, waiting)
             time.sleep(delay)
             delay = min(2 * delay, longest_s)
     finally:
@@ -218,6 +216,8 @@ def _create(path: Path) -> None:
 @functools.cache
 def _blank() -> bytes:
     """The file of an empty store: making one takes longer than most of what a test or an import does with it."""
+    import tempfile  # with much that a reader does not need
+
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
         path = Path(folder) / "store.duckdb"
         connection = _attach(path, new=True)
@@ -253,43 +253,68 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
-# -------------------------------------------------------- readers that wait, and a writer that comes back at once
+# ------------------------------------------------------------ those who wait, and a writer that comes back at once
 
 
 def _turn(path: Path) -> Path:
     return path.with_name(f"{path.name}.waiting")
 
 
-def _wait_visibly(path: Path) -> int | None:
-    """Show that somebody waits to read; what to close when they have the store open. None where that cannot be."""
+def _wait_visibly(path: Path, handle: int | None) -> int | None:
+    """Show that somebody waits; what to close when they have the store open. None where that cannot be shown."""
     try:
         import fcntl
 
-        handle = os.open(_turn(path), os.O_RDWR | os.O_CREAT, 0o666)
+        if handle is None:
+            handle = _shown(path)
     except (ImportError, OSError):  # no locks here, or a folder that cannot be written: they still wait
         return None
-    try:
+    with contextlib.suppress(OSError):  # a writer is just looking: the next time, then
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # a writer is just looking
-        pass
     return handle
 
 
+def _shown(path: Path) -> int:
+    """The file whose lock shows it. Who may not write in the folder can still lock what somebody else has made."""
+    try:
+        return os.open(_turn(path), os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return os.open(_turn(path), os.O_RDONLY)
+
+
+def be_asked(path: Path) -> None:
+    """Make the file by which others show that they wait."""
+    with contextlib.suppress(OSError):  # then they wait without being seen
+        os.close(_shown(path))
+
+
+def somebody_waits(path: Path) -> bool:
+    """Whether somebody is seen to wait for the store."""
+    return _waits(path, 0.0)
+
+
 def let_readers_in(path: Path, longest_s: float = 1.0) -> None:
-    """Wait until those who wait to read the store have it open: a writer that comes back at once would starve them."""
+    """Wait until those who wait for the store have it open: a writer that comes back at once would starve them."""
+    _waits(path, longest_s)
+
+
+def _waits(path: Path, longest_s: float) -> bool:
+    """Whether somebody still waits after so many seconds."""
     try:
         import fcntl
 
         handle = os.open(_turn(path), os.O_RDWR)
     except (ImportError, OSError):  # nobody has ever waited
-        return
+        return False
     try:
         deadline = time.monotonic() + longest_s
-        while time.monotonic() < deadline:
+        while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                return False
             except OSError:  # somebody waits
+                if time.monotonic() >= deadline:
+                    return True
                 time.sleep(_FIRST_DELAY_S)
     finally:
         os.close(handle)

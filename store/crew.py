@@ -1,45 +1,38 @@
 """Reading journals in other processes: decoding takes most of an ingestion's time, and Python uses one core for it.
 
 Each of a crew reads every n-th journal and sends its portions through a pipe; they are taken in the order of the
-journals, so that nothing depends on who was faster. A process is a portion or two ahead and then waits, so memory is
+journals, so that nothing depends on who was faster. A process is a parcel or two ahead and then waits, so memory is
 bounded. When this process dies, theirs end at the closed pipe.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import pickle
 import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
-from rashomon.store.arrival import Arrival
-from rashomon.store.bodies import Memory
-from rashomon.store.portions import Parts, Portion
+from rashomon.store.parcels import Done as Done
+from rashomon.store.parcels import Sent, opened
+from rashomon.store.portions import Portion
 from rashomon.store.writing import Numbers
 
 LEAST_BYTES = 24 * 1024 * 1024
 """Below so many bytes of journals, starting processes would take longer than it saves."""
 
 _AHEAD = 1
-_START = "from rashomon.store.crew import work; work()"
+_START = "from rashomon.store.hands import work; work()"
 
 
 class Lost(Exception):
     """A process of the crew ended before its work."""
-
-
-class Done(NamedTuple):
-    """A journal has been read; `error` says why not."""
-
-    name: str
-    error: Exception | None
 
 
 def size() -> int:
@@ -63,6 +56,7 @@ class _Hand:
         )
         self.numbers = Numbers()
         self.arriving: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self.items: deque[Portion | Done] = deque()
         self.send((folder, home))
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -86,6 +80,15 @@ class _Hand:
                 self.arriving.put(error)
                 return
             self.arriving.put(message)
+
+    def item(self) -> Portion | Done:
+        """What the process read next. Raises `Lost`."""
+        while not self.items:
+            message = self.arriving.get()
+            if not isinstance(message, Sent):
+                raise Lost from message
+            self.items.extend(opened(message))
+        return self.items.popleft()
 
     def stop(self) -> None:
         """End the process."""
@@ -112,54 +115,11 @@ def arrivals(folder: Path, home: Path, names: Sequence[str], hands: int) -> Iter
             hand.process.stdin.close()
         for number, _ in enumerate(names):
             hand = crew[number % hands]
-            while True:
-                message = hand.arriving.get()
-                if isinstance(message, Portion):
-                    yield message, hand.numbers
-                elif isinstance(message, Done):
-                    yield message
-                    break
-                else:
-                    raise Lost from message
+            while isinstance(item := hand.item(), Portion):
+                yield item, hand.numbers
+            yield item
     except OSError as error:
         raise Lost from error
     finally:
         for hand in crew:
             hand.stop()
-
-
-def work() -> None:
-    """In a process of the crew: read the journals that are named on the standard input."""
-    source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that is printed gets between the messages
-    gc.disable()
-    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        folder, home = pickle.load(source)
-        names = list(_names(source))
-        _read(folder, home, names, target)
-
-
-def _names(source: IO[bytes]) -> Iterator[str]:
-    while True:
-        try:
-            yield pickle.load(source)
-        except EOFError:
-            return
-
-
-def _read(folder: Path, home: Path, names: list[str], target: IO[bytes]) -> None:
-    from rashomon.store.taking import pricing  # which asks this module for its crew
-
-    parts, memory, price = Parts(), Memory(), pricing(home)
-    for name in names:
-        error: Exception | None = None
-        try:
-            for portion in Arrival(folder / name, parts, memory, price).portions():
-                pickle.dump(portion, target, pickle.HIGHEST_PROTOCOL)
-                target.flush()
-        except BrokenPipeError:
-            raise
-        except Exception as caught:  # told to who asked
-            error = caught
-        pickle.dump(Done(name, error), target)
-        target.flush()

@@ -14,9 +14,11 @@ from typing import Any
 import msgpack
 
 from rashomon.model import Lane
+from rashomon.store.spelling import encodable, exact_json, head_json, is_json
 
 _INT = 1 << 63
 _DEPTH = 64
+_INTEGER = {int}
 
 
 class Shown:
@@ -33,7 +35,7 @@ class Shown:
 
     def text(self, column: str, value: Any) -> str:
         """A text."""
-        if isinstance(value, str) and _encodable(value):
+        if isinstance(value, str) and (value.isascii() or encodable(value)):
             return value
         self.kept[column] = value
         return "" if value is None else _readable(str(value))
@@ -41,7 +43,7 @@ class Shown:
     def texts(self, column: str, values: Iterable[Any]) -> list[str]:
         """A list of texts."""
         listed = list(values)
-        if all(isinstance(value, str) and _encodable(value) for value in listed):
+        if all(isinstance(value, str) and encodable(value) for value in listed):
             return listed
         self.kept[column] = listed
         return [_readable(str(value)) for value in listed]
@@ -59,7 +61,7 @@ class Shown:
 
     def integers(self, column: str, values: list[Any]) -> list[int]:
         """A list of integers."""
-        if all(type(value) is int and -_INT <= value < _INT for value in values):
+        if not values or (set(map(type, values)) == _INTEGER and min(values) >= -_INT and max(values) < _INT):
             return values
         self.kept[column] = values
         return [0 for _ in values]
@@ -74,26 +76,53 @@ class Shown:
     def json(self, column: str, value: Any) -> str:
         """A JSON value as text."""
         try:
-            if _is_json(value):
-                text = _encode(value)
-                if _encodable(text):
+            if is_json(value):
+                text = exact_json(value)
+                if encodable(text):
                     return text
         except (ValueError, RecursionError):  # NaN, too deep, a circle
             pass
         self.kept[column] = value
         return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
 
+    def head(self, column: str, head: Any) -> str:
+        """A head as JSON text."""
+        text = head_json(head)
+        return self.json(column, head) if text is None else text
+
     def lane(self, column: str, lane: Lane) -> str:
         """A line of control: `0.2` for `(0, 2)`."""
+        if not lane:
+            return ""
         if not all(type(number) is int for number in lane):
             self.kept[column] = list(lane)
+            return _readable(".".join(map(str, lane)))
         return ".".join(map(str, lane))
 
     def exact(self) -> bytes | None:
         """What the columns could not hold, as msgpack; None when they hold everything."""
         if not self.kept:
             return None
-        return msgpack.packb(self.kept, use_bin_type=True, unicode_errors="surrogatepass")  # type: ignore[no-any-return]
+        try:
+            return _packed(self.kept)
+        except OverflowError:  # a time that was reckoned from numbers that cannot be
+            return _packed({name: _within(value) for name, value in self.kept.items()})
+
+
+def _packed(kept: dict[str, Any]) -> bytes:
+    return msgpack.packb(kept, use_bin_type=True, unicode_errors="surrogatepass")  # type: ignore[no-any-return]
+
+
+def _within(value: Any) -> Any:
+    return max(-_INT, min(value, 2 * _INT - 1)) if type(value) is int else value
+
+
+def shown_json(value: Any) -> str:
+    """A JSON value as text, or something like it where JSON cannot hold it."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(_plain(value, 0))
 
 
 def lane_of(value: Any) -> Lane:
@@ -112,40 +141,6 @@ def restore(row: dict[str, Any], *json_columns: str) -> dict[str, Any]:
     if exact is not None:
         row.update(msgpack.unpackb(exact, strict_map_key=False, unicode_errors="surrogatepass"))
     return row
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-_SCALARS = frozenset((str, int, float, bool, type(None)))
-
-
-def _is_json(value: Any) -> bool:
-    """True when JSON gives back this very value. Exact types: an enum's member would come back as a text."""
-    if type(value) in _SCALARS:
-        return True
-    rest = [value]
-    for item in rest:
-        if type(item) is list:
-            inner: Iterable[Any] = item
-        elif type(item) is dict and all(type(key) is str for key in item):
-            inner = item.values()
-        else:
-            return False
-        for one in inner:
-            if type(one) not in _SCALARS:
-                rest.append(one)
-    return True
-
-
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _readable(text: str) -> str:

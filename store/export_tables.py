@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import duckdb
-
 from rashomon.errors import RashomonError, UsageError
 from rashomon.store.connection import first_line, open_reader
+from rashomon.store.engine import duckdb
 from rashomon.store.exporting import replacing
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def batches(
     reader: duckdb.DuckDBPyConnection, sql: str | duckdb.Statement, parameters: Sequence[object] = ()
 ) -> tuple[pyarrow.Schema, Iterator[pyarrow.RecordBatch]]:
     """The rows of a statement that reads, a few thousand at a time. Raises DuckDB's errors, and ValueError for none."""
+    import_module("duckdb")  # the larger part of its package gives connections their relations
     relation = reader.sql(sql, params=list(parameters)) if parameters else reader.sql(sql)
     if relation is None:
         raise ValueError("The statement gives no rows.")

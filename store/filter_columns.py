@@ -227,8 +227,8 @@ def _trace_status(term: Term) -> Where:
 
 
 def _trace_model(term: Term) -> Where:
-    sql, bound = column("one.model", term.op, term.values)
-    return f"EXISTS (SELECT 1 FROM unnest(trace_list.models) AS one(model) WHERE {sql})", bound
+    sql, bound = column("one", term.op, term.values)
+    return f"len(list_filter(trace_list.models, lambda one: {sql})) > 0", bound
 
 
 def _trace_notes(term: Term) -> Where:

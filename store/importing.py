@@ -29,7 +29,7 @@ from rashomon.store import bundle_frames
 from rashomon.store.bundle import Bundle
 from rashomon.store.bundle_frames import Frames, TooMuch
 from rashomon.store.exporting import lives
-from rashomon.store.reading import open_home
+from rashomon.store.up_to_date import open_home
 
 MAX_SIZE = 16 << 30
 """To how many bytes a bundle may unpack, unless it is said otherwise."""

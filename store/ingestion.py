@@ -17,7 +17,7 @@ from typing import NamedTuple
 from rashomon import home as homes
 from rashomon.journal import Damage
 from rashomon.store import connection as connections
-from rashomon.store.ledger import listing, nothing_new, remember
+from rashomon.store.folder import listing, nothing_new, remember
 
 BATCH_BYTES = 8 * 1024 * 1024
 """Journals are written in batches of at most about this size, and of less where that takes too long."""

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import duckdb
-
 from rashomon.errors import ForeignFile, NewerFormat, RashomonError, UsageError
 from rashomon.store import connection as connections
-from rashomon.store.export_tables import TABLES, Table
+from rashomon.store.engine import duckdb
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+    from rashomon.store.export_tables import Table
 
 FORMAT = "rashomon.lake/1"
 HEAD = "rashomon-lake.json"
@@ -213,6 +213,8 @@ def check(lake: Lake) -> None:
 
 def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
     """The tables of a lake as views, then the store's own views over them."""
+    from rashomon.store.export_tables import TABLES  # with all that writes them: only who has lakes needs it
+
     made.execute(f"ATTACH ':memory:' AS {lake.name}")
     made.execute(f"USE {lake.name}")
     for table in TABLES:

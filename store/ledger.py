@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
 
-from rashomon import journal
-from rashomon.canonical import digest
 from rashomon.journal import Damage
 from rashomon.model import Divergence, Loss, Site, Uncontrolled
-from rashomon.store import migrate
 from rashomon.store.engine import duckdb
+from rashomon.store.folder import READER as READER
+from rashomon.store.folder import Stat as Stat
 from rashomon.store.told import Member, Resume
-
-READER = 1_000_000 * journal.VERSION + 4
-"""Version of what is read out of a journal. Raise it, and every journal is read again once."""
-
-_UNSETTLED_NS = 20_000_000
-"""A file changed less than this before we looked may change again without a new time stamp: the
-clock of file systems ticks every 1 to 10 ms."""
-
-
-class Stat(NamedTuple):
-    """What tells whether a file changed: its size in bytes and its time of last change."""
-
-    size: int
-    mtime_ns: int
 
 
 class Entry(NamedTuple):
@@ -86,34 +67,7 @@ class About(NamedTuple):
 SOME_DAMAGE = Damage(0, 0, "")
 
 
-def listing(folder: Path) -> dict[str, Stat]:
-    """The journals of a folder. A name that is no UTF-8 is escaped; such a file cannot be opened by it."""
-    found: dict[str, Stat] = {}
-    now = time.time_ns()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.name.endswith(journal.SUFFIX):
-                    continue
-                try:
-                    if not entry.is_file():
-                        continue
-                    stat = entry.stat()
-                except OSError:  # it went away while we looked
-                    continue
-                settled = now - stat.st_mtime_ns > _UNSETTLED_NS
-                found[entry.name] = Stat(stat.st_size, stat.st_mtime_ns if settled else 0)
-    except FileNotFoundError:
-        return {}
-    return found
-
-
 _ENTRY = "name, size, mtime_ns, reader, state, reason, whole, torn, damage, closed, traces"
-
-
-def settled(found: dict[str, Stat]) -> bool:
-    """True when a later change of any of these files will show."""
-    return all(stat.mtime_ns for stat in found.values())
 
 
 def read_known(connection: duckdb.DuckDBPyConnection) -> Known:
@@ -202,44 +156,3 @@ def traces_of_changed(connection: duckdb.DuckDBPyConnection, about: dict[str, Ab
         "SELECT DISTINCT trace FROM members WHERE journal IN (SELECT unnest(?::VARCHAR[]))", [changed]
     ).fetchall()
     return {row[0] for row in rows}
-
-
-# ---------------------------------------------------------------- the note beside the store: nothing is new
-
-
-def _note(store: Path) -> Path:
-    return store.with_name(f"{store.name}.seen")
-
-
-def _state(store: Path, found: dict[str, Stat]) -> str | None:
-    try:
-        stat = store.stat()
-    except OSError:
-        return None
-    if store.with_name(f"{store.name}.wal").exists():
-        return None
-    files = json.dumps([[name, *found[name]] for name in sorted(found)]).encode()
-    parts = (READER, migrate.newest(), stat.st_ino, stat.st_size, stat.st_mtime_ns, digest(files))
-    return " ".join(map(str, parts))
-
-
-def nothing_new(store: Path, found: dict[str, Stat]) -> bool:
-    """True when the store is known to hold all of these journals, by looking at files only."""
-    state = _state(store, found)
-    try:
-        return state is not None and _note(store).read_text(encoding="ascii") == state
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def remember(store: Path, found: dict[str, Stat]) -> None:
-    """Note that the store holds all of these journals."""
-    state = _state(store, found) if settled(found) else None
-    if state is None:
-        return
-    new = store.with_name(f"{store.name}.seen-{os.getpid()}")
-    try:
-        new.write_text(state, encoding="ascii")
-        os.replace(new, _note(store))
-    except OSError:  # a folder that cannot be written: the next reader looks into the store instead
-        return

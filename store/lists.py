@@ -1,61 +1,12 @@
-"""The lines of lists: traces and steps without what they carried. Light, because a list must be there at once."""
+"""The lines of lists of steps, without what they carried. Light, because a list must be there at once."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rashomon.model import End, Grade, Kind, Lane, Trace
 from rashomon.store.exact import lane_of, restore
-
-
-class TraceRow(NamedTuple):
-    """One line of a list of traces. Counts and tokens include the traces within it.
-
-    `started_ns` is Unix time in nanoseconds; `duration_us` None while it is open. `divergences`,
-    `coverage_missed` (peers) and `losses` are counts; `lost` is the number of steps known to be lost.
-    `failures` counts steps that failed, `cost` is in US dollars and None where no call has a price, `unpriced` counts
-    calls without one. `imported`: another tool recorded it, and what slipped past is not known.
-    """
-
-    id: str
-    name: str
-    started_ns: int
-    duration_us: int | None
-    outcome: str
-    exit_code: int | None
-    steps: int
-    llm_calls: int
-    tool_calls: int
-    input_tokens: int
-    output_tokens: int
-    models: list[str]
-    parent: str | None
-    within: str | None
-    divergences: int
-    coverage_missed: int
-    lost: int
-    losses: int
-    tags: dict[str, str]
-    swaps: list[dict[str, Any]]
-    error: str | None
-    failures: int
-    cost: float | None
-    unpriced: int
-    imported: bool
-
-
-_TAGS, _SWAPS = map(TraceRow._fields.index, ("tags", "swaps"))
-
-
-def trace_row_from(columns: Sequence[Any]) -> TraceRow:
-    """A line of a list from the columns of `trace_list`, in the order of the fields."""
-    fields = list(columns)
-    tags, swaps = str(fields[_TAGS]), str(fields[_SWAPS])
-    fields[_TAGS] = {} if tags == "{}" else json.loads(tags)
-    fields[_SWAPS] = [] if swaps == "[]" else json.loads(swaps)
-    return TraceRow._make(fields)
 
 
 class StepRow(NamedTuple):
@@ -105,7 +56,12 @@ class Outline(NamedTuple):
     steps: list[StepRow]
 
 
-_COLUMN_OF = {"index": "position", "end": "ended", "pieces": "len(piece_sizes)"}
+_COLUMN_OF = {
+    "index": "position",
+    "end": "ended",
+    "pieces": "len(piece_sizes)",
+    "marks": "CASE WHEN len(marks) > 0 THEN marks END",  # an empty list takes longer to make than all else of a row
+}
 STEP_ROW_COLUMNS = ", ".join([*(_COLUMN_OF.get(name, name) for name in StepRow._fields), "exact"])
 """The columns of `steps` that a `StepRow` is made of, in the order of its fields; last, the exact values."""
 
@@ -119,6 +75,7 @@ _KIND, _LANE, _END, _GRADE, _MARKS, _DETAIL = map(
 def step_row_from(columns: Sequence[Any]) -> StepRow:
     """A line of a list from the columns of `STEP_ROW_COLUMNS`. There may be thousands: no name is looked up twice."""
     *fields, exact = columns
+    fields[_MARKS] = fields[_MARKS] or []
     if exact is not None:
         found = restore({**dict(zip(StepRow._fields, fields, strict=True)), "exact": exact})
         fields = [found[name] for name in StepRow._fields]
@@ -126,6 +83,6 @@ def step_row_from(columns: Sequence[Any]) -> StepRow:
     fields[_LANE] = lane_of(fields[_LANE]) if fields[_LANE] else ()
     fields[_END] = _ENDS[fields[_END]]
     fields[_GRADE] = _GRADES[fields[_GRADE]]
-    fields[_MARKS] = tuple(fields[_MARKS])
+    fields[_MARKS] = tuple(fields[_MARKS]) if fields[_MARKS] else ()
     fields[_DETAIL] = fields[_DETAIL] or ""
     return StepRow._make(fields)

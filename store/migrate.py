@@ -56,7 +56,9 @@ def migrate(connection: duckdb.DuckDBPyConnection, steps: list[Migration] | None
         values = {"application": APPLICATION, "schema": str(current)}
         connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(values)])
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
-        connection.execute("INSERT INTO meta VALUES ('generation', '0') ON CONFLICT DO NOTHING")
+        connection.execute(
+            "INSERT INTO meta SELECT 'generation', '0' WHERE NOT EXISTS (FROM meta WHERE key = 'generation')"
+        )
         connection.commit()
     except BaseException:
         connection.rollback()

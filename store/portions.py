@@ -23,6 +23,9 @@ _CONTENTS = 4 << 20
 _NUMBERED = 200_000
 """How many parts are known by their digest. When there are more, they get new numbers, and are recognised later."""
 
+Tables = Callable[[str, list[Row]], pa.Table]
+"""Makes a table of rows, or gives what stands for it until that is done."""
+
 Price = Callable[[Step, Any, int], "float | None"]
 """The price of an LLM call: the step, its summary, and its start in Unix nanoseconds."""
 
@@ -112,7 +115,14 @@ class Parts:
         self._size = 0
 
     def keep(self, content: bytes) -> int:
-        """Have a part kept; its number."""
+        """Have a part of a request kept, and remembered; its number."""
+        number, _ = self.named(content)
+        if number not in self._contents:
+            self._remember(number, content)
+        return number
+
+    def named(self, content: bytes) -> tuple[int, str]:
+        """Have a part kept; its number and its digest."""
         name = digest(content)
         number = self._numbers.get(name)
         if number is None:
@@ -120,14 +130,14 @@ class Parts:
             self.count += 1
             self.new.append((name, content))
             self.full = len(self._numbers) > _NUMBERED
-        self._remember(number, content)
-        return number
+        return number, name
 
-    def add(self, content: bytes) -> int:
-        """Have a part kept that will soon be another: it is not recognised again."""
-        self.new.append((digest(content), content))
+    def add(self, content: bytes) -> tuple[int, str]:
+        """Have a part kept that will soon be another: it is not recognised again. As `named`."""
+        name = digest(content)
+        self.new.append((name, content))
         self.count += 1
-        return self.count - 1
+        return self.count - 1, name
 
     def content(self, number: int) -> bytes | None:
         """The content of a part, where it is still remembered; then it is for longer."""
@@ -137,8 +147,6 @@ class Parts:
         return content
 
     def _remember(self, number: int, content: bytes) -> None:
-        if number in self._contents:
-            return
         self._contents[number] = content
         self._size += len(content)
         while self._size > _CONTENTS:

@@ -11,21 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rashomon import home as homes
 from rashomon.errors import DamagedData, TraceNotFound, UsageError
-from rashomon.journal import Damage
-from rashomon.model import Point, Step, Tape, Trace
 from rashomon.store import connection as connections
-from rashomon.store import ledger, lists, references, seen
-from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
-from rashomon.store.lists import Outline, StepRow, TraceRow
+from rashomon.store.opening import Opening
 
 if TYPE_CHECKING:
     from rashomon.filters import Query
+    from rashomon.journal import Damage
+    from rashomon.model import Point, Step, Tape, Trace
     from rashomon.store.filter_text import Where
     from rashomon.store.filtering import Place, Search
-    from rashomon.store.ingestion import IngestReport, Progress
+    from rashomon.store.ingestion import IngestReport
+    from rashomon.store.lists import Outline, StepRow
+    from rashomon.store.trace_rows import TraceRow
 
 T = TypeVar("T")
 _MOVE_AWAY = "Move it away: `rashomon ingest` builds a new store from the journals."
@@ -70,12 +69,15 @@ class TraceStore:
     process keeps the file for more than `wait_s` seconds.
     """
 
-    def __init__(self, path: Path | str, wait_s: float = connections.WAIT_S) -> None:
+    def __init__(
+        self, path: Path | str, wait_s: float = connections.WAIT_S, ingested: IngestReport | None = None
+    ) -> None:
         self.path = Path(path)
-        self._ingested: IngestReport | None = None
+        self._ingested = ingested
         self._wait_s = wait_s
         self._entered = False
         self._open: duckdb.DuckDBPyConnection | None = None
+        self._opening: Opening | None = None
 
     @property
     def ingested(self) -> IngestReport:
@@ -94,9 +96,25 @@ class TraceStore:
 
     def close(self) -> None:
         """Let go of the file; the next question opens it again."""
+        self.begun()
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    def begin(self) -> None:
+        """Have the file opened by another thread, for the first question within `with`; `close` lets go of it."""
+        self._opening = Opening(lambda: connections.open_reader(self.path, 0))
+
+    def begun(self) -> None:
+        """Wait for what `begin` began. A file that it could not open is opened again by who asks, who is told why."""
+        if self._opening is not None:
+            self._open, self._opening = self._opening.result(), None
+
+    def handed_over(self) -> duckdb.DuckDBPyConnection | None:
+        """The file that `begin` opened, for who asks it in another way and closes it; None where there is none."""
+        self.begun()
+        found, self._open = self._open, None
+        return found
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -104,6 +122,7 @@ class TraceStore:
             with connections.open_reader(self.path, self._wait_s) as reader:
                 yield reader
             return
+        self.begun()
         if self._open is None:
             self._open = connections.open_reader(self.path, self._wait_s)
         yield self._open
@@ -151,6 +170,8 @@ class TraceStore:
     def _traces(
         self, where: str | None, since_ns: int | None, limit: int | None, name: str | None, matching: Where | None
     ) -> list[TraceRow]:
+        from rashomon.store import trace_rows
+
         conditions, parameters = ["true"], list[Any]()
         if since_ns is not None:
             conditions.append("started_ns >= ?")
@@ -161,20 +182,25 @@ class TraceStore:
         if matching is not None:
             conditions.append(matching[0])
             parameters += matching[1]
-        elif where is None and limit is not None:
-            # the lines of one page: what the view adds up is then added up for these traces only
-            chosen = f"SELECT id FROM traces WHERE {' AND '.join(conditions)} {_NEWEST} LIMIT {int(limit)}"
-            parameters = [trace for (trace,) in self._tuples(chosen, parameters)]
-            conditions = [f"id IN ({', '.join('?' * len(parameters))})" if parameters else "false"]
         if where is not None:
             conditions.append(f"({where}\n)")  # on a line of its own: it may end in a comment
-        sql = f"SELECT {', '.join(TraceRow._fields)} FROM trace_list WHERE {' AND '.join(conditions)} {_NEWEST}"
+        condition = " AND ".join(conditions)
+        nested, diverged, lost = self._tuples(trace_rows.WHAT_THERE_IS, [])[0]
+        own = not nested or (limit is not None and where is None and not trace_rows.by_sums(condition))
+        if own or not self._tuples(trace_rows.DEEPER, [])[0][0]:
+            source = trace_rows.source(diverged, lost, inside=not own)
+        else:
+            source = "trace_list"
+        sql = f"SELECT {', '.join(trace_rows.TraceRow._fields)} FROM {source} WHERE {condition} {_NEWEST}"
         sql += "" if limit is None else f" LIMIT {int(limit)}"
         if where is None:
             found = self._tuples(sql, parameters)
         else:
             found = self._user_query(sql, parameters, f"The condition {where!r}").rows
-        return [lists.trace_row_from(row) for row in found]
+        rows = [trace_rows.trace_row_from(row) for row in found]
+        if nested and own:
+            return trace_rows.added_up(rows, trace_rows.inner([row.id for row in rows], self._tuples))
+        return rows
 
     def missed(self, traces: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The peers that some traces reached outside of any recorded call."""
@@ -187,6 +213,8 @@ class TraceStore:
 
         Raises `TraceNotFound` with what there is, `AmbiguousTrace` with the candidates.
         """
+        from rashomon.store import references
+
         with self._session():
             return references.resolve(reference, self._select)
 
@@ -214,7 +242,7 @@ class TraceStore:
 
     def _family(self, trace_id: str, within: bool) -> list[str]:
         """The trace and, if asked, the traces within it, by their start."""
-        if not within:
+        if not within or not self._tuples("SELECT EXISTS (FROM traces WHERE within = ?)", [trace_id])[0][0]:
             return [trace_id]
         return [str(row["id"]) for row in self._select(_FAMILY, [trace_id, trace_id])] or [trace_id]
 
@@ -232,6 +260,7 @@ class TraceStore:
 
     def _tape(self, trace_id: str) -> Tape:
         """A trace by itself."""
+        from rashomon.model import Tape
         from rashomon.store import surroundings
 
         reads = self._values(trace_id, "ambient", surroundings.read_from)
@@ -267,6 +296,8 @@ class TraceStore:
     def outline(self, trace_id: str) -> Outline:
         """What `tape` has, without bodies, reads and points: enough for a list. Raises `TraceNotFound`."""
         with self._session():
+            from rashomon.store.lists import Outline
+
             family = self._family(trace_id, True)
             if len(family) == 1:
                 return Outline(self.trace(trace_id), self._light(trace_id))
@@ -319,10 +350,13 @@ class TraceStore:
         found = self._select("SELECT step, text, labels FROM annotations WHERE trace = ?", [trace_id])
         return [(row["step"], row["text"], row["labels"]) for row in found]
 
-    def steps_at(self, trace_id: str, positions: Sequence[int]) -> list[Step]:
-        """Steps of one trace by their positions in the store, whole."""
-        with self._session():
-            return self._steps(trace_id, positions)
+    def steps_of(self, places: Sequence[Place]) -> list[Step]:
+        """Steps of whatever traces by their places in the store, whole, in the order of the places."""
+        from rashomon.store import filter_whole
+
+        with self._reader() as reader, self._damage_told(""):
+            found = filter_whole.at(reader, places)
+        return [found[place.trace, place.position] for place in places]
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[None]:
@@ -334,6 +368,8 @@ class TraceStore:
             yield
 
     def _light(self, trace_id: str) -> list[StepRow]:
+        from rashomon.store import lists
+
         sql = f"SELECT {lists.STEP_ROW_COLUMNS} FROM steps WHERE trace = ? ORDER BY position"
         return [lists.step_row_from(row) for row in self._tuples(sql, [trace_id])]
 
@@ -341,14 +377,20 @@ class TraceStore:
         """The steps of one trace, or some of them, with their bodies."""
         from rashomon.store import contents
 
-        with self._reader() as reader:
-            try:
-                return [step for step, _ in contents.read(reader, trace_id, positions)]
-            except KeyError as error:
-                problem = f"has lost the part {error} of trace {trace_id}"
-            except duckdb.Error as error:
-                problem = f"cannot be read: {connections.first_line(error)}"
-            raise DamagedData(f"{self.path} {problem}.", _MOVE_AWAY)
+        with self._reader() as reader, self._damage_told(f" of trace {trace_id}"):
+            return [step for step, _ in contents.read(reader, trace_id, positions)]
+
+    @contextlib.contextmanager
+    def _damage_told(self, where: str) -> Iterator[None]:
+        """What a part that is lost, or an error of the database, means for who asks for whole steps."""
+        try:
+            yield
+            return
+        except KeyError as error:
+            problem = f"has lost the part {error}{where}"
+        except duckdb.Error as error:
+            problem = f"cannot be read: {connections.first_line(error)}"
+        raise DamagedData(f"{self.path} {problem}.", _MOVE_AWAY)
 
     # ------------------------------------------------------------------------------------------- SQL
 
@@ -372,6 +414,8 @@ class TraceStore:
 
     def journals(self) -> list[JournalRow]:
         """The journals that were read, with what is wrong with them, by name."""
+        from rashomon.journal import Damage
+
         found = self._select(f"SELECT {', '.join(JournalRow._fields)} FROM journals ORDER BY name")
         return [
             JournalRow(**row)._replace(
@@ -385,22 +429,3 @@ class TraceStore:
 def _no_step(trace_id: str, reference: str, count: int) -> UsageError:
     there = f"0 to {count - 1}" if count else "none"
     return UsageError(f"Trace {trace_id} has no step {reference!r}.", f"Its steps: {there}.")
-
-
-def open_home(home: Path | str, progress: Progress | None = None, thorough: bool = False) -> TraceStore:
-    """The store of a home, with everything that is recorded so far in it.
-
-    `thorough`: each journal is looked at, also those of a large folder that cannot have grown.
-    """
-    store = TraceStore(homes.store_path(home))
-    folder = Path(homes.journals(home))
-    if thorough or not seen.nothing_changed(store.path, folder):
-        found = ledger.listing(folder)
-        if ledger.nothing_new(store.path, found):
-            seen.remember(store.path, folder, found)
-        else:
-            from rashomon.store.ingestion import ingest_new  # with all that reads journals
-
-            store._ingested = ingest_new(home, progress)
-    mirror(home)
-    return store

@@ -21,8 +21,8 @@ from rashomon.store import compaction, journal_removal, liveness, removal
 from rashomon.store import connection as connections
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
+from rashomon.store.folder import listing
 from rashomon.store.journal_removal import Removed
-from rashomon.store.ledger import listing
 
 STEP_BYTES = 300
 """What a step takes in the store beside its parts, about."""

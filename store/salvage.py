@@ -25,7 +25,7 @@ from rashomon.store import connection as connections
 from rashomon.store import contents, forgotten, ingestion, journal_removal, points, restored, surroundings, verification
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
-from rashomon.store.ledger import listing
+from rashomon.store.folder import listing
 from rashomon.store.verification import Verified
 
 Progress = Callable[[int, int], None]

@@ -18,7 +18,7 @@ from rashomon.errors import RashomonError
 from rashomon.store import connection as connections
 from rashomon.store import migrate
 from rashomon.store.engine import duckdb
-from rashomon.store.ledger import READER, Stat
+from rashomon.store.folder import READER, Stat
 
 MANY = 500
 """Of fewer journals each is looked at."""

@@ -6,23 +6,31 @@ What depends on the rest of the trace (its place, its id, the numbers of its par
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import msgpack
+
 from rashomon import views
-from rashomon.canonical import content_digest, digest, digest_of, header
-from rashomon.model import Call, Kind, Request, Step
+from rashomon.canonical import address_of, content_digest, digest
+from rashomon.model import Call, End, Failure, Head, Json, Kind, Match, Request, Step
 from rashomon.store import bodies
 from rashomon.store.bodies import Apart
 from rashomon.store.exact import Shown
+from rashomon.store.spelling import exact_json
 from rashomon.views import Summary
 
 Row = tuple[Any, ...]
+
+_ADDRESSES = 1024
+"""How many addresses are remembered as they stand in digests."""
 
 
 class Asked(NamedTuple):
     """A request as the store keeps it: taken apart, with its size in bytes and its digest.
 
     `prompt` and `conversation` are digests of how it begins, `prompt_part` the prompt's number among the parts.
+    `values` are what it says beside its lists, where that will do for what is to be known of it.
     """
 
     apart: Apart
@@ -32,6 +40,56 @@ class Asked(NamedTuple):
     prompt: str | None = None
     conversation: str | None = None
     prompt_part: int | None = None
+    values: dict[str, Any] | None = None
+
+
+class Valued(NamedTuple):
+    """What a tool was given and gave: as JSON (None where it is nothing, or not known yet), and as its columns."""
+
+    request: Json
+    response: Json
+    row: Row
+
+
+def content_headers(head: Head) -> tuple[str | None, str | None]:
+    """The first content-type and the first content-encoding of a head, as they are; empty where there is none.
+
+    None of what cannot be told, since the headers are not what they should be.
+    """
+    encoding = content_type = None
+    try:
+        for name, value in head.get("headers", ()):
+            size = len(name)
+            if size == 12 and content_type is None and _text(name).lower() == "content-type":
+                content_type = _text(value)
+            elif size == 16 and encoding is None and _text(name).lower() == "content-encoding":
+                encoding = _text(value)
+    except (AttributeError, TypeError, ValueError):
+        return content_type, None
+    return content_type or "", encoding or ""
+
+
+def _text(raw: Any) -> str:
+    if isinstance(raw, str):
+        return raw
+    return bytes.decode(raw, "latin-1")
+
+
+_addresses: dict[tuple[str, str, str, str], bytes] = {}
+
+
+def _address(kind: Kind, name: str, head: Head) -> bytes:
+    """`address_of` a call, which is the same for most calls of a program."""
+    method, url = head.get("method", ""), head.get("url", "")
+    if not (type(name) is str and type(method) is str and type(url) is str):  # what is equal may be spelled otherwise
+        return address_of(kind, name, head)
+    key = (kind, name, method, url)
+    found = _addresses.get(key)
+    if found is None:
+        if len(_addresses) >= _ADDRESSES:
+            _addresses.clear()
+        found = _addresses[key] = address_of(kind, name, head)
+    return found
 
 
 def request_digest(kind: Kind, name: str, request: Request, apart: Apart) -> str:
@@ -39,33 +97,45 @@ def request_digest(kind: Kind, name: str, request: Request, apart: Apart) -> str
 
     Of a JSON object it is taken of its identity, so that a long conversation need not be read whole for it.
     """
-    call = Call(kind, name, request)
+    return digest_as(kind, name, request, apart, content_headers(request.head)[0])
+
+
+def digest_as(kind: Kind, name: str, request: Request, apart: Apart, content_type: str | None) -> str:
+    """`request_digest` of a request whose content-type is known."""
+    body = request.body
     try:
-        if header(request.head, "content-type").startswith("multipart/"):
-            return content_digest(call)
+        if content_type is None:  # equal bytes are still equal
+            return digest(body)
+        if content_type.startswith("multipart/"):
+            return content_digest(Call(kind, name, request))
         if apart.identity is not None:
-            return digest_of(call, apart.identity)
+            return digest(_address(kind, name, request.head) + apart.identity)
+        if body[:1] not in _BEGINNINGS:  # no JSON: equal byte for byte
+            return digest(_address(kind, name, request.head) + body)
         try:
-            value = bodies.json_object(request.body)
+            value = bodies.json_object(body)
         except (ValueError, RecursionError):
-            return content_digest(call)
-        return digest_of(call, bodies.identity(value))
+            return content_digest(Call(kind, name, request))
+        return digest(_address(kind, name, request.head) + bodies.identity(value))
     except Exception:  # a head that is not what it should be: equal bytes are still equal
-        return digest(request.body)
+        return digest(body)
 
 
-def asked_values(request: Request, apart: Apart) -> dict[str, Any] | None:
+_BEGINNINGS = frozenset([bytes([byte]) for byte in b'{["-0123456789tfn \t\r\n'])
+"""How JSON may begin."""
+
+
+def asked_values(head: Head, apart: Apart, content_type: str | None, encoding: str | None) -> dict[str, Any] | None:
     """What a request says beside its lists, where it is certain that its view would say the same."""
-    head, values = request.head, apart.values
-    if values is None or "url" not in head or "$bytes" in apart.keys:
+    if apart.values is None or "url" not in head or "$bytes" in apart.keys:
         return None
-    return None if header(head, "content-encoding") or "event-stream" in header(head, "content-type") else values
+    return apart.values if encoding == "" and content_type is not None and "event-stream" not in content_type else None
 
 
-def summary(step: Step, asked: dict[str, Any] | None) -> Summary:
-    """What is decoded of a step."""
+def summary(step: Step, asked: Json, response: Json = None) -> Summary:
+    """What is decoded of a step. What is known of its views need not be made again."""
     try:
-        return views.summary(step, asked)
+        return views.summary(step, asked, response)
     except Exception:  # a step that cannot be summed up is kept all the same
         return Summary(None, None, None, None, None, "", f"{step.kind} {step.name}")
 
@@ -73,32 +143,28 @@ def summary(step: Step, asked: dict[str, Any] | None) -> Summary:
 def step_row(step: Step, asked: Asked, said: Summary, response: str | None, size: int, cost: float | None) -> Row:
     """The columns of `columns.COLUMNS["steps"]`; `response` is the digest of the answer's bytes, `size` how many."""
     shown, answer, match, failure = Shown(), step.response, step.match, step.response.failure
-    holes = asked.apart.holes
+    holes, pieces = asked.apart.holes, answer.pieces
     return (
-        step.kind.value,
+        step.kind._value_,
         shown.text("name", step.name),
         shown.lane("lane", step.lane),
         len(step.lane),
         shown.integer("duration_us", answer.duration_us),
-        answer.end.value,
-        shown.text("failure_type", failure.type) if failure else None,
-        shown.optional("failure_message", failure.message if failure else None),
-        shown.blob("failure_values", failure.values if failure else None),
-        match.grade.value if match else None,
-        shown.optional("recorded", match.recorded if match else None),
-        shown.optional("match_detail", match.detail if match else None),
-        shown.texts("marks", step.marks),
+        answer.end._value_,
+        *(_NOTHING if failure is None else _failure_columns(shown, failure)),
+        *(_NOTHING if match is None else _match_columns(shown, match)),
+        shown.texts("marks", step.marks) if step.marks else [],
         *_summary_columns(said),
         asked.digest,
         response,
-        shown.json("request_head", step.request.head),
-        None if answer.head is None else shown.json("response_head", answer.head),
+        shown.head("request_head", step.request.head),
+        None if answer.head is None else shown.head("response_head", answer.head),
         asked.size,
         size,
         [hole.at for hole in holes],
-        [_run(hole) for hole in holes],
-        shown.integers("piece_offsets_us", [piece.offset_us for piece in answer.pieces]),
-        [len(piece.data) for piece in answer.pieces],
+        [hole[1:] for hole in holes],
+        shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces]),
+        [len(piece.data) for piece in pieces],
         shown.exact(),
         *_decoded_columns(said, cost),
         asked.prompt,
@@ -106,40 +172,50 @@ def step_row(step: Step, asked: Asked, said: Summary, response: str | None, size
     )
 
 
-def _run(hole: bodies.Hole) -> dict[str, Any]:
-    _, path, first, start, count, separator = hole
-    return {"path": path, "first": first, "start": start, "count": count, "separator": separator}
+_NOTHING: Row = (None, None, None)
+_UNKEPT = Shown()
+"""For columns of which nothing is kept exactly."""
+
+
+def _failure_columns(shown: Shown, failure: Failure) -> Row:
+    said = shown.text("failure_type", failure.type), shown.optional("failure_message", failure.message)
+    return *said, shown.blob("failure_values", failure.values)
+
+
+def _match_columns(shown: Shown, match: Match) -> Row:
+    recorded = shown.optional("recorded", match.recorded)
+    return match.grade.value, recorded, shown.optional("match_detail", match.detail)
 
 
 def _summary_columns(said: Summary) -> Row:
     """The decoded columns. They are made again from the bytes at will, so nothing of them is kept exactly."""
-    shown = Shown()
+    shown = _UNKEPT
     return (
-        shown.optional("", said.model),
-        shown.count("", said.input_tokens),
-        shown.count("", said.output_tokens),
-        shown.count("", said.status),
-        shown.optional("", said.finish),
+        None if said.model is None else shown.text("", said.model),
+        None if said.input_tokens is None else shown.integer("", said.input_tokens),
+        None if said.output_tokens is None else shown.integer("", said.output_tokens),
+        None if said.status is None else shown.integer("", said.status),
+        None if said.finish is None else shown.text("", said.finish),
         shown.text("", said.title),
-        shown.text("", said.text) or None,
+        shown.text("", said.text) if said.text else None,
     )
 
 
 def _decoded_columns(said: Summary, cost: float | None) -> Row:
     """The decoded columns that the third schema added."""
-    shown = Shown()
+    shown = _UNKEPT
     return (
         said.dialect,
         said.decoded,
-        shown.texts("", said.unknown),
-        shown.count("", said.cached_tokens),
-        shown.count("", said.cache_write_tokens),
-        shown.count("", said.reasoning_tokens),
+        shown.texts("", said.unknown) if said.unknown else [],
+        None if said.cached_tokens is None else shown.integer("", said.cached_tokens),
+        None if said.cache_write_tokens is None else shown.integer("", said.cache_write_tokens),
+        None if said.reasoning_tokens is None else shown.integer("", said.reasoning_tokens),
         cost,
-        shown.text("", said.reasoning) or None,
-        shown.optional("", said.refusal),
-        shown.optional("", said.error_type),
-        shown.optional("", said.error_message),
+        shown.text("", said.reasoning) if said.reasoning else None,
+        None if said.refusal is None else shown.text("", said.refusal),
+        None if said.error_type is None else shown.text("", said.error_type),
+        None if said.error_message is None else shown.text("", said.error_message),
     )
 
 
@@ -147,18 +223,44 @@ def tool_request_rows(said: Summary) -> list[Row]:
     """What a model asked for, as rows of `tool_requests`."""
     rows: list[Row] = []
     for place, call in enumerate(said.calls):
-        shown = Shown()
-        rows.append((place, shown.text("", call.id), shown.text("", call.name), shown.json("", call.arguments)))
+        arguments = _UNKEPT.json("", call.arguments)
+        rows.append((place, _UNKEPT.text("", call.id), _UNKEPT.text("", call.name), arguments))
     return rows
 
 
 def values_row(step: Step) -> Row:
     """What a tool was given and gave as JSON, as a row of `step_values`."""
-    found: list[str | None] = []
-    for view in (views.request_view, views.response_view):
-        try:
-            value = view(step)
-        except Exception:  # a step that cannot be shown is kept all the same
-            value = None
-        found.append(None if value is None else Shown().json("", value))
-    return tuple(found)
+    return valued(step).row
+
+
+def valued(step: Step) -> Valued:
+    """What a tool was given and gave."""
+    head, answer = step.request.head, step.response
+    apart = "url" not in head and step.kind != Kind.MCP  # nothing but encoded values
+    given = _plain(step.request.body) if apart else None
+    sole = len(answer.pieces) == 1 and answer.end == End.COMPLETE and answer.failure is None
+    came = _plain(answer.pieces[0].data) if apart and sole and "gen" not in str(head.get("flavour", "")) else None
+    request, asked = given or _viewed(views.request_view, step)
+    response, told = came or _viewed(views.response_view, step)
+    return Valued(request, response, (asked, told))
+
+
+def _plain(data: bytes) -> tuple[Json, str | None] | None:
+    """An encoded value as its view, and that as JSON text; None of one that is more than plain JSON."""
+    try:
+        value = msgpack.unpackb(data, ext_hook=_refuse)  # refuses keys that are no texts, and texts that are no UTF-8
+        return value, None if value is None else exact_json(value)  # refuses bytes and NaN
+    except Exception:  # it is to be seen otherwise
+        return None
+
+
+def _refuse(code: int, data: bytes) -> Any:
+    raise ValueError("not plain")
+
+
+def _viewed(view: Callable[[Step], Json], step: Step) -> tuple[Json, str | None]:
+    try:
+        value = view(step)
+    except Exception:  # a step that cannot be shown is kept all the same
+        value = None
+    return value, None if value is None else Shown().json("", value)

@@ -65,6 +65,7 @@ def delete_steps(writing: Writing, places: list[tuple[str, int]]) -> None:
     """Delete steps by trace and position, with what other tables say of them."""
     if not places:
         return
+    writing.altered.update(trace for trace, _ in places)
     gone = pa.table({"trace": columns.texts([one[0] for one in places]),
                      "position": columns.integers([one[1] for one in places], small=True)})  # fmt: skip
     writing.writer.register("going", gone)

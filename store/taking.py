@@ -11,15 +11,16 @@ import duckdb
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat
 from rashomon.journal import checksum
-from rashomon.model import Grade, Step
-from rashomon.store import bodies, crew, ingestion, ledger, prices, restored
+from rashomon.store import bodies, compaction, crew, ingestion, ledger, restored
 from rashomon.store import connection as connections
 from rashomon.store.arrival import Arrival
+from rashomon.store.known_parts import KnownParts
+from rashomon.store.lease import Lease
 from rashomon.store.ledger import NOTHING, READER, About, Entry, Known, Stat, read_known
-from rashomon.store.portions import Parts, Portion, Price
+from rashomon.store.portions import Parts, Portion
+from rashomon.store.pricing import pricing as pricing
 from rashomon.store.told import Member, Resume
 from rashomon.store.writing import Conflict, Numbers, Writing, Written
-from rashomon.views import Summary
 
 _FIRST_BYTES, _LEAST_BYTES = 1536 * 1024, 256 * 1024
 """Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
@@ -72,24 +73,34 @@ class Taking:
         self.begun: dict[str, Entry] = {}
         self.room = float(min(ingestion.BATCH_BYTES, _FIRST_BYTES))
         self.logged = False
+        self.tight = 0
+        self.lease = Lease(store, wait_s)
+        self.parts, self.parts_of = KnownParts(), ""
 
     def run(self) -> None:
         """Until every journal that was found is in the store."""
         self.known = self.look()
-        while todo := self.todo():
-            try:
-                self.take(todo)
-            except _Generation:
-                pass
-            self.known = self.look()
+        try:
+            while todo := self.todo():
+                try:
+                    self.take(todo)
+                except _Generation:
+                    pass
+                self.known = self.look()
+        finally:
+            self.lease.end()
         if self.logged:
             connections.open_writer(self.store, self.wait_s).close()
+        if self.done:
+            compaction.tighten(self.store, self.tight)
 
     def look(self) -> Known:
         """What the store holds."""
         if not self.store.exists():
             return NOTHING
+        self.lease.release()
         with connections.open_reader(self.store, self.wait_s) as reader:
+            self.tight = compaction.tightened(reader)
             return read_known(reader)
 
     def todo(self) -> list[str]:
@@ -193,6 +204,7 @@ class Taking:
         entry = self.known.entries.get(name)
         if entry is None or entry.reader != READER or entry.state != "read":
             return whole
+        self.lease.release()
         with connections.open_reader(self.store, self.wait_s) as reader:
             found = ledger.read_resume(reader, name)
             if found is None or found[0].tape or not self.continues(name, found[0]):
@@ -235,11 +247,12 @@ class Taking:
         began = time.monotonic()
         following = str(int(self.known.generation) + 1)
         try:
-            with connections.open_writer(self.store, self.wait_s) as writer:
+            if self.parts_of != self.known.generation:
+                self.parts.forget()
+            self.parts_of = ""  # until this batch is there as a whole
+            with self.lease.writing(more) as writer:
                 began = time.monotonic()
                 self.logged = more
-                if more:
-                    writer.execute("PRAGMA disable_checkpoint_on_shutdown")
                 written = self.transaction(writer, following, batch, entries)
         except duckdb.TransactionException:  # another thread of this process wrote
             raise _Generation from None
@@ -248,8 +261,8 @@ class Taking:
                 f"{self.store} cannot be written: {connections.first_line(error)}.",
                 "Check the disk; what was ingested before is still there, and so are the journals.",
             ) from error
+        self.parts_of = following
         took = time.monotonic() - began
-        connections.let_readers_in(self.store)
         fits = self.room * min(2.0, ingestion.BATCH_S / max(took, 1e-3))
         self.room = min(ingestion.BATCH_BYTES, max(_LEAST_BYTES, fits))
         self.known = Known(following, self.known.entries | entries)
@@ -286,7 +299,8 @@ class Taking:
             while True:
                 if again:
                     again = self.remake(writer, again, batch, entries, extra, removed)
-                writing = Writing(writer, [*extra, *batch], removed, self.skipped, entries, self.price)
+                portions, known = [*extra, *batch], self.known.entries
+                writing = Writing(writer, portions, removed, self.skipped, entries, self.price, known, self.parts)
                 try:
                     return writing.write()
                 except Conflict as conflict:
@@ -294,7 +308,10 @@ class Taking:
 
     def again(self, writer: duckdb.DuckDBPyConnection, batch: list[tuple[Portion, Numbers]]) -> set[str]:
         """The traces in the store that journals which are read from their beginning told of before."""
-        names = [portion.name for portion, _ in batch if portion.begins and not portion.start]
+        names = [portion.name for portion, _ in batch
+                 if portion.begins and not portion.start and portion.name in self.known.entries]  # fmt: skip
+        if not names:
+            return set()
         found = writer.execute(
             "SELECT trace FROM members WHERE journal IN (SELECT unnest($1::VARCHAR[]))"
             " UNION SELECT unnest(traces) FROM journals WHERE name IN (SELECT unnest($1::VARCHAR[]))", [names]
@@ -360,22 +377,6 @@ class Taking:
             (*skipped, *sorted(self.unreadable.items())),
             tuple(sorted(self.kept.items())),
         )
-
-
-def pricing(home: Path | str) -> Price:
-    """What says what a call costs. Raises `UsageError` when the home's settings are wrong."""
-    pricer = prices.pricer(home)
-
-    def price(step: Step, said: Summary, started_ns: int) -> float | None:
-        if step.match is not None and step.match.grade != Grade.LIVE:
-            return 0.0  # of a replay, answered from the recording
-        url = step.request.head.get("url")
-        try:
-            return pricer.price(said.model, url if isinstance(url, str) else "", said, started_ns)
-        except Exception:  # whatever an answer says of its tokens: a call without a price is kept all the same
-            return None
-
-    return price
 
 
 def _only(portion: Portion, trace: str) -> Portion:

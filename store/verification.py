@@ -19,7 +19,7 @@ from rashomon.store import compaction, contents, forgotten, journal_removal, rem
 from rashomon.store import connection as connections
 from rashomon.store.bodies import Apart
 from rashomon.store.engine import duckdb
-from rashomon.store.ledger import listing
+from rashomon.store.folder import listing
 from rashomon.store.reading import TraceStore
 
 WINDOW = 64

@@ -9,7 +9,7 @@ made anew from its journals.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import duckdb  # the whole of it: the engine alone does not take Arrow
@@ -22,6 +22,7 @@ from rashomon.journal import Damage
 from rashomon.journal_parts import ProcessPart
 from rashomon.model import Step
 from rashomon.store import columns, late, ledger, other_writing, rows, step_writing
+from rashomon.store.known_parts import KnownParts
 from rashomon.store.ledger import About, Entry
 from rashomon.store.portions import Chunk, Head, Place, Portion, Price
 from rashomon.store.told import MARKS, Member
@@ -70,8 +71,12 @@ class Writing:
         skipped: set[tuple[str, str]],
         entries: dict[str, Entry],
         price: Price | None = None,
+        known: Collection[str] | None = None,
+        parts: KnownParts | None = None,
     ) -> None:
+        """`known` are the journals of which the store has something; None: it may be any."""
         self.writer, self.portions, self.removed = writer, portions, removed
+        self.known, self.parts = known, KnownParts() if parts is None else parts
         self.skipped, self.entries, self.pricing = skipped, entries, price
         self.resumes = {portion.name: portion.resume for portion, _ in portions if portion.name in entries}
         self.queue: dict[str, list[pa.Table]] = {}
@@ -84,6 +89,8 @@ class Writing:
         self.faulty: dict[str, str] = {}
         self.marked: set[tuple[str, str]] = set()
         self.found: set[str] = set()
+        self.altered: set[str] = set()
+        self.arrived: list[pa.Table] = []
 
     def write(self) -> Written:
         """Do it. Raises `Conflict` before anything is changed."""
@@ -115,7 +122,9 @@ class Writing:
                 damage = len(self.entries[portion.name].damage)
                 self.about[portion.name] = About(portion.process, portion.closed, portion.loss, damage)
         told = {trace for portion, _ in self.portions for trace in portion.members if self.wanted(portion, trace)}
-        told |= ledger.traces_of_changed(self.writer, self.about)
+        before_now = {name: about for name, about in self.about.items() if self.knows(name)}
+        if before_now:
+            told |= ledger.traces_of_changed(self.writer, before_now)
         self.found = {row[0] for row in self.rows("SELECT id FROM traces WHERE id IN (SELECT unnest(?))", sorted(told))}
         for trace in told:
             self.members[trace], self.stored[trace] = {}, {}
@@ -130,7 +139,12 @@ class Writing:
                     before = self.members[trace].get(portion.name, member)  # what was applied since it was read, stays
                     self.members[trace][portion.name] = member._replace(late=before.late)
         others = {journal for found in self.members.values() for journal in found} - self.about.keys()
-        self.about |= ledger.read_about(self.writer, others)
+        if others:
+            self.about |= ledger.read_about(self.writer, others)
+
+    def knows(self, journal: str) -> bool:
+        """False for a journal of which the store has nothing."""
+        return self.known is None or journal in self.known
 
     def rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """What a query gives for a list of values."""
@@ -187,6 +201,7 @@ class Writing:
             )
             self.writer.execute(_DROP_LOOSE)
             self.writer.execute("DROP TABLE loose")
+            self.parts.forget()
 
     # -------------------------------------------------------------------------------------------- adding
 
@@ -195,33 +210,26 @@ class Writing:
         contents: dict[str, bytes] = {}
         for portion, _ in self.portions:
             contents.update(portion.parts)
-        ids = self.part_ids(list(contents))
         following = self.writer.execute("SELECT coalesce(max(id) + 1, 0) FROM parts").fetchall()[0][0]
+        ids = self.parts.find(self.writer, list(contents), following)
         new = [name for name in contents if name not in ids]
-        for number, name in enumerate(new, following):
-            ids[name] = number
+        numbered = dict(zip(new, range(following, following + len(new)), strict=True))
+        ids |= numbered
+        self.parts.add(numbered)
         for portion, numbers in self.portions:
             del numbers.known[portion.first_part :]  # of a batch that was not written
             numbers.known.extend([ids[name] for name, _ in portion.parts])
         self.following = following + len(new)
         self.insert("parts", _parts_table([(name, contents[name], ids[name]) for name in new]))
 
-    def part_ids(self, names: list[str]) -> dict[str, int]:
-        """The numbers of the parts that are there."""
-        wanted = pa.table({"digest": columns.texts(names)})
-        self.writer.register("wanted_parts", wanted)
-        found = self.writer.execute("SELECT digest, id FROM parts WHERE digest IN (SELECT digest FROM wanted_parts)")
-        ids = dict(found.fetchall())
-        self.writer.unregister("wanted_parts")
-        return ids
-
     def part(self, content: bytes) -> int:
         """Have one more part stored; its number."""
         name = digest(content)
         self.flush("parts")
-        found = self.part_ids([name]).get(name)
+        found = self.parts.find(self.writer, [name], self.following).get(name)
         if found is None:
             found, self.following = self.following, self.following + 1
+            self.parts.add({name: found})
             self.insert("parts", _parts_table([(name, content, found)]))
         return found
 
@@ -258,11 +266,12 @@ class Writing:
         for table in tables:
             waiting = self.queue.pop(table, None)
             if waiting:
-                found = pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
-                self.writer.register("arriving", found)
-                names = ", ".join(f'"{name}"' for name in found.column_names)
+                arriving = pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
+                if table == "steps":
+                    self.arrived.append(arriving.select(["trace", *rows.SUMMED]))
+                names = ", ".join(f'"{name}"' for name in arriving.column_names)
+                # DuckDB finds the variable by its name, in half the time that registering the table takes
                 self.writer.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM arriving")
-                self.writer.unregister("arriving")
 
     def step_id(self, journal: str, head: Head) -> str:
         """What a step is called in its trace."""
@@ -284,9 +293,10 @@ class Writing:
     def add_traces(self, touched: set[str]) -> None:
         """Write what is to be said of the traces as a whole."""
         names = sorted(touched)
+        there = sorted(touched & self.found)
         for table, column in (("traces", "id"), *((table, "trace") for table in BY_TRACE_ALONE)):
-            self.rows(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))", names)
-        sums = {row[0]: row[1:] for row in self.rows(_SUMS, names)}
+            self.rows(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))", there)
+        sums = self.sums(names)
         found = rows.Rows()
         for name in names:
             marks = [(self.members[name][journal].whole_mark, _plain(self.about[journal]))
@@ -296,6 +306,19 @@ class Writing:
         for table, listed in found.tables.items():
             _append(self.writer, table, listed)
 
+    def sums(self, names: list[str]) -> dict[str, columns.Row]:
+        """What the steps of traces add up to. All of a new one are at hand; those of others are sought in the store."""
+        sought = {name for name in names if name in self.found or name in self.altered}
+        arrived: dict[str, list[columns.Row]] = {name: [] for name in names if name not in sought}
+        for table in self.arrived if arrived else ():
+            for trace, *step in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                if trace in arrived:
+                    arrived[trace].append(tuple(step))
+        return {
+            **{row[0]: row[1:] for row in self.rows(_SUMS, sorted(sought))},
+            **{trace: rows.sums(steps) for trace, steps in arrived.items() if steps},
+        }
+
     def add_entries(self) -> None:
         """Write the ledger: what was told of each trace, and how far each journal was read."""
         told = self.marked | {(trace, portion.name) for portion, _ in self.portions for trace in portion.members
@@ -304,17 +327,17 @@ class Writing:
         table = pa.table({"trace": columns.texts([row[0] for row in listed]),
                           "journal": columns.texts([row[1] for row in listed]),
                           "told": pa.array([row[2] for row in listed], pa.binary())})  # fmt: skip
-        if listed:
+        if any(journal in self.stored[trace] for trace, journal in told):
             self.writer.register("telling", table)
             self.writer.execute(
                 "DELETE FROM members USING telling"
                 " WHERE members.trace = telling.trace AND members.journal = telling.journal"
             )
             self.writer.unregister("telling")
-            self.insert("members", table)
-            self.flush("members")
+        self.insert("members", table)
+        self.flush("members")
         names = sorted(self.entries)
-        self.rows("DELETE FROM journals WHERE name IN (SELECT unnest(?))", names)
+        self.rows("DELETE FROM journals WHERE name IN (SELECT unnest(?))", [name for name in names if self.knows(name)])
         made = []
         for name in names:
             entry = self.entries[name]

@@ -6,11 +6,11 @@ Times: `started` is RFC 3339 in UTC, `*_us` are microseconds, `*_ns` Unix nanose
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rashomon import values, views
+from rashomon.commands import json_text
 from rashomon.commands.told import duration_us, told
 from rashomon.model import Json, Kind, Launched, Site, Step, Tape, Trace, Uncontrolled
 
@@ -179,8 +179,8 @@ def pair_facts(pair: Pair) -> dict[str, Json]:
 
 def dumps(document: Any) -> str:
     """A document as text: indented, non-ASCII as it is, lone surrogates escaped."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = json_text.dumps(document, _plain)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _head(head: dict[str, Any] | None) -> Json:

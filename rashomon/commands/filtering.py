@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rashomon.commands.declared import typer
-from rashomon.filters import NOTHING, Query, from_arguments
+
+if TYPE_CHECKING:
+    from rashomon.filters import Query
 
 Terms = Annotated[
     list[str] | None,
@@ -16,4 +18,6 @@ Terms = Annotated[
 
 def query_of(terms: Sequence[str] | None) -> Query:
     """The filter that the words are together; raises `FilterError`."""
+    from rashomon.filters import NOTHING, from_arguments
+
     return from_arguments(terms) if terms else NOTHING

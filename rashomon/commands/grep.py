@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from rashomon import filters, views
 from rashomon.commands import filtering, options
 from rashomon.commands.declared import typer
-from rashomon.filters import FilterError, Form, Op, Query, Term, Value
-from rashomon.model import Json, Kind, Step
 
 if TYPE_CHECKING:
+    from rashomon.filters import Query
+    from rashomon.model import Json, Step
     from rashomon.store import TraceStore
 
 EXAMPLE = "Example: rashomon grep 'refund.*window' kind:llm since:7d"
+
+_AT_FIRST, _AT_ONCE = 32, 256
+"""So many steps are fetched together: each time, all numbers of parts are gone through once."""
 
 _SHOWN = 160
 """A line is cut to about so many characters around the match, in a terminal."""
@@ -43,12 +45,13 @@ def grep(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many lines (or traces).")] = None,
     as_json: options.AsJson = False,
     home: options.Home = None,
-) -> None:
+) -> int:
     """Search everything that was said: requests, answers, arguments and results of tools.
 
     Prints trace@step, the path and who said it, and the line. What requests send again, as a conversation is with
     each call, is printed where it is said first. A FILTER chooses steps. Exit code: 0 found, 1 not.
     """
+    options.begin(home, options.TO_SEARCH)
     from rashomon.commands import terminal
 
     query = _query(pattern, filtering.query_of(terms), ignore_case, fixed)
@@ -67,18 +70,19 @@ def grep(
                 found += 1
                 _print(hit)
         options.tell_damage(store)
-    if not found:
-        raise typer.Exit(1)
+    return 0 if found else 1
 
 
 def _query(pattern: str, chosen: Query, ignore_case: bool, fixed: bool) -> Query:
     """The filter that finds steps with the pattern among the chosen ones."""
+    from rashomon.filters import FilterError, Form, Op, Term, Value, regex_trouble
+
     if not pattern:
         raise FilterError("The pattern is empty.", "Write a text or a regular expression to search for.")
     if fixed:
         value, op = Value(Form.TEXT, pattern), Op.HAS if ignore_case else Op.EQUAL
     else:
-        wrong = filters.regex_trouble(pattern)
+        wrong = regex_trouble(pattern)
         if wrong is not None:
             problem, at = wrong
             remedy = "Mend it, or search for plain text with -F."
@@ -90,26 +94,32 @@ def _query(pattern: str, chosen: Query, ignore_case: bool, fixed: bool) -> Query
 
 def _hits(store: TraceStore, query: Query, search: re.Pattern[str], once: bool) -> Iterator[Hit]:
     """Lines that match, newest trace first; with `once`, one of each trace."""
-    from itertools import groupby
-
     places = store.matching_steps(query)
-    for trace, group in groupby(places, key=lambda place: place.trace):
-        seen: set[str] = set()
-        for step in store.steps_at(trace, [place.position for place in group]):
+    trace, done, seen = "", "", set[str]()
+    start, stop = 0, _AT_FIRST
+    while start < len(places):
+        chunk = [place for place in places[start:stop] if place.trace != done]
+        start, stop = stop, stop + _AT_ONCE
+        for place, step in zip(chunk, store.steps_of(chunk), strict=True):
+            if place.trace == done:
+                continue
+            if place.trace != trace:
+                trace, seen = place.trace, set()
             hits = [hit for hit in step_hits(trace, step, search) if not (_repeats(hit) and hit.line in seen)]
             seen.update(hit.line for hit in hits)
             yield from hits[:1] if once else hits
             if once and hits:
-                break
+                done = trace
 
 
 def _repeats(hit: Hit) -> bool:
     """True in a request that may send again what was said before. Answers, and what tools get, are each their own."""
-    return hit.step.kind in (Kind.LLM, Kind.HTTP) and hit.path.startswith("request")
+    return hit.step.kind in ("llm", "http") and hit.path.startswith("request")
 
 
 def step_hits(trace: str, step: Step, search: re.Pattern[str]) -> list[Hit]:
     """The lines of a step that match. A match that no text of it holds by itself is shown in its JSON."""
+    from rashomon import views
     from rashomon.store.filter_paths import texts
 
     view = views.step_view(step)

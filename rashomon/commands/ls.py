@@ -39,9 +39,10 @@ def ls(
 
     A FILTER narrows the list; docs/filter.md is its language. Terms about steps hold for one step of the trace.
     """
+    options.begin(home, options.TO_FILTER if terms else options.TO_LIST)
     from rashomon.commands import terminal
 
-    query = filtering.query_of(terms)
+    query = filtering.query_of(terms) if terms else None
     since_ns = None if since is None else time.time_ns() - age_ns(since)
     with options.reading(home) as store:
         rows = store.traces(where=where, since_ns=since_ns, name=name, limit=limit, matching=query)
@@ -52,7 +53,7 @@ def ls(
         listed = [facts(row, missed.get(row.id, ())) | {"notes": noted.get(row.id, 0)} for row in rows]
         terminal.print_json({"format": "rashomon.traces/1", "traces": listed})
     elif terminal.in_terminal():
-        _print_rich(rows, missed, noted, narrowed=bool(query.terms or where or since or name))
+        _print_rich(rows, missed, noted, narrowed=bool((query and query.terms) or where or since or name))
     elif rows:
         lines = [cells(row, missed.get(row.id, ()), noted.get(row.id, 0)) for row in rows]
         terminal.print_text(terminal.columns(lines, HEADS, right=(3,)))

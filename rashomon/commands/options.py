@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,8 +27,47 @@ def chosen_home(home: Path | None) -> Path:
     return find_home() if home is None else home.absolute()
 
 
+_begun: list[tuple[Path, TraceStore]] = []
+"""A home and its store, whose file another thread is opening."""
+
+
+_WITH_TEXTS = ("decimal", "uuid")
+"""What DuckDB loads with the first text that a question holds."""
+
+TO_LIST = ("rashomon.store.trace_rows", "rashomon.commands.terminal")
+TO_FILTER = (*TO_LIST, *_WITH_TEXTS, "rashomon.store.filtering")
+TO_SHOW = (*_WITH_TEXTS, *(f"rashomon.store.{name}" for name in ("references", "restored", "lists", "surroundings")))
+TO_SEARCH = (*TO_FILTER, "rashomon.store.filter_whole")
+"""What questions will load."""
+
+
+def begin(home: Path | None, meanwhile: Sequence[str] = ()) -> None:
+    """Have the store opened, where nothing is to be taken in before; load some modules `meanwhile`.
+
+    The next `reading` of this home gives it. Of one that nobody asks for the command line lets go when it ends.
+    """
+    try:
+        from rashomon.store.up_to_date import begin_home
+    except ModuleNotFoundError:  # `reading` says so, when the command has found its words to be right
+        return
+    chosen = chosen_home(home)
+    store = begin_home(chosen)
+    if store is not None:
+        _begun.append((chosen, store))
+        for module in meanwhile:
+            import_module(module)
+
+
+def end() -> None:
+    """Let go of what `begin` began, if nobody did."""
+    while _begun:
+        _begun.pop()[1].close()
+
+
 def reading(home: Path | None, bar: Bar | None = None) -> TraceStore:
     """The store of a home, with everything recorded so far in it; for use in a `with`."""
+    if _begun and bar is None and _begun[0][0] == chosen_home(home):
+        return _begun.pop()[1]
     try:
         from rashomon.store import open_home
     except ModuleNotFoundError as error:
@@ -45,11 +86,10 @@ def tell_damage(store: TraceStore) -> None:
     """Say on stderr, in one line, that journals of this home could not be read whole; nothing when all could."""
     import sys
 
-    found = store.query(
-        "SELECT name, count(*) OVER () FROM journals WHERE len(damage) > 0 OR state <> 'read' ORDER BY name LIMIT 1"
-    ).rows
-    if found:
-        name, count = found[0]
+    name, count = store.query("SELECT min(name), count(*) FROM journals WHERE len(damage) > 0 OR state <> 'read'").rows[
+        0
+    ]
+    if count:
         more = f" and {count - 1:,} more journals" if count > 1 else ""
         print(f"rashomon: {name}{more} cannot be read whole; `rashomon verify` says why.", file=sys.stderr)
 

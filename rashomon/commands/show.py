@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from rashomon.commands import filtering, options
 from rashomon.commands.declared import typer
 from rashomon.errors import UsageError
-from rashomon.filters import Query
 
 if TYPE_CHECKING:
     from rashomon.commands.trace_text import Narrowed
+    from rashomon.filters import Query
     from rashomon.model import Tape
     from rashomon.store import Outline, TraceStore
 
@@ -70,6 +70,7 @@ def show(
 
 
 def _show_trace(trace: str, query: Query, as_json: bool, home: Path | None) -> None:
+    options.begin(home, options.TO_SHOW)
     from rashomon.commands import note, terminal, trace_text
 
     with options.reading(home) as store:
@@ -103,6 +104,7 @@ def _narrowed(store: TraceStore, tape: Tape, query: Query) -> Narrowed:
 
 
 def _show_step(trace: str, step: str, raw: Raw | None, as_json: bool, home: Path | None) -> None:
+    options.begin(home, options.TO_SHOW)
     from rashomon.commands import documents, note, step_text, terminal
 
     with options.reading(home) as store:

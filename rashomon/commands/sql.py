@@ -57,14 +57,15 @@ def sql(
 
 def once(query: str, shape: Format, output: Path | None, home: Path | None) -> None:
     """Ask one question and write what comes of it. Raises `KeyboardInterrupt` when Ctrl-C stopped it."""
-    with options.reading(home) as store:
-        path = store.path
+    options.begin(home)
     from rashomon.store.asking import Stopped, ask
+
+    store = options.reading(home)
 
     with Interruptible() as run:
         try:
             # the inner block ends first: the store is let go of before a slow reader has taken the answer
-            with opened(shape, output) as out, ask(path, query, run) as answer:
+            with opened(shape, output) as out, ask(store.path, query, run, begun=store.handed_over()) as answer:
                 write(answer, shape, out)
         except Stopped:
             raise KeyboardInterrupt from None

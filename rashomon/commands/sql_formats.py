@@ -7,14 +7,11 @@ memory stays bounded and `| head` ends; JSON, Parquet and Arrow wait in a tempor
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -81,12 +78,20 @@ def opened(shape: Format, path: Path | None) -> Iterator[Any]:
         held = _Held(sys.stdout.buffer)
         yield held
         held.finish()
+    elif shape is Format.JSON:
+        lines = _Waiting()
+        with _explaining(*_NO_ROOM):
+            yield lines
+        lines.send(sys.stdout.buffer)
     else:
-        with _temporary() as whole:
+        from shutil import copyfileobj
+        from tempfile import SpooledTemporaryFile  # whole files, that can be sought in
+
+        with SpooledTemporaryFile(_IN_MEMORY) as whole:
             with _explaining(*_NO_ROOM):
                 yield whole
             whole.seek(0)
-            shutil.copyfileobj(whole, sys.stdout.buffer, _CHUNK)
+            copyfileobj(whole, sys.stdout.buffer, _CHUNK)
     sys.stdout.flush()
 
 
@@ -103,7 +108,7 @@ class _Held:
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
-        self._waiting: IO[bytes] | None = _temporary()
+        self._waiting: _Waiting | None = _Waiting()
         self._size = 0
 
     def write(self, data: bytes, /) -> None:
@@ -120,14 +125,32 @@ class _Held:
     def finish(self) -> None:
         """Write what is held back."""
         if self._waiting is not None:
-            self._waiting.seek(0)
-            shutil.copyfileobj(self._waiting, self._target, _CHUNK)
-            self._waiting.close()
+            self._waiting.send(self._target)
             self._waiting = None
 
 
-def _temporary() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(_IN_MEMORY)
+class _Waiting:
+    """What waits until it is whole: in memory, and from some size on in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = io.BytesIO()
+
+    def write(self, data: bytes, /) -> None:
+        """Write some of it."""
+        self._file.write(data)
+        if isinstance(self._file, io.BytesIO) and self._file.tell() > _IN_MEMORY:
+            from tempfile import TemporaryFile  # with much that a short answer does not need
+
+            later = TemporaryFile()  # noqa: SIM115  # `send` closes it
+            later.write(self._file.getvalue())
+            self._file = later
+
+    def send(self, target: IO[bytes]) -> None:
+        """Write all of it to where it goes, and forget it."""
+        with self._file:
+            self._file.seek(0)
+            while chunk := self._file.read(_CHUNK):
+                target.write(chunk)
 
 
 @contextmanager
@@ -202,6 +225,8 @@ def _write_csv(answer: Answer, out: Sink) -> None:
 
 
 def _csv_lines(rows: list[list[str]], out: Sink) -> None:
+    import csv
+
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))

@@ -46,7 +46,7 @@ def console() -> Console:
 
 def clean(text: str) -> str:
     """Text that is safe to print: control, bidirectional and surrogate characters as escapes."""
-    if text.isprintable():
+    if text.isprintable() or text.replace("\n", "").isprintable():
         return text
     lines = text.split("\n")
     if len(lines) > 1:
@@ -88,13 +88,12 @@ def print_json(document: object) -> None:
 
 def columns(rows: Iterable[Sequence[str]], heads: Sequence[str], right: Sequence[int] = ()) -> str:
     """Plain columns, two spaces apart and as wide as their widest cell; `right` names numeric ones."""
-    table = [list(heads), *[[clean(cell).replace("\n", "\\n") for cell in row] for row in rows]]
-    widths = [max(len(row[at]) for row in table) for at in range(len(heads))]
-    lines = []
-    for row in table:
-        cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    padded = []
+    for at, cells in enumerate(zip(heads, *rows, strict=True)):
+        shown = cells if "".join(cells).isprintable() else [clean(cell).replace("\n", "\\n") for cell in cells]
+        width = max(map(len, shown))
+        padded.append([cell.rjust(width) for cell in shown] if at in right else [cell.ljust(width) for cell in shown])
+    return "\n".join(["  ".join(line).rstrip() for line in zip(*padded, strict=True)])
 
 
 def duration(us: int | None) -> str:

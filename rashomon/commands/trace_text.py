@@ -59,15 +59,19 @@ def rows(tape: Tape | Outline) -> list[Row]:
 def row_of(step: Step | StepRow, depth: int) -> Row:
     """A step as a line."""
     said = told(step)
-    status = "" if said.status is None else str(said.status)
-    tokens = ""
-    if said.input_tokens is not None or said.output_tokens is not None:
-        tokens = f"{said.input_tokens or 0:,}/{said.output_tokens or 0:,}"
-    lane = ".".join(map(str, step.lane))
-    grade = "" if said.grade is None else said.grade.value
-    took = "" if said.end is End.OPEN else terminal.duration(said.duration_us)
-    wrong = trouble(said)
-    return Row(str(step.index), depth, step.kind.value, said.title, status, tokens, lane, took, grade, wrong)
+    sent, received, grade = said.input_tokens, said.output_tokens, said.grade
+    return Row(
+        str(said.index),
+        depth,
+        said.kind.value,
+        said.title,
+        "" if said.status is None else str(said.status),
+        "" if sent is None and received is None else f"{sent or 0:,}/{received or 0:,}",
+        ".".join(map(str, said.lane)) if said.lane else "",
+        "" if said.end is End.OPEN else terminal.duration(said.duration_us),
+        "" if grade is None else grade.value,
+        trouble(said),
+    )
 
 
 def trouble(step: Told | StepRow) -> str:
@@ -224,10 +228,9 @@ def _plain_table(found: list[Row]) -> str:
     heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", "TOOK"]
     heads += ["LANE"] * lanes + ["MATCH"] * grades
     cells = []
-    for row in found:
-        title = "  " * row.depth + row.title + (f"  !! {row.trouble}" if row.trouble else "")
-        line = [row.number, row.kind, title, row.status, row.tokens, row.duration]
-        cells.append(line + [row.lane] * lanes + [row.grade] * grades)
+    for number, depth, kind, title, status, tokens, lane, took, grade, wrong in found:
+        call = "  " * depth + title + (f"  !! {wrong}" if wrong else "")
+        cells.append([number, kind, call, status, tokens, took, *[lane] * lanes, *[grade] * grades])
     return terminal.columns(cells, heads, right=(0, 4, 5))
 
 

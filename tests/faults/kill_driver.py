@@ -15,10 +15,12 @@ import sys
 import time
 from typing import Any
 
+import httpcore2
 import httpx2
 
 import rashomon
 
+URL = "http://provider/v1/chat/completions"
 CHUNKS = [b"data: piece %d\n\n" % number for number in range(20)]
 
 
@@ -43,35 +45,50 @@ class Wire(httpx2.BaseTransport):
         return httpx2.Response(200, headers={"content-type": "application/json"}, stream=Chunks([answer]))
 
 
+class Pool:
+    """The same behind the client's own transport, whose calls are written down when their request has gone out."""
+
+    def handle_request(self, request: httpcore2.Request) -> httpcore2.Response:
+        answer = Wire().handle_request(httpx2.Request("POST", URL, content=b"".join(request.stream)))  # type: ignore[arg-type]
+        return httpcore2.Response(200, headers=answer.headers.raw, content=answer.stream)
+
+
+def own_transport() -> httpx2.HTTPTransport:
+    """The client's own transport, with a pool that answers by itself."""
+    transport = httpx2.HTTPTransport()
+    transport._pool = Pool()  # type: ignore[assignment]
+    return transport
+
+
 @rashomon.tool
 def double(number: int) -> int:
     """A tool."""
     return number * 2
 
 
-def child(home: str, pipe: int) -> None:
+def child(home: str, pipe: int, own: bool) -> None:
     """Record without end; say on the pipe what has been received, after it has."""
     os.environ["RASHOMON_HOME"] = home
-    client = httpx2.Client(transport=Wire())
-    url = "http://provider/v1/chat/completions"
+    client = httpx2.Client(transport=own_transport() if own else Wire())
     with rashomon.trace("killed"):
         for n in range(100_000):
-            answer = client.post(url, json={"n": n}).json()
+            answer = client.post(URL, json={"n": n}).json()
             os.write(pipe, b"j%d\n" % answer["n"])
             os.write(pipe, b"t%d\n" % double(n))
-            with client.stream("POST", url, json={"n": n, "stream": True}) as response:
+            with client.stream("POST", URL, json={"n": n, "stream": True}) as response:
                 for number, _ in enumerate(response.iter_raw()):
                     os.write(pipe, b"s%d.%d\n" % (n, number))
 
 
-def trial(home: str, seconds: float, ready: bool) -> list[str]:
-    """One child, killed after a while, counted from its first word where it is to be `ready`; what it had said."""
+def trial(home: str, seconds: float, ready: bool, own: bool) -> list[str]:
+    """One child, killed after a while, counted from its first word where it is to be `ready`; what it had said. Its
+    client has its `own` transport, or one of ours."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         try:
-            child(home, writing)
+            child(home, writing, own)
         finally:
             os._exit(9)
     os.close(writing)
@@ -96,7 +113,7 @@ def main() -> None:
     chance = random.Random(seed)
     for number in range(trials):
         home = os.path.join(root, str(number))
-        reached = trial(home, chance.uniform(0.002, 0.05), ready=number % 5 > 0)
+        reached = trial(home, chance.uniform(0.002, 0.05), ready=number % 5 > 0, own=number % 2 > 0)
         print(json.dumps({"home": home, "reached": reached}), flush=True)
 
 

@@ -55,7 +55,7 @@ def _however_read(told: bytes) -> Any:
 
 
 def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables, but for how often the store was written, and the numbers that parts got."""
+    """All rows of all tables, but for how often and when the store was written, and the numbers that parts got."""
     numbers = {"parts": "id", "steps": "request_parts, response_part, prompt_part"}
     with TraceStore(store) as traces:
         tables = [row[0] for row in traces.query("select table_name from duckdb_tables()").rows]
@@ -64,5 +64,5 @@ def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
             left_out = f"exclude ({numbers[table]})" if table in numbers else ""
             found[table] = traces.query(f"select * {left_out} from {table} order by all").rows
     found["members"] = [(trace, journal, _however_read(told)) for trace, journal, told in found["members"]]
-    found["meta"] = [row for row in found["meta"] if row[0] != "generation"]
+    found["meta"] = [row for row in found["meta"] if row[0] not in ("generation", "compacted")]
     return found

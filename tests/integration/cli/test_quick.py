@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 
+from rashomon.store.connection import open_writer
 from tests.support import environment, rashomon
 
 WORDS = ("@last", "3", "0.3", "kind:llm", "-kind:llm", "status:err", "a b", "", "é", "-1", "7", "2w", "request", "json",
@@ -101,17 +102,22 @@ def test_what_is_read_quickly_is_what_typer_reads(name: str) -> None:
     assert taken > 10
 
 
-def test_a_list_loads_neither_typer_nor_rich(tmp_path: Path) -> None:
-    """`rashomon ls` in a pipe waits for no framework, no pretty printer, and not for the whole of duckdb."""
-    program = (
-        "import sys; from rashomon.cli import main; code = main(['ls', '--limit', '3'])\n"
-        "print(code, *sorted({'typer', 'rich', 'pydantic', 'duckdb', 'rashomon.dialects'} & set(sys.modules)))"
-    )
+NOT_FOR_A_LIST = {
+    *("typer", "rich", "pydantic", "duckdb", "tempfile", "msgpack"),
+    *("rashomon.dialects", "rashomon.model", "rashomon.session", "rashomon.filters"),
+}
+
+
+def test_a_list_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """`rashomon ls` in a pipe waits for no framework, no pretty printer, and for nothing that records or decodes."""
+    assert ran("import rashomon\nwith rashomon.trace('t'): pass", tmp_path).returncode == 0
     rashomon("ls", home=tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(tmp_path), capture_output=True, text=True, check=False
+    done = ran(
+        "import sys; from rashomon.cli import main; code = main(['ls', '--limit', '3'])\n"
+        f"print(code, *sorted({NOT_FOR_A_LIST} & set(sys.modules)))",
+        tmp_path,
     )
-    assert done.stdout.split() == ["0"], done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1:] == ["0"], done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--limit", "0"], ["--limit", "many"], ["--nothing"], ["--where"]])
@@ -120,3 +126,41 @@ def test_what_is_not_plain_is_left_to_typer(tmp_path: Path, words: list[str]) ->
     done = rashomon("ls", *words, home=tmp_path)
     assert done.returncode == (0 if words == ["--help"] else 2)
     assert ("Usage: rashomon ls" in done.stdout) if words == ["--help"] else ("See rashomon" in done.stderr)
+
+
+def ran(program: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """A program of Python's, with a home."""
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment(home), capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("words", [["ls", "nofield:x"], ["ls"], ["grep", "("], ["show", "@last"], ["sql", "select"]])
+def test_no_command_leaves_its_store_open(tmp_path: Path, words: list[str]) -> None:
+    """However a command ends, the file that was opened while it was loaded is let go of."""
+    rashomon("ls", home=tmp_path)
+    open_writer(tmp_path / "store.duckdb").close()
+    program = (
+        f"from rashomon.cli import main; main({words!r})\n"
+        "from pathlib import Path; from rashomon.store.connection import open_writer\n"
+        f"open_writer(Path({str(tmp_path)!r}, 'store.duckdb'), wait_s=0).close(); print('free')"
+    )
+    done = ran(program, tmp_path)
+    assert done.stdout.endswith("free\n"), done.stdout + done.stderr
+
+
+def test_what_waits_for_the_end_of_the_process_is_done(tmp_path: Path) -> None:
+    """A command ends its process at once only where nobody has asked for more."""
+    program = (
+        "import atexit, sys; atexit.register(print, 'at the end'); sys.argv = ['rashomon', 'sql', 'select 42 as n']\n"
+        "from rashomon.cli import main; sys.exit(main())"
+    )
+    done = ran(program, tmp_path)
+    assert (done.returncode, done.stdout) == (0, " n\n42\nat the end\n"), done.stderr
+
+
+def test_all_is_printed_before_the_process_ends(tmp_path: Path) -> None:
+    """A long answer comes whole through a pipe, and the exit code is the command's."""
+    done = rashomon("sql", "select range as n from range(200000)", "--format", "csv", home=tmp_path)
+    assert (done.returncode, done.stdout.count("\n"), done.stdout[-7:]) == (0, 200_001, "199999\n")
+    assert rashomon("sql", "select 1 + ", home=tmp_path).returncode == 2

@@ -1,0 +1,92 @@
+"""JSON with an indent of two, as `json.dumps` writes it, in a third of its time.
+
+With an indent, the standard library writes JSON by generators, value by value; a trace of some thousand steps has a
+hundred thousand values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json.encoder import encode_basestring
+from typing import Any
+
+_WORDS = {True: "true", False: "false", None: "null"}
+
+
+def dumps(document: Any, default: Callable[[Any], Any]) -> str:
+    """A document as text, characters beyond ASCII as they are; `default` makes JSON of what is none."""
+    return _value(document, "\n", default)
+
+
+def _value(value: Any, line: str, default: Callable[[Any], Any]) -> str:
+    """A value that begins in a line of this indent; `line` is what a further line of it begins with."""
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(value)
+    if kind is int:
+        return int.__repr__(value)
+    if value is None or kind is bool:
+        return _WORDS[value]
+    if kind is dict:
+        return _object(value, line, default)
+    if kind is list or kind is tuple:
+        if not value:
+            return "[]"
+        inside = line + "  "
+        return "[" + inside + f",{inside}".join([_value(one, inside, default) for one in value]) + line + "]"
+    return _other(value, line, default)
+
+
+def _object(value: dict[Any, Any], line: str, default: Callable[[Any], Any]) -> str:
+    if not value:
+        return "{}"
+    inside = line + "  "
+    members = []
+    for key, one in value.items():
+        kind = type(one)  # the common kinds at once: a call for each value would take twice as long
+        if kind is str:
+            text = encode_basestring(one)
+        elif one is None:
+            text = "null"
+        elif kind is int:
+            text = str(one)
+        else:
+            text = _value(one, inside, default)
+        members.append(f"{encode_basestring(key if type(key) is str else _key(key))}: {text}")
+    return f"{{{inside}{f',{inside}'.join(members)}{line}}}"
+
+
+def _other(value: Any, line: str, default: Callable[[Any], Any]) -> str:
+    """A value of a rarer type: floats, and what is derived from the types that JSON has."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, (list, tuple)):
+        return _value(list(value), line, default)
+    if isinstance(value, dict):
+        return _object(value, line, default)
+    return _value(default(value), line, default)
+
+
+def _float(value: float) -> str:
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return float.__repr__(value)
+
+
+def _key(key: Any) -> str:
+    """A key that is no text, as `json.dumps` has it; `TypeError` for one that it refuses."""
+    if isinstance(key, str):
+        return key
+    if key is None or isinstance(key, bool):
+        return _WORDS[key]
+    if isinstance(key, int):
+        return int.__repr__(key)
+    if isinstance(key, float):
+        return _float(key)
+    raise TypeError(f"keys must be str, int, float, bool or None, not {type(key).__name__}")

@@ -1,0 +1,78 @@
+"""The rows of the steps of a portion: each step as it is by then."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from rashomon.journal_parts import OpenStep, step_of
+from rashomon.model import End, Kind, Step
+from rashomon.store import step_rows
+from rashomon.store.portions import Head
+from rashomon.store.step_rows import Asked, Row
+
+if TYPE_CHECKING:
+    from rashomon.store.arrival import Arrival
+
+_VALUED = frozenset((Kind.TOOL, Kind.MCP, Kind.NOTE))
+"""Steps whose values are columns of `step_values`."""
+
+
+class Steps:
+    """The rows of the steps of a portion."""
+
+    def __init__(self, arrival: Arrival) -> None:
+        self.arrival = arrival
+        self.heads: list[Head] = []
+        self.rows: list[Row] = []
+        self.parts: array[int] = array("i")
+        self.lengths: list[int] = []
+        self.tool_requests: list[tuple[int, Row]] = []
+        self.step_values: list[tuple[int, Row]] = []
+        self.foreign: dict[str, dict[str, None]] = {}
+
+    def add(self, number: int, open_step: OpenStep) -> None:
+        """Add a step as it is by now."""
+        arrival = self.arrival
+        trace = arrival.trace(open_step.call[2])
+        if trace is None:
+            return
+        try:
+            step = step_of(open_step)
+            foreign: list[str] = []
+            within = arrival.inside(step.within, foreign)
+            row = self.row(step, arrival.asked[number], trace)
+        except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+            arrival.damaged(f"step {number} cannot be understood: {type(error).__name__}: {error}")
+            return
+        if foreign:
+            self.foreign.setdefault(trace, {}).update(dict.fromkeys(foreign))
+        given = arrival.ids.get(str(number))
+        again = number in arrival.emitted
+        response, prompt = row[1], arrival.asked[number].prompt_part
+        self.heads.append(Head(trace, number, given, step.started_us, within, again, response, prompt))
+        self.rows.append(row[0])
+        self.parts.extend(arrival.asked[number].parts)
+        self.lengths.append(len(arrival.asked[number].parts))
+
+    def row(self, step: Step, asked: Asked, trace: str) -> tuple[Row, int | None]:
+        """The row of a step, and the number of its answer as a part."""
+        arrival, place = self.arrival, len(self.rows)
+        valued = step_rows.valued(step) if step.kind in _VALUED else None
+        if valued is not None:
+            said = step_rows.summary(step, valued.request, valued.response)
+        else:
+            said = step_rows.summary(step, asked.values)
+        cost = None
+        if step.kind == Kind.LLM and arrival.price is not None:
+            cost = arrival.price(step, said, int(arrival.process.get("started_ns", 0)) + step.started_us * 1000)
+        answer, part, named = step.response.body, None, None
+        if step.response.pieces:
+            keep = arrival.parts.add if step.response.end == End.OPEN else arrival.parts.named
+            part, named = keep(answer)
+        row = step_rows.step_row(step, asked, said, named, len(answer), cost)
+        if said.calls:
+            self.tool_requests += [(place, one) for one in step_rows.tool_request_rows(said)]
+        if valued is not None:
+            self.step_values.append((place, valued.row))
+        return row, part

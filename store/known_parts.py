@@ -1,0 +1,119 @@
+"""Which parts a store has, for who adds batch after batch: reading millions of digests for each would take longer than
+writing it, and the longer the larger the store.
+
+The beginning of every digest is kept in order, 12 bytes a part with its number; what it points to is looked up by that
+number, so that a digest which only begins like another is never taken for it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+
+import duckdb  # the whole of it: the engine alone does not take Arrow
+import pyarrow as pa
+
+MANY = 100_000
+"""Where a store has fewer parts, asking it takes some milliseconds."""
+
+_ASKED, _ADDED, _SURE = 3, 200_000, 20_000
+_SLICES = 4
+"""Digests are read in so many goes, for the sake of memory."""
+
+
+class KnownParts:
+    """What one reader knows of a store's parts. Of no use after somebody else has written: `forget` it then."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing."""
+        self._keys, self._ids = array("Q"), array("i")
+        self._added: dict[int, int] = {}
+        self._sure: dict[str, int] = {}
+        self._asked, self._loaded = 0, False
+
+    def find(self, store: duckdb.DuckDBPyConnection, names: list[str], count: int) -> dict[str, int]:
+        """The numbers of those of some parts that the store has; `count` is about how many it has at all."""
+        if not names:
+            return {}
+        if not self._loaded:
+            self._asked += 1
+            if count < MANY or self._asked < _ASKED:
+                return asked(store, names)
+            self._load(store)
+        found: dict[str, int] = {}
+        likely: dict[str, int] = {}
+        for name in names:
+            number = self._sure.get(name)
+            if number is not None:
+                found[name] = number
+            elif (number := self._likely(_key(name))) is not None:
+                likely[name] = number
+        if likely:
+            found |= self._confirmed(store, likely)
+        return found
+
+    def add(self, new: Mapping[str, int]) -> None:
+        """Learn of parts that are being added, with their numbers."""
+        if self._loaded:
+            self._added.update((_key(name), number) for name, number in new.items())
+            self._loaded = len(self._added) <= _ADDED
+
+    def _likely(self, key: int) -> int | None:
+        number = self._added.get(key)
+        if number is None:
+            at = bisect_left(self._keys, key)
+            if at < len(self._keys) and self._keys[at] == key:
+                return self._ids[at]
+        return number
+
+    def _confirmed(self, store: duckdb.DuckDBPyConnection, likely: dict[str, int]) -> dict[str, int]:
+        """Those whose whole digest it is. A digest that begins like that of another part may be elsewhere."""
+        rows = store.execute(
+            "SELECT digest, id FROM parts WHERE id IN (SELECT unnest(?::INTEGER[]))", [[*likely.values()]]
+        ).fetchall()
+        sure = {name: number for name, number in rows if name in likely}
+        if len(self._sure) > _SURE:
+            self._sure.clear()
+        self._sure |= sure
+        unsure = [name for name in likely if name not in sure]
+        return sure | (asked(store, unsure) if unsure else {})
+
+    def _load(self, store: duckdb.DuckDBPyConnection) -> None:
+        self.forget()
+        self._asked, self._loaded = _ASKED, True
+        for number in range(_SLICES):
+            first, behind = (f"b2:{place * 16 // _SLICES:x}" for place in (number, number + 1))
+            rows = store.sql(_KEYS.format(first, behind if number + 1 < _SLICES else "b2:g")).to_arrow_table()
+            self._keys.frombytes(_bytes(rows.column(0), 8))
+            self._ids.frombytes(_bytes(rows.column(1), 4))
+
+
+def asked(store: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, int]:
+    """The same by a look at every digest."""
+    wanted_parts = pa.table({"digest": pa.array(names, pa.string())})  # noqa: F841  # DuckDB finds it by its name
+    found = store.execute("SELECT digest, id FROM parts WHERE digest IN (SELECT digest FROM wanted_parts)").fetchall()
+    return dict(found)
+
+
+def _key(name: str) -> int:
+    """The first 64 bits of a digest."""
+    return int(name[3:19], 16)
+
+
+def _bytes(column: pa.ChunkedArray, width: int) -> bytes:
+    """The values of a column without NULLs, one behind the other."""
+    return b"".join(
+        bytes(chunk.buffers()[1][chunk.offset * width : (chunk.offset + len(chunk)) * width]) for chunk in column.chunks
+    )
+
+
+_KEYS = """
+    SELECT key, id FROM (
+        SELECT try_cast('0x' || substr(digest, 4, 16) AS UBIGINT) AS key, id FROM parts
+        WHERE digest >= '{}' AND digest < '{}'
+    ) WHERE key IS NOT NULL AND id IS NOT NULL ORDER BY key
+"""

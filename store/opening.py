@@ -1,0 +1,38 @@
+"""The store's file, opened by another thread while this one loads what it will ask with.
+
+Opening takes DuckDB some 25 ms, whatever the file holds, and needs nothing of Python's meanwhile.
+"""
+
+from __future__ import annotations
+
+import _thread  # `threading` takes a millisecond to load
+from collections.abc import Callable
+
+from rashomon.errors import RashomonError
+from rashomon.store.engine import duckdb
+
+
+class Opening:
+    """A connection that is being made. `make` must not wait for anybody: who asks for `result` waits for it."""
+
+    def __init__(self, make: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._make, self._done = make, _thread.allocate_lock()
+        self._found: duckdb.DuckDBPyConnection | None = None
+        self._done.acquire()
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:  # no thread is to be had: then at once
+            self._run()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._make()
+        except (RashomonError, duckdb.Error, OSError):
+            pass  # whoever opens it again, and can wait, learns why
+        finally:
+            self._done.release()
+
+    def result(self) -> duckdb.DuckDBPyConnection | None:
+        """The connection, once it is made; None where it could not be."""
+        with self._done:
+            return self._found

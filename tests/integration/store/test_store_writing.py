@@ -1,0 +1,171 @@
+"""The store's file while it is written batch by batch, and what is done that it stays small and quick to write."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from rashomon.canonical import digest
+from rashomon.store import compaction, connection, ingest_new, ingestion, known_parts, lease, taking
+from tests.bench import store_journals
+from tests.faults.store_journals import content
+
+FREE = "SELECT free_blocks FROM pragma_database_size() WHERE database_name = current_database()"
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of a journal or two."""
+    for name in ("_FIRST_BYTES", "_LEAST_BYTES"):
+        monkeypatch.setattr(taking, name, 20_000)
+    monkeypatch.setattr(ingestion, "BATCH_BYTES", 20_000)
+
+
+def journals(home: Path, traces: int, steps: int, seed: int = 1) -> Path:
+    """A home with journals that are not in its store."""
+    store_journals.write_journals(home / "journals", traces, steps, seed)
+    return home
+
+
+def free(store: Path) -> int:
+    """How many blocks of a store's file are free."""
+    with connection.open_reader(store) as reader:
+        return int(reader.execute(FREE).fetchall()[0][0])
+
+
+def test_a_small_store_is_left_without_free_blocks(tmp_path: Path, small_batches: None) -> None:
+    """What many batches leave free in a small file is given back by the ingestion itself, and nothing else changes."""
+    one, other = journals(tmp_path / "one", 40, 1200), journals(tmp_path / "other", 40, 1200)
+    ingest_new(one)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(compaction, "tighten", lambda store, since: False)
+        ingest_new(other)
+    assert free(other / "store.duckdb") > 0
+    assert free(one / "store.duckdb") == 0
+    assert (one / "store.duckdb").stat().st_size < (other / "store.duckdb").stat().st_size
+    assert {path.name for path in one.glob("store.duckdb*")} <= {
+        "store.duckdb",
+        "store.duckdb.seen",
+        "store.duckdb.waiting",
+    }
+    found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
+    for changing in ("journals",):  # when the files were changed
+        found.pop(changing), expected.pop(changing)
+    assert found == expected
+
+
+def test_a_store_is_not_written_anew_for_every_little_thing(tmp_path: Path, small_batches: None) -> None:
+    """Only a file that has doubled since it was written anew is worth it again."""
+    home = journals(tmp_path, 40, 1200)
+    ingest_new(home)
+    inode = (home / "store.duckdb").stat().st_ino
+    store_journals.write_journals(tmp_path / "more" / "journals", 2, 30, 2)
+    for path in (tmp_path / "more" / "journals").iterdir():
+        path.rename(home / "journals" / f"0-{path.name}")
+    assert ingest_new(home).journals > 0
+    assert (home / "store.duckdb").stat().st_ino == inode
+
+
+def test_nobody_is_waited_for_to_make_a_file_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody reads the store it stays as it is, without an error and without anything left beside it."""
+    home = journals(tmp_path, 40, 1200)
+    monkeypatch.setattr(compaction, "_PATIENCE_S", 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(compaction, "tighten", lambda store, since: False)
+        ingest_new(home)
+    store = home / "store.duckdb"
+    inode = store.stat().st_ino
+    with connection.open_reader(store):
+        assert not compaction.tighten(store, 0)
+    assert store.stat().st_ino == inode
+    assert compaction.leftovers(store) == []
+
+
+def test_who_comes_back_often_keeps_the_store_until_somebody_waits(tmp_path: Path) -> None:
+    """Between two batches the store stays open; a reader who comes then has it at once, and sees what was written."""
+    store = tmp_path / "store.duckdb"
+    writing = lease.Lease(store, 10)
+    try:
+        with writing.writing(more=True) as writer:
+            writer.execute("INSERT INTO meta VALUES ('first', '1')")
+        with writing.writing(more=True) as again:
+            assert again is writer
+        with connection.open_reader(store) as reader:
+            assert reader.execute("SELECT value FROM meta WHERE key = 'first'").fetchall() == [("1",)]
+        with writing.writing(more=False) as later:
+            later.execute("INSERT INTO meta VALUES ('second', '2')")
+        assert not store.with_name("store.duckdb.wal").exists()
+        with duckdb.connect(str(store), read_only=True) as other:
+            assert other.execute("SELECT count(*) FROM meta WHERE key IN ('first', 'second')").fetchall() == [(2,)]
+    finally:
+        writing.end()
+
+
+def test_two_who_come_back_often_take_turns(tmp_path: Path) -> None:
+    """Two writers that both keep the store open as long as they may, both get all of their batches in."""
+    store, batches = tmp_path / "store.duckdb", 8
+    connection.open_writer(store).close()
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        writing = lease.Lease(store, 30)
+        try:
+            for number in range(batches):
+                with writing.writing(more=True) as writer:
+                    writer.execute("INSERT INTO meta VALUES (?, ?)", [name, str(number)])
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            writing.end()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with connection.open_reader(store) as reader:
+        counts = reader.execute("SELECT key, count(*) FROM meta GROUP BY key HAVING count(*) > 1 ORDER BY 1").fetchall()
+    assert counts == [("one", batches), ("two", batches)]
+
+
+def test_known_parts_are_those_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which parts are there is told exactly, of those that were there, those just added, and those that are not."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    monkeypatch.setattr(known_parts, "MANY", 0)
+    monkeypatch.setattr(known_parts, "_ASKED", 1)
+    monkeypatch.setattr(known_parts, "_ADDED", 300)
+    known = known_parts.KnownParts()
+    there: dict[str, int] = {}
+    with connection.open_writer(tmp_path / "store.duckdb") as store:
+        for _ in range(30):
+            new = {digest(chance.randbytes(8)): number for number in range(len(there), len(there) + 50)}
+            alike = {name[:19] + "0" * 16: len(there) + 50 + at for at, name in enumerate([*new][:3])}
+            wanted = [*chance.sample(sorted(there), min(40, len(there))), *new, *alike]
+            chance.shuffle(wanted)
+            assert known.find(store, wanted, len(there)) == {name: there[name] for name in wanted if name in there}
+            added = {**new, **alike}
+            known.add(added)
+            store.executemany("INSERT INTO parts (digest, size, id) VALUES (?, 0, ?)", [*added.items()])
+            there |= added
+
+
+def test_batches_that_know_the_parts_write_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_batches: None
+) -> None:
+    """A store written by who remembers its parts has every part once, and is the one that is written without."""
+    one, other = journals(tmp_path / "one", 30, 600), journals(tmp_path / "other", 30, 600)
+    ingest_new(other)
+    monkeypatch.setattr(known_parts, "MANY", 0)
+    monkeypatch.setattr(known_parts, "_ASKED", 1)
+    monkeypatch.setattr(known_parts, "_ADDED", 40)
+    ingest_new(one)
+    found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
+    found.pop("journals"), expected.pop("journals")
+    assert found == expected

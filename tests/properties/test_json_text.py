@@ -1,0 +1,66 @@
+"""Our JSON with an indent is the standard library's, character by character."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rashomon.commands.json_text import dumps
+
+
+class Word(StrEnum):
+    """A text of a type of its own."""
+
+    QUOTED = 'a "é"\n'
+
+
+class Number(IntEnum):
+    """A number of a type of its own."""
+
+    SEVEN = 7
+
+
+class Pair(NamedTuple):
+    """A tuple of a type of its own."""
+
+    one: Any
+    other: Any
+
+
+def default(value: Any) -> Any:
+    """What becomes of a value that JSON has no form for."""
+    return {"bytes": value.hex()} if isinstance(value, bytes) else [str(value)]
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.text(st.characters(categories=["Cs", "Cc", "Zl"])),
+    st.binary(max_size=4),
+    st.complex_numbers(),
+    st.sampled_from([Word.QUOTED, Number.SEVEN]),
+)
+KEYS = st.one_of(st.text(max_size=4), st.none(), st.booleans(), st.integers(), st.floats(), st.just(Word.QUOTED))
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inside: st.one_of(
+        st.lists(inside, max_size=4),
+        st.tuples(inside, inside),
+        st.builds(Pair, inside, inside),
+        st.dictionaries(KEYS, inside, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+@given(DOCUMENTS)
+def test_json_is_as_the_standard_library_writes_it(document: Any) -> None:
+    """Every document: texts, numbers, words, keys that are no texts, empty lists, values that JSON does not have."""
+    assert dumps(document, default) == json.dumps(document, indent=2, ensure_ascii=False, default=default)
