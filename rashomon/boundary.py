@@ -58,9 +58,13 @@ class Ticker(Protocol):
     def loops(self) -> int:
         """How many loops this process has had."""
 
-    def settle(self, note: Callable[[Place], None]) -> Awaitable[None]:
+    def settle(self, note: Callable[[Place], None], held: bool = False) -> Awaitable[None]:
         """Go on at the next tick, behind all that is ready now: the same place for a recording and its replay. `note`
-        is told that place when it has come."""
+        is told that place when it has come. With `held` a cancellation, too, comes there and not before."""
+
+    def held(self, hold: Callable[[], bool]) -> Any:
+        """A future of the running loop with a method `due()`, which ends it. A cancellation for which `hold` returns
+        True is kept until then."""
 
 
 class Witness(Protocol):
@@ -103,6 +107,14 @@ class Play(NamedTuple):
     witness: Witness
 
 
+class LateCall(Protocol):
+    """A call that needs not be described before it is made: who only writes calls down may do so while the answer is
+    waited for."""
+
+    def describe(self) -> Call:
+        """The call. Raises what a request of a strange shape makes it raise."""
+
+
 class Interceptor(Protocol):
     """What stands at the boundary: a recorder or a replay session."""
 
@@ -110,7 +122,11 @@ class Interceptor(Protocol):
     """True for a replay: nothing real may be reached, and no library may see the real clock."""
 
     def arrive(self, call: Call) -> GoLive | Play:
-        """Decide on a call. Raises `errors.Missed` when it must neither be answered nor made."""
+        """Decide on a call. Raises `errors.Missed` when it must neither be answered nor made.
+
+        One with an attribute `late` that is True takes a `LateCall` as well. Its witness has a method `sent`, to be
+        called when the request has gone out.
+        """
 
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """`peer` is being reached from here: `host:port`, `unix:path` or `dns:name`. Raises
@@ -225,7 +241,8 @@ def handed_out(witness: Witness, event: Event, number: int, before: Place | None
         return None
     if after == before:
         return None
-    return ticker.settle(lambda place: witness.at(event, number, place))
+    last = event is Event.END or event is Event.CLOSE
+    return ticker.settle(lambda place: witness.at(event, number, place), last)
 
 
 class intercepted:
@@ -243,6 +260,13 @@ class intercepted:
         _local.reset(self._token)
 
 
+def sent() -> None:
+    """The request of the call that this code is inside of has gone out: what was put off can be done now."""
+    tell = getattr(inside.get(), "sent", None)
+    if tell is not None:
+        tell()
+
+
 def end_of(error: BaseException) -> End:
     """`CANCELLED` for cancellation in any of its forms, else `ERROR`."""
     names = {cls.__name__ for cls in type(error).__mro__}
@@ -250,12 +274,12 @@ def end_of(error: BaseException) -> End:
     return End.CANCELLED if stopped else End.ERROR
 
 
-def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
+def cross(call: Call | LateCall, live: Callable[[], T], codec: Codec[T]) -> T:
     """Cross the boundary with a blocking call."""
     guard = guard_here()
     if guard is None:
         return live()
-    verdict = guard.arrive(call)
+    verdict = guard.arrive(call)  # type: ignore[arg-type]  # late only where `guard` takes it
     witness = verdict.witness
     if type(verdict) is Play:
         if witness.pace is not None:
@@ -275,12 +299,12 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
     return _tee(guard, codec, answer, witness)
 
 
-async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
+async def cross_async(call: Call | LateCall, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
     """Cross the boundary with an awaitable call."""
     guard = guard_here()
     if guard is None:
         return await live()
-    verdict = guard.arrive(call)
+    verdict = guard.arrive(call)  # type: ignore[arg-type]  # late only where `guard` takes it
     witness = verdict.witness
     if isinstance(verdict, Play):
         if witness.pace is not None:
@@ -301,8 +325,11 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
         try:
             await settling
         except BaseException as error:
-            await codec.discard(answer)
-            await told(witness, error, before)
+            witness.ended(end_of(error), error)
+            try:
+                await codec.discard(answer)
+            finally:  # where it was cancelled once more as well
+                await told(witness, error, before)
             raise
     return answer
 

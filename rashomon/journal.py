@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import msgpack
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat
+from rashomon.home import SUFFIX as SUFFIX
 from rashomon.model import Loss
+from rashomon.version import JOURNAL as VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path  # not at run time: a recorded process pays for each import
 
-VERSION = 1
-SUFFIX = ".rsj"
 MAGIC = b"RSHJRNL\0"
 HEADER_SIZE = 64
 _HEADER = struct.Struct("<8sHHIII40s")

@@ -67,6 +67,7 @@ class Redactor:
         self, key: bytes, environ: Mapping[str, str], fields: Sequence[str] = (), patterns: Sequence[str] = ()
     ) -> None:
         self._key = key
+        self._digest: Any = None  # of no secret yet; loaded with the first
         self._placeholders: dict[tuple[str, bytes], bytes] = {}
         self._adopted: dict[str, bytes] = {}
         self._header_names: dict[str | bytes, bool] = {}
@@ -106,16 +107,21 @@ class Redactor:
         if known is None and name in self._adopted:
             known = self._placeholders[(name, secret)] = self._adopted.pop(name)
         if known is None:
-            try:
-                from _blake2 import blake2b  # what `hashlib` has it from, which would load OpenSSL as well
-            except ImportError:
-                from hashlib import blake2b
-
-            digits = blake2b(secret, key=self._key, digest_size=4).hexdigest()
-            known = f"<secret:{name}:{digits}>".encode()
-            if len(self._placeholders) < 10_000:
+            digest = self._digest.copy() if self._digest is not None else self._first_digest()
+            digest.update(secret)
+            known = f"<secret:{name}:{digest.hexdigest()}>".encode()
+            if name != "cookie" and len(self._placeholders) < 10_000:  # a server's cookie may be new each time
                 self._placeholders[(name, secret)] = known
         return known
+
+    def _first_digest(self) -> Any:
+        try:
+            from _blake2 import blake2b  # what `hashlib` has it from, which would load OpenSSL as well
+        except ImportError:
+            from hashlib import blake2b
+
+        self._digest = blake2b(key=self._key, digest_size=4)
+        return self._digest.copy()
 
     def adopt(self, placeholders: Mapping[str, bytes]) -> None:
         """Let the first secret of each of these names have this placeholder: that of a recording from another home.
@@ -220,18 +226,20 @@ class Redactor:
             return value
         if not secret:
             return self.text(value)
-        if "cookie" in name.lower():
-            return self._cookies(name.lower() == "set-cookie", value)
-        return self._named(name.lower().replace("-", "_"), value)
+        lower = name.lower()
+        if lower == "set-cookie":  # its attributes stay, so that a replayed client finds them
+            cookie, end, attributes = value.partition(";")
+            return self._cookie(cookie) + end + attributes
+        if "cookie" in lower:
+            return ";".join(map(self._cookie, value.split(";")))
+        return self._named(lower.replace("-", "_"), value)
 
-    def _cookies(self, setting: bool, value: str) -> str:
-        """Cookies without their values; their names and attributes stay, so that a replayed client finds them."""
-        parts = value.split(";")
-        for position, part in enumerate(parts[:1] if setting else parts):
-            key, equals, secret = part.partition("=")
-            if equals and secret and not secret.startswith("<secret:"):
-                parts[position] = f"{key}={self._named('cookie', secret)}"
-        return ";".join(parts)
+    def _cookie(self, cookie: str) -> str:
+        """A cookie without its value; its name stays."""
+        key, _, secret = cookie.partition("=")
+        if not secret or secret.startswith("<secret:"):
+            return cookie
+        return f"{key}={self._named('cookie', secret)}"
 
     def deep(self, value: Any) -> Any:
         """Any msgpack-able value with its secrets replaced, fields by name included."""
@@ -345,17 +353,19 @@ class StreamRedactor:
     lies across one is written to the piece in which it began.
     """
 
-    __slots__ = ("_redactor", "count", "held", "open_bytes", "trigger")
+    __slots__ = ("_redactor", "count", "held")
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, count: int = 0) -> None:
         self._redactor = redactor
-        self.open_bytes, self.trigger = redactor.open_bytes, redactor.trigger
         self.held: list[tuple[int, bytes]] = []
-        self.count = 0
+        self.count = count
+        """How many pieces there have been."""
 
     def passes(self, data: bytes) -> bool:
         """True when this piece may be written as it is: it holds no secret and no beginning of one."""
-        return bool(data) and not self.held and data[-1] not in self.open_bytes and self.trigger(data) is None
+        if not data or self.held:
+            return False
+        return data[-1] not in self._redactor.open_bytes and self._redactor.trigger(data) is None
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """What may be written once this piece is there; the last one named is the new piece, maybe empty."""

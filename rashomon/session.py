@@ -46,11 +46,14 @@ def install() -> None:
     when_imported("concurrent.futures.thread", lanes.patch_executors)
     when_imported("anyio._backends._asyncio", lanes.patch_anyio)
     when_imported("asyncio.base_events", _patch_asyncio)
+    when_imported("asyncio.timeouts", _patch_limits)
     for name in ("httpx", "httpx2"):
         when_imported(name, _patch_httpx)
     when_imported("urllib3.connectionpool", _patch_urllib3)
     when_imported("aiohttp.client", _patch_aiohttp)
     when_imported("uvloop", _patch_uvloop)
+    for name in ("openai._base_client", "anthropic._base_client"):
+        when_imported(name, _patch_platform)
     for name in slots.PATCHED:
         when_imported(name, _patch_processes)
     if hasattr(os, "register_at_fork"):
@@ -62,6 +65,12 @@ def _patch_asyncio(module: Any) -> None:
 
     lanes.patch_asyncio(module)
     loops.patch_asyncio(module)
+
+
+def _patch_limits(module: Any) -> None:
+    from rashomon.recorders import loops
+
+    loops.patch_limits(module)
 
 
 def attach_running_loop() -> None:
@@ -90,6 +99,12 @@ def _patch_aiohttp(module: Any) -> None:
     from rashomon.recorders import vcr_shim
 
     vcr_shim.patch_aiohttp(module)
+
+
+def _patch_platform(module: Any) -> None:
+    from rashomon.recorders import platforms
+
+    platforms.patch(module)
 
 
 def _patch_processes(module: Any) -> None:

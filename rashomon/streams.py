@@ -30,7 +30,13 @@ def parse_json(text: str | bytes) -> Json:
     try:
         if isinstance(text, bytes):
             text = _json_text(text)
-        value: Json = _decode(text)
+        value: Json
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:  # it begins with white space, or is none
+            end = -1
+        if end != len(text):
+            value = _decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value

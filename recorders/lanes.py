@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+from collections.abc import Iterator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
@@ -298,8 +299,30 @@ def patch_asyncio(module: Any) -> None:
     package, tasks = sys.modules.get("asyncio"), module.tasks
     ordered = _started_in_order(tasks, tasks.as_completed)
     tasks.as_completed = ordered
+    every = tasks.all_tasks = _by_lane(tasks.all_tasks)
     if getattr(package, "as_completed", None) is not None:
-        package.as_completed = ordered  # type: ignore[union-attr]
+        package.as_completed, package.all_tasks = ordered, every  # type: ignore[union-attr]
+
+
+class _Tasks(set[Any]):
+    """Tasks that are iterated over by lane. `asyncio.run` cancels in this order what is left at its end; that of a
+    plain set goes by the tasks, too, that clients had among their connections."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(sorted(super().__iter__(), key=_lane_of_task))
+
+
+def _lane_of_task(task: Any) -> tuple[bool, Lane]:
+    lane = getattr(task, "_rashomon_place", None)
+    return lane is None, lane or ()
+
+
+def _by_lane(original: Any) -> Any:
+    @functools.wraps(original)
+    def all_tasks(*args: Any, **kwargs: Any) -> set[Any]:
+        return _Tasks(original(*args, **kwargs))
+
+    return all_tasks
 
 
 def _started_in_order(tasks: Any, original: Any) -> Any:
@@ -323,7 +346,7 @@ def task_lanes(original: Any) -> Any:
         """A task whose place in a set does not depend on its address, so that a set has one order in every run."""
 
         def __init__(self, coro: Any, lane: Lane, **options: Any) -> None:
-            self._rashomon_hash = hash(lane)
+            self._rashomon_hash, self._rashomon_place = hash(lane), lane
             super().__init__(coro, **options)
 
         def __hash__(self) -> int:

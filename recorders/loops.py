@@ -21,6 +21,7 @@ from rashomon.boundary import NOWHERE, Place
 from rashomon.model import Event, Lane
 from rashomon.real import perf_counter_ns
 from rashomon.recorders import lanes
+from rashomon.recorders.ambient.sites import USER, asker, of_file
 
 Release = Callable[[Place], None]
 
@@ -101,8 +102,10 @@ class _Ticker:
     def loops(self) -> int:
         return _loops
 
-    def settle(self, note: Callable[[Place], None]) -> Awaitable[None]:
+    def settle(self, note: Callable[[Place], None], held: bool = False) -> Awaitable[None]:
         loop = _running()
+        if held:
+            return self._settle_held(loop, note)
         future = loop.create_future()
 
         def release(place: Place) -> None:
@@ -113,19 +116,78 @@ class _Ticker:
         loop._rashomon.pending.append(release)
         return future  # type: ignore[no-any-return]
 
+    def _settle_held(self, loop: Any, note: Callable[[Place], None]) -> Awaitable[None]:
+        future = self.held(_always)
+
+        def release(place: Place) -> None:
+            note(place)
+            future.due()
+
+        loop._rashomon.pending.append(release)
+        return future  # type: ignore[no-any-return]
+
+    def held(self, hold: Callable[[], bool]) -> Any:
+        return _held(hold, loop=_running())
+
 
 _running: Callable[[], Any] = lambda: None  # noqa: E731  # asyncio's own once it is loaded
+_held: Any = None
+"""The class of `Ticker.held`, once asyncio is loaded."""
+
+
+_INSISTING = 20
+"""Who cancels for the so many-th time does it in each turn, as anyio does: the loop would never come to wait again."""
+
+
+def _always() -> bool:
+    return True
+
+
+def _held_class(base: Any) -> Any:
+    class Held(base):  # type: ignore[misc]
+        """Waits for a completion. Who is cancelled while a call ends learns of it where the call's end has its place:
+        which cancellation came first within a turn of the loop is not to be found again otherwise."""
+
+        _cancelled: tuple[Any, ...] | None = None
+        _times = 0
+
+        def __init__(self, hold: Callable[[], bool], loop: Any) -> None:
+            super().__init__(loop=loop)
+            self._hold = hold
+
+        def cancel(self, msg: Any = None) -> bool:
+            if self.done():
+                return False
+            self._times += 1
+            if self._times <= _INSISTING and (self._cancelled is not None or self._hold()):
+                self._cancelled = (msg,)
+                return True
+            return super().cancel(msg)  # type: ignore[no-any-return]
+
+        def due(self) -> None:
+            """The completion has come."""
+            if self._cancelled is not None:
+                super().cancel(*self._cancelled)
+            elif not self.done():
+                self.set_result(None)
+
+    return Held
 
 
 def patch_asyncio(module: Any) -> None:
     """Count turns, timers and wake-ups (`asyncio.base_events`)."""
-    global _running
+    global _held, _running
     _running = module.events._get_running_loop
+    _held = _held_class(module.futures.Future)
     boundary.ticker = _Ticker()
     base = module.BaseEventLoop
     _patch_run(base)
+    _patch_time(base, module.tasks.current_task)
     _patch_timers(base)
     _patch_wakes(base)
+    _patch_shutdown(base)
+    _patch_dropped(base)
+    _watch_collector()
     running = _running()
     if running is not None:
         attach(running)
@@ -171,6 +233,103 @@ def _fired(key: Any, callback: Any, *args: Any) -> None:
     callback(*args)
 
 
+def _patch_time(base: Any, current_task: Callable[[Any], Any]) -> None:
+    """The clock of a loop: what a task reads there, itself or through asyncio, is as other reads of a clock are. The
+    loop's own timers, among them those of live calls, go by the real one."""
+    original = base.time
+
+    @functools.wraps(original)
+    def time(self: Any) -> float:
+        # twice in each turn the loop itself asks: that must cost next to nothing, and to ask for a frame does not
+        guard = None if current_task(self) is None else boundary.guard_here()
+        if guard is None or getattr(self, "_rashomon", None) is None or lanes.is_quiet():
+            return original(self)  # type: ignore[no-any-return]
+        frame, who = asker(sys._getframe(1))
+        if who == USER:
+            return guard.read("clock", "time.monotonic", lambda: original(self), frame)  # type: ignore[no-any-return]
+        if not guard.isolates:
+            return original(self)  # type: ignore[no-any-return]
+        return guard.library_read("clock", "time.monotonic", lambda: original(self))  # type: ignore[no-any-return]
+
+    base.time = time
+
+
+AT_ONCE = -1
+"""In the place of a timer's delay: a time limit had passed when it was set, and no timer was made."""
+
+
+def patch_limits(module: Any) -> None:
+    """`asyncio.timeout` looks at the clock when it is entered: on a busy machine a limit may have passed by then. Note
+    it, and let a replay find it so (`asyncio.timeouts`)."""
+    original = module.Timeout.reschedule
+
+    @functools.wraps(original)
+    def reschedule(self: Any, when: float | None) -> None:
+        guard: Any = boundary.guard_here()
+        place = boundary.place_now()
+        if guard is None or when is None or place is None or lanes.is_quiet():
+            return original(self, when)  # type: ignore[no-any-return]
+        line = lanes.current_line()
+        conductor = boundary.conductor
+        if conductor is not None and conductor.at_once(line.lane, line.timers):
+            original(self, float("-inf"))
+            self._when = when
+        else:
+            original(self, when)
+            if hasattr(getattr(self, "_timeout_handler", None), "when"):  # a `TimerHandle`
+                return None
+        enclosing = boundary.inside.get()
+        within = None if enclosing is None else enclosing.number
+        scribe = getattr(guard, "scribe", guard)
+        return scribe.note_point(Event.TIMER, line.lane, line.next_timer(), place, within, AT_ONCE)  # type: ignore[no-any-return]
+
+    module.Timeout.reschedule = reschedule
+
+
+def _patch_shutdown(base: Any) -> None:
+    """A loop ends its own pool of threads in a thread. It has one only if somebody made it, who may have been the body
+    of a tool: the thread counts as nobody's."""
+    original = base.shutdown_default_executor
+
+    @functools.wraps(original)
+    async def shutdown_default_executor(self: Any, *args: Any, **options: Any) -> None:
+        with lanes.quietly():
+            await original(self, *args, **options)
+
+    base.shutdown_default_executor = shutdown_default_executor
+
+
+_collecting = False
+DROPPED = "an async generator"
+_WHEN_FOUND = "it was dropped before its end, and is closed when the garbage collector finds it"
+
+
+def _watch_collector() -> None:
+    import gc
+
+    def tell(phase: str, info: Any) -> None:
+        global _collecting
+        _collecting = phase == "start"
+
+    gc.callbacks.append(tell)
+
+
+def _patch_dropped(base: Any) -> None:
+    """Async generators of the program's own that only the garbage collector finds: when their cleanup runs depends on
+    how much the process has allocated, which is not the same in a replay."""
+    original = base._asyncgen_finalizer_hook
+
+    @functools.wraps(original)
+    def finalizer(self: Any, agen: Any) -> None:
+        guard: Any = boundary.current() if _collecting else None
+        if guard is not None and agen.ag_frame is not None and of_file(agen.ag_code.co_filename) == USER:
+            scribe = getattr(guard, "scribe", guard)
+            scribe.uncontrolled(DROPPED, _WHEN_FOUND, agen.ag_frame)
+        original(self, agen)
+
+    base._asyncgen_finalizer_hook = finalizer
+
+
 def note(guard: Any, event: Event, lane: Lane, number: int, place: Place, within: int | None = None) -> None:
     """Tell a recorder, or what a replay writes into."""
     scribe = getattr(guard, "scribe", guard)
@@ -198,18 +357,23 @@ async def closing(close: Callable[[], Awaitable[Any]]) -> Any:
         return await close()
     line = lanes.current_line()
     key = (Event.CLOSE, line.lane, line.next_closing())
-    scribe = getattr(guard, "scribe", guard)
+    enclosing = boundary.inside.get()
+    within = None if enclosing is None else enclosing.number
+
+    def told(state: LoopState) -> None:
+        note(guard, *key, state.place(), within)
+
     token = boundary.inside.set(_ASIDE)
     try:
         return await close()
     finally:
         boundary.inside.reset(token)
         if boundary.conductor is not None:
-            settling = boundary.conductor.settle(key, lambda state: scribe.note_point(*key, state.place()))
+            settling = boundary.conductor.settle_closing(key, told)
         else:
             settling = None
             if boundary.place_now() != before:
-                settling = ticker.settle(lambda place: scribe.note_point(*key, place))
+                settling = ticker.settle(lambda place: note(guard, *key, place, within), True)
         if settling is not None:
             await settling
 

@@ -3,156 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from itertools import count
 from types import FrameType
 from typing import Any
 
 from rashomon import boundary, real, values
-from rashomon.boundary import GoLive, Pace, Place, inside
+from rashomon.boundary import GoLive, LateCall, Place, inside
 from rashomon.journal import SUFFIX, Code
-from rashomon.model import Call, Divergence, End, Event, Head, Kind, Lane, Match, Request
+from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Request
 from rashomon.recorders import lanes, natives, unseen
 from rashomon.recorders.complaints import complain
+from rashomon.recorders.witness import DeafWitness, Pending, StepWitness
 from rashomon.recorders.writer import Writer
-from rashomon.redaction import Redactor, StreamRedactor
+from rashomon.redaction import Redactor
 
-_CONTENT_TYPE = (b"content-type", b"Content-Type", "content-type", "Content-Type")
-_CONTENT_LENGTH = (b"content-length", b"Content-Length", "content-length", "Content-Length")
-_WHOLE = 1 << 62
-"""In the place of the bytes that have not come: all that were promised have."""
-_EVENT_STREAM = (b"text/event-stream", "text/event-stream")
+_CALL, _READ = int(Code.CALL), int(Code.READ)  # a plain number is packed in half the time
+_HTTP = Kind.HTTP
 _NUMBERS = (int, float)
-_LLM_KINDS = (Kind.LLM, Kind.HTTP, Kind.MCP)
-
-
-class StepWitness:
-    """Writes the answer to one call, as the program receives it."""
-
-    __slots__ = ("_done", "_held", "_left", "_stream", "_trace", "_writer", "encoded", "leaf", "number", "pace")
-
-    def __init__(self, writer: Writer, number: int, kind: Kind, trace: int) -> None:
-        self._writer = writer
-        self._trace = trace
-        self.number: int = number
-        self.pace: Pace | None = None
-        self.encoded = kind not in _LLM_KINDS
-        self.leaf = not self.encoded
-        self._stream: StreamRedactor | None = None
-        self._held = b""
-        self._left = 0  # bytes that the head has promised and that have not come; 0 where it says nothing
-        self._done = False
-
-    def at(self, event: Event, number: int, place: Place) -> None:
-        self._writer.point(self._trace, event, self.number, number, place)
-
-    def began(self, head: Head) -> None:
-        writer = self._writer
-        if not self.encoded:
-            streams, self._left = _promise(head)
-            self._held = writer.head(self.number, head, not streams)
-        elif head:
-            writer.checked([Code.HEAD, self.number, writer.now_us(), head])
-
-    def piece(self, data: bytes) -> None:
-        try:
-            stream = self._stream
-            if stream is None:
-                if self.encoded:
-                    self._writer.piece(self.number, self._writer.redactor.encoded(data))
-                    return
-                stream = self._stream = StreamRedactor(self._writer.redactor)
-            held = self._held
-            if held:
-                self._held = b""
-            left = self._left
-            if left:
-                left = self._left = left - len(data) or _WHOLE
-            # `StreamRedactor.passes`, written out: a chunk costs mostly code that the processor has not at hand
-            if not data or stream.held or data[-1] in stream.open_bytes or stream.trigger(data) is not None:
-                self._slow_piece(stream, data, held)
-            else:
-                stream.count += 1
-                if not self._writer.piece(self.number, data, held, left == _WHOLE):
-                    self._left = 0
-        except Exception as error:  # a bug of ours: what cannot be cleaned of secrets is not written
-            self._lost(error)
-
-    def _slow_piece(self, stream: StreamRedactor, data: bytes, held: bytes) -> None:
-        """A piece with a secret in it, or with what may be the beginning of one at its end."""
-        self._left = 0  # the end is written when it comes
-        writer = self._writer
-        *earlier, (_, safe) = stream.feed(data)
-        for number, rest in earlier:
-            writer.clean([Code.PIECE, self.number, writer.now_us(), rest, number], held)
-            held = b""
-        writer.piece(self.number, safe, held)
-
-    def ended(self, end: End, error: BaseException | None = None) -> None:
-        if self._done:
-            return
-        self._done = True
-        try:
-            self._ended(end, error)
-        except Exception as failure:  # as above
-            self._lost(failure)
-
-    def _lost(self, error: Exception) -> None:
-        self._left = 0
-        self._writer.lose(f"{type(error).__name__}: {error}", False)
-
-    def _ended(self, end: End, error: BaseException | None) -> None:
-        writer = self._writer
-        if self._left == _WHOLE and end is End.COMPLETE:  # written with the last piece
-            writer.step_ended()
-            if self.pace is not None:
-                self.pace.over()
-            return
-        now = writer.now_us()
-        for number, rest in self._stream.finish() if self._stream is not None else ():
-            writer.clean([Code.PIECE, self.number, now, rest, number])
-        if error is None:
-            writer.clean([Code.END, self.number, now, end, None], self._held)
-        else:
-            if self._held:
-                writer.clean([Code.PIECE, self.number, now, b""], self._held)
-            writer.checked([Code.END, self.number, now, end.value, list(values.encode_failure(error))])
-        writer.step_ended()
-        if self.pace is not None:
-            self.pace.over()
-
-    def __del__(self) -> None:
-        if not self._done and not sys.is_finalizing():
-            self.ended(End.LEAKED)
-
-
-def _promise(head: Head) -> tuple[bool, int]:
-    """Whether the program may see the head of an answer long before its first piece; and how many bytes the body
-    has, 0 where that is not said."""
-    streams, size = False, 0
-    for name, value in head["headers"]:
-        if name in _CONTENT_TYPE:
-            streams = value[:17] in _EVENT_STREAM
-        elif name in _CONTENT_LENGTH:
-            size = int(value) if value.isdigit() else 0
-    return streams, size
-
-
-class DeafWitness:
-    """Stands in where nothing can be written: the program must not notice."""
-
-    leaf = True
-    number: int | None = None
-    pace: Pace | None = None
-
-    def at(self, event: Event, number: int, place: Place) -> None: ...
-
-    def began(self, head: Head) -> None: ...
-
-    def piece(self, data: bytes) -> None: ...
-
-    def ended(self, end: End, error: BaseException | None = None) -> None: ...
 
 
 class ProcessRecorder:
@@ -229,6 +97,7 @@ class TraceRecorder:
     """The interceptor of one trace."""
 
     isolates = False
+    late = True
 
     def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
         self.process, self.number, self.id = process, number, trace_id
@@ -237,40 +106,73 @@ class TraceRecorder:
         self._sockets = frozenset(unseen.open_sockets())
         natives.tell_all(self)
 
-    def arrive(self, call: Call) -> GoLive:
+    def arrive(self, call: Call | LateCall) -> GoLive:
         """Every call goes live."""
-        return GoLive(self.open(call, None))
+        return GoLive(self.open(call, None) if isinstance(call, Call) else self._put_off(call))
+
+    def _put_off(self, call: LateCall) -> StepWitness | DeafWitness:
+        """The call has its number, its lane and its time now, and is written when its witness is told more of it."""
+        process = self.process
+        writer = process.writer
+        try:
+            witness = StepWitness(writer, next(process.steps), _HTTP, self.number)
+            self.steps += 1
+            enclosing = inside.get()
+            lane, known = lanes.here()
+            within = None if enclosing is None else enclosing.number
+            witness.pending = (self, call, lane, known, writer.now_us(), within)
+            return witness
+        except Exception as error:  # recording must not break the program
+            writer.lose(f"{type(error).__name__}: {error}", True)
+            return DeafWitness()
+
+    def write_late(self, witness: StepWitness, pending: Pending) -> None:
+        """Write a call that was put off. Raises what interrupts the program."""
+        _, late, lane, known, now_us, within = pending
+        try:
+            self._write_call(witness, late.describe(), lane, known, now_us, within)
+        except Exception as error:  # recording must not break the program
+            self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+        except BaseException:  # Ctrl-C: how much of it is on the disk nobody knows
+            self.process.writer.forget()
+            raise
 
     def open(self, call: Call, match: Match | None) -> StepWitness | DeafWitness:
         """Write that a call arrived, and how it was matched. Never raises."""
         process = self.process
         writer = process.writer
         try:
-            number = next(process.steps)
+            witness = StepWitness(writer, next(process.steps), call.kind, self.number)
             self.steps += 1
             lane, known = lanes.here()
             enclosing = inside.get()
-            kind, name, (head, body) = call
-            witness = StepWitness(writer, number, kind, self.number)
-            elements: list[Any] = [
-                Code.CALL,
-                number,
-                self.number,
-                kind,
-                writer.redactor.name(name),
-                lane,
-                writer.now_us(),
-                None if enclosing is None else enclosing.number,
-            ]
-            writer.call(number, elements, head, body, witness.encoded, lane)
-            if not known:
-                writer.clean([Code.MARK, number, "no-lane"])
+            within = None if enclosing is None else enclosing.number
+            self._write_call(witness, call, lane, known, writer.now_us(), within)
             if match is not None:
-                writer.checked([Code.MATCH, number, match.grade.value, match.recorded, match.detail])
+                writer.checked([Code.MATCH, witness.number, match.grade.value, match.recorded, match.detail])
             return witness
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", True)
             return DeafWitness()
+
+    def _write_call(
+        self, witness: StepWitness, call: Call, lane: Lane, known: bool, now_us: int, within: int | None
+    ) -> None:
+        writer, number = self.process.writer, witness.number
+        kind, name, (head, body) = call
+        elements: list[Any] = [
+            _CALL,
+            number,
+            self.number,
+            kind._value_,
+            writer.redactor.name(name),
+            lane,
+            now_us,
+            within,
+        ]
+        writer.call(number, elements, head, body, witness.encoded, lane)
+        if not known:
+            writer.clean([Code.MARK, number, "no-lane"])
 
     def note(self, text: str, labels: tuple[str, ...], data: dict[str, Any]) -> None:
         """Write what the program says about itself, as a step that crosses nothing. Never raises.
@@ -288,6 +190,8 @@ class TraceRecorder:
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Note a connection, and whether it belongs to a recorded call. Never raises."""
         enclosing = inside.get()
+        if type(enclosing) is StepWitness:
+            enclosing.sent()  # connecting takes its time: the call is on the disk before it
         step = None if enclosing is None else enclosing.number
         if peer.startswith("dns:"):  # no connection yet; an answer that may change
             if step is None:
@@ -322,20 +226,26 @@ class TraceRecorder:
         writer = self.process.writer
         enclosing = inside.get()
         within = None if enclosing is None else enclosing.number
-        code = frame.f_code
         try:
+            lane = lanes.here()[0]
+            if writer.read_again(self.number, what, value, lane, within, frame):
+                return
+            code = frame.f_code
             site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
-            lane, now = lanes.here()[0], writer.now_us()
             checked = type(value) not in _NUMBERS or type(site) is not int  # nothing of what remains can be a secret
-            writer.defer([Code.READ, self.number, kind, what, value, lane, now, within, site], checked)
+            now = writer.now_us()
+            writer.defer([_READ, self.number, kind, what, value, lane, now, within, site], checked)
+            if type(site) is int:
+                writer.remember_read(self.number, kind, what, frame, site)
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", False)
 
     def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None:
         """Write that a blocking sleep ended. Never raises."""
         self.note_read("sleep", "time.sleep", seconds, frame)
-        if boundary.other_threads():
-            self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.blocking_place())
+        enclosing = inside.get()
+        within = None if enclosing is None else enclosing.number
+        self.note_point(Event.SLEEP, lanes.here()[0], number, boundary.blocking_place(), within)
 
     def note_point(
         self,

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from rashomon.boundary import Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
+from rashomon.boundary import Pace, Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
 from rashomon.recorders import lanes, loops
@@ -217,7 +217,7 @@ async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Calla
     witness = stream._witness
     pace = witness.pace
     if pace is not None:
-        settling = pace.settle(Event.END if stream._inner.finished() else Event.PIECE, stream._count)
+        settling = _next_of(stream._inner, pace, stream._count)
         if settling is not None:
             try:
                 await settling
@@ -247,6 +247,13 @@ async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Calla
     if settling is not None:
         await settling
     return found
+
+
+def _next_of(taped: Any, pace: Pace, number: int) -> Awaitable[None] | None:
+    """What a reader of a played answer waits for."""
+    if not taped.finished():
+        return pace.settle(Event.PIECE, number)
+    return pace.cancelled() if taped.was_cancelled() else pace.settle(Event.END)
 
 
 async def _left(reading: Awaitable[Any], token: Any) -> Any:
@@ -328,6 +335,10 @@ class _Taped:
     def finished(self: Any) -> bool:
         """True when no piece is left to be played."""
         return not self._pieces
+
+    def was_cancelled(self: Any) -> bool:
+        """True when its reader was cancelled in the recording, behind all pieces that there are."""
+        return self._recorded.end is End.CANCELLED
 
     def _next(self: Any) -> None:
         if not self._pieces:

@@ -23,7 +23,7 @@ from rashomon.boundary import Witness, end_of
 from rashomon.errors import Missed
 from rashomon.model import End, Response
 from rashomon.recorders.complaints import complain
-from rashomon.recorders.httpx_shim import ran_out
+from rashomon.recorders.httpx_streams import ran_out
 
 _said: set[str] = set()
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import deque
 from threading import RLock
+from types import CodeType, FrameType
 from typing import Any
 from zlib import crc32
 
@@ -18,8 +18,11 @@ import msgpack
 
 from rashomon import journal as format
 from rashomon import real
-from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code
+from rashomon.journal import DELTA_MIN, Code
+from rashomon.model import Lane
+from rashomon.recorders.bodies import Bodies
 from rashomon.recorders.complaints import complain
+from rashomon.recorders.headers import Defined, Headers
 from rashomon.redaction import Redactor
 
 _FRAME = struct.Struct("<II")
@@ -34,13 +37,12 @@ _END = struct.Struct(">BBBIBQ")
 """An END payload up to its state, in msgpack: array of 5, code 5, uint32 step, uint64 t_us."""
 _COMPLETE = b"\xa8complete\xc0"
 """The rest of it for an answer that is whole: its state, and nil for the failure."""
-_BASE_BYTES = 64 << 20
-_NEAR = 512
-"""How far into the unchanged parts of a body a changed stretch is searched for secrets that begin or end there."""
+_FLOAT, _LONG = struct.Struct(">Bd"), struct.Struct(">BQ")
+"""A number in msgpack: a double, and an integer of 64 bits."""
+_HEAD, _READ = int(Code.HEAD), int(Code.READ)
+_EVENT_STREAM = (b"text/event-stream", "text/event-stream")
 _MAX_INTERNED = 8192
 _MAX_DEFERRED = 64
-_MAX_VALUES = 32
-"""So many values of one header are remembered; it is one that varies."""
 _LOOK_NS = 20_000_000
 """How often the journal looks whether it has been deleted."""
 
@@ -57,17 +59,17 @@ class Writer:
         self.lost_steps = self.lost_frames = 0
         self.loss_reason = ""
         self._fsync = fsync
-        self._lock = RLock()  # re-entrant: a signal handler may record a call while we write one
+        self.lock = RLock()  # re-entrant: a signal handler may record a call while we write one
         self._packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogatepass")
-        self._interned: dict[tuple[Any, Any], int] = {}
-        self._header_values: dict[Any, int] = {}
+        self._headers = Headers(redactor)
+        self._held: dict[bytes, Defined] = {}  # what frames define that are to be written with the next
         self._looked_ns = 0
-        self._bases: dict[int, bytes] = {}
-        self._numbered: deque[int] = deque(maxlen=BASE_WINDOW)
-        self._by_key: dict[Any, int] = {}
+        self._bodies = Bodies(redactor)
         self._deferred: list[bytes] = []
         self._point_heads: dict[tuple[int, str], bytes] = {}
         self._sites: dict[tuple[str, int, str], int] = {}
+        self._reads: dict[tuple[int, str, int, int], tuple[CodeType, bytes, bytes]] = {}
+        self._lanes: dict[Lane, bytes] = {}
         self._process = process
         self._base_ns = real.perf_counter_ns()
         self._reported = False
@@ -110,7 +112,7 @@ class Writer:
             payload = head + _POINT.pack(
                 0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0
             )
-            with self._lock:
+            with self.lock:
                 self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
                 if len(self._deferred) >= _MAX_DEFERRED:
                     self.flush()
@@ -123,22 +125,57 @@ class Writer:
             payload = self._pack(elements)
             if checked and self.redactor.suspicious_encoding(payload):
                 payload = self._pack([elements[0], *self.redactor.deep(elements[1:])])
-            with self._lock:
+            with self.lock:
                 self._deferred.append(format.frame(payload))
                 if len(self._deferred) >= _MAX_DEFERRED:
                     self.flush()
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
 
+    def remember_read(self, trace: int, kind: str, what: str, frame: FrameType, site: int) -> None:
+        """Keep what the READ frames of one place in the program begin and end with, for `read_again`."""
+        if len(self._reads) < _MAX_INTERNED:
+            begins, ends = self._pack([_READ, trace, kind, what]), self._pack([site])
+            # an array of 9 in place of one of 4; the code itself is kept, so that its id is not given to another
+            self._reads[trace, what, id(frame.f_code), frame.f_lasti] = (frame.f_code, b"\x99" + begins[1:], ends[1:])
+
+    def read_again(self, trace: int, what: str, value: Any, lane: Lane, within: int | None, frame: FrameType) -> bool:
+        """Defer a READ frame, where that place has read before and nothing of the value can be a secret; else False. A
+        program may look at the clock very often."""
+        known = self._reads.get((trace, what, id(frame.f_code), frame.f_lasti))
+        if known is None:
+            return False
+        if type(value) is float:
+            number = _FLOAT.pack(0xCB, value)
+        elif type(value) is int and 0 <= value < 1 << 64:
+            number = _LONG.pack(0xCF, value)
+        else:
+            number = self._pack([value])[1:]
+            if self.redactor.suspicious_encoding(number):
+                return False
+        asker = self._lanes.get(lane)
+        if asker is None:
+            asker = self._pack([lane])[1:]
+            if len(self._lanes) < _MAX_INTERNED:
+                self._lanes[lane] = asker
+        now = _LONG.pack(0xCF, (real.perf_counter_ns() - self._base_ns) // 1000)
+        step = b"\xc0" if within is None else _LONG.pack(0xCF, within)
+        payload = known[1] + number + asker + now + step + known[2]
+        with self.lock:
+            self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
+            if len(self._deferred) >= _MAX_DEFERRED:
+                self.flush()
+        return True
+
     def flush(self) -> None:
         """Write the deferred frames now."""
-        with self._lock:
+        with self.lock:
             if self._deferred:
                 self._write(b"", False)
 
     def site(self, file: str, line: int, function: str) -> Any:
         """A place in the source as it is written: its number, with its definition the first time."""
-        with self._lock:
+        with self.lock:
             key = (file, line, function)
             known = self._sites.get(key)
             if known is not None:
@@ -151,29 +188,47 @@ class Writer:
     ) -> None:
         """Append a CALL frame: `elements` up to the head, then head and body, redacted and as a delta."""
         try:
-            with self._lock:
+            with self.lock:
                 elements.append(self._head(head))
                 if encoded or len(body) >= DELTA_MIN:
-                    elements.append(self._body(number, lane, body, encoded))
+                    elements.append(self._bodies.written(number, lane, body, encoded))
                 else:
                     elements.append(body if self.redactor.trigger(body) is None else self.redactor.content(body))
                 self._emit(elements, True)
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", True)
 
-    def head(self, number: int, head: dict[str, Any], hold: bool) -> bytes:
-        """Append a HEAD frame, or return it, to be written with what follows at once."""
+    def head(self, number: int, head: dict[str, Any]) -> tuple[bytes, int]:
+        """A HEAD frame, to be written with what follows at once, and how many bytes the body will have; 0: not known.
+
+        Where the program may see the head long before the first piece, it is written now, and there is no frame.
+        """
         try:
-            with self._lock:
-                elements = [Code.HEAD, number, (real.perf_counter_ns() - self._base_ns) // 1000, self._head(head)]
-                if not hold:
-                    self._emit(elements, False)
-                    return b""
-                payload = self._pack(elements)
-                return _FRAME.pack(len(payload), crc32(payload)) + payload
+            said = dict(head["headers"]).get
+            kind = said(b"content-type") or said(b"Content-Type") or said("content-type") or said("Content-Type") or b""
+            length = said(b"content-length") or said(b"Content-Length")
+            length = length or said("content-length") or said("Content-Length") or ""
+            size = int(length) if length.isdigit() else 0
+            with self.lock:
+                now = (real.perf_counter_ns() - self._base_ns) // 1000
+                defined: Defined = []
+                elements = [_HEAD, number, now, {**head, "headers": self._headers.written(head["headers"], defined)}]
+                try:
+                    payload = self._packer.pack(elements)
+                except BaseException:
+                    self._packer.reset()  # as below
+                    raise
+                frame = _FRAME.pack(len(payload), crc32(payload)) + payload
+                if kind[:17] in _EVENT_STREAM:
+                    self._headers.define(defined)
+                    self._write(frame, False)
+                    frame = b""
+                elif defined:
+                    self._held[frame] = defined
+            return frame, size
         except Exception as error:  # as above
             self.lose(f"{type(error).__name__}: {error}", False)
-        return b""
+        return b"", 0
 
     def piece(self, number: int, data: bytes, before: bytes = b"", last: bool = False) -> bool:
         """Append a PIECE frame, behind a frame that was held: the one frame a stream writes hundreds of.
@@ -187,13 +242,15 @@ class Writer:
             if last:
                 end = _END.pack(0x95, 5, 0xCE, number, 0xCF, now) + _COMPLETE
                 frame += _FRAME.pack(len(end), crc32(end)) + end
-            with self._lock:
+            with self.lock:
                 if self._deferred:
                     deferred, self._deferred = self._deferred, []
                     frame = b"".join(deferred) + frame
                 written = os.write(self._fd, frame)
-                if written != len(frame):
-                    return self._finish(frame, written, False)
+                if written != len(frame) and not self._finish(frame, written, False):
+                    return False
+                if self._held:
+                    self._headers.define(self._held.pop(before, []))
             return True
         except OSError as error:
             self.lose(error.strerror or str(error), False)
@@ -203,7 +260,7 @@ class Writer:
 
     def _emit(self, elements: list[Any], step: bool, before: bytes = b"") -> None:
         """Pack and append a frame, all in one: most of what a call costs is code that the processor has not at hand."""
-        with self._lock:
+        with self.lock:
             try:
                 payload = self._packer.pack(elements)
             except BaseException:
@@ -218,11 +275,13 @@ class Writer:
             except OSError as error:
                 self.lose(error.strerror or str(error), step)
                 return
-            if written != len(data):
-                self._finish(data, written, step)
+            if written != len(data) and not self._finish(data, written, step):
+                return
+            if self._held:
+                self._headers.define(self._held.pop(before, []))
 
     def _pack(self, elements: list[Any]) -> bytes:
-        with self._lock:
+        with self.lock:
             try:
                 payload: bytes = self._packer.pack(elements)
                 return payload
@@ -234,7 +293,7 @@ class Writer:
         self._write(before + format.frame(payload), step)
 
     def _write(self, data: bytes, step: bool) -> None:
-        with self._lock:
+        with self.lock:
             if self._deferred:
                 deferred, self._deferred = self._deferred, []
                 data = b"".join(deferred) + data
@@ -262,11 +321,7 @@ class Writer:
         """Count something that was not written; tell the user once, and the file each time."""
         if self._fd < 0:  # an answer that was dropped is collected when the journal has been closed
             return
-        # what later frames would refer to may not be on the disk: they define it again
-        self._interned.clear()
-        self._sites.clear()
-        self._bases.clear()
-        self._by_key.clear()
+        self.forget()
         self.lost_frames += 1
         self.lost_steps += step
         self.loss_reason = self.loss_reason or reason
@@ -283,6 +338,14 @@ class Writer:
                 "free space or set RASHOMON_HOME."
             )
 
+    def forget(self) -> None:
+        """What later frames would refer to may not be on the disk: they define it again."""
+        self._headers.forget()
+        self._held.clear()
+        self._sites.clear()
+        self._reads.clear()
+        self._bodies.forget()
+
     def step_ended(self) -> None:
         """A step is whole: make it durable as configured, and see now and then that the file has a name."""
         try:
@@ -298,7 +361,7 @@ class Writer:
 
     def _rescue(self) -> None:
         """The journal was deleted: write what the open file still holds under its old name."""
-        with self._lock:
+        with self.lock:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
             offset = 0
@@ -337,96 +400,13 @@ class Writer:
             pass  # already closed by the program itself
 
     def _head(self, head: dict[str, Any]) -> dict[str, Any]:
-        """A head as it is written: headers that the journal has defined are their numbers."""
-        headers = head.get("headers")
+        """The head of a request as it is written."""
         if "url" in head:
             head = {**head, "url": self.redactor.url(head["url"])}
+        headers = head.get("headers")
         if headers is None:
             return head
-        if headers and type(headers[0]) is not tuple:
-            headers = [(pair[0], pair[1]) for pair in headers]
-        out = list(map(self._interned.get, headers))
-        if None in out:
-            new = [place for place, known in enumerate(out) if known is None]
-            for place in new:
-                out[place] = headers[place]
-            self._define(out, new)
-        return {**head, "headers": out}
-
-    def _define(self, out: list[Any], new: list[int]) -> None:
-        """Put definitions in the places of headers that the journal has not seen yet."""
-        redactor, interned, seen = self.redactor, self._interned, self._header_values
-        raw = type(out[new[0]][0]) is bytes
-        secret = redactor.is_secret
-        plain = [out[place][1] for place in new if raw and not secret(out[place][0])]
-        clean = raw and not redactor.suspicious(b"\n".join(plain))
-        for place in new:
-            key = out[place]
-            name, value = key
-            hidden = secret(name)
-            count = seen.get(name, 0)
-            number = None
-            if count < _MAX_VALUES and len(interned) < _MAX_INTERNED:  # request ids and dates never come again
-                seen[name] = count + 1
-                number = interned[key] = len(interned)
-            if raw:
-                name, value = name.decode("latin-1"), value.decode("latin-1")
-            if hidden or not clean:
-                value = redactor.header(name, value)
-            out[place] = (number, name, value)
-
-    def _body(self, number: int, lane: Any, body: bytes, encoded: bool) -> Any:
-        """The body to write: whole, or as a delta against a recent one, secrets replaced either way."""
-        redactor = self.redactor
-        if encoded:
-            return self._remember(number, None, redactor.encoded(body))
-        keys = (("lane", lane), body[:64], body[:DELTA_MIN])
-        best = self._best_base(keys, body)
-        if best is None:
-            return self._remember(number, keys, redactor.content(body))
-        base_number, base, prefix = best
-        suffix = format.common_suffix(base, body, min(len(base), len(body)) - prefix)
-        changed = body[max(0, prefix - _NEAR) : len(body) - suffix + _NEAR]
-        if redactor.suspicious(changed) and redactor.content(changed) != changed:
-            body = redactor.content(body)
-            prefix = format.common_prefix(base, body)
-            suffix = format.common_suffix(base, body, min(len(base), len(body)) - prefix)
-        self._remember(number, keys, body)
-        if prefix + suffix < len(body) // 4:
-            return body
-        return [base_number, prefix, suffix, body[prefix : len(body) - suffix]]
-
-    def _best_base(self, keys: tuple[Any, ...], body: bytes) -> tuple[int, bytes, int] | None:
-        best: tuple[int, bytes, int] | None = None
-        seen = set()
-        for key in keys:
-            number = self._by_key.get(key)
-            base = None if number is None else self._bases.get(number)
-            if number is None or base is None or number in seen:
-                continue
-            seen.add(number)
-            prefix = format.common_prefix(base, body)
-            if best is None or prefix > best[2]:
-                best = (number, base, prefix)
-            if prefix > len(base) // 2:
-                break
-        return best
-
-    def _remember(self, number: int, keys: tuple[Any, ...] | None, body: bytes) -> bytes:
-        """Keep a body as a base for later ones, as long as the reader does; only the last of each conversation."""
-        if len(body) < DELTA_MIN:
-            return body
-        self._numbered.append(number)
-        if keys is None:
-            return body
-        for key in keys:
-            self._by_key[key] = number
-        bases = self._bases
-        bases[number] = body
-        oldest = self._numbered[0]
-        wanted = set(self._by_key.values())
-        for known in [known for known in bases if known not in wanted or known < oldest]:
-            del bases[known]
-        if len(self._by_key) > 4 * BASE_WINDOW or sum(map(len, bases.values())) > _BASE_BYTES:
-            self._by_key = {key: known for key, known in self._by_key.items() if known == number}
-        return body
+        defined: Defined = []
+        head = {**head, "headers": self._headers.written(headers, defined)}
+        self._headers.define(defined)
+        return head

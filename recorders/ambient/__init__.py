@@ -42,6 +42,7 @@ def install() -> None:
     when_imported("uuid", chance.patch_uuid)
     when_imported("ssl", chance.patch_ssl)
     when_imported("queue", waits.patch_queues)
+    when_imported("concurrent.futures._base", waits.patch_futures)
     when_imported("freezegun.api", _tell_freezegun)
     sites.sweep()
 

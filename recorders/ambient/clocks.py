@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rashomon import boundary
-from rashomon.recorders.ambient.sites import LIBRARY, REAL, ask, asker, file_known, replace, restore
+from rashomon.recorders.ambient.sites import LIBRARY, REAL, USER, ask, asker, file_known, replace, restore
 
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time",
            "process_time_ns", "thread_time", "thread_time_ns")  # fmt: skip
@@ -53,6 +53,8 @@ def _clock(real: Callable[[], float]) -> Callable[[], float]:
         known = file_known(frame.f_code.co_filename)
         if known == REAL or (known == LIBRARY and not guard.isolates):
             return real()
+        if known == USER:
+            return guard.read("clock", what, real, frame)  # type: ignore[no-any-return]
         return ask("clock", what, real, frame)  # type: ignore[no-any-return]
 
     return read

@@ -1,19 +1,21 @@
 """Waits with a time limit: `Event.wait(5)` as a sleep that can be interrupted, `Queue.get(timeout=1)` in a worker.
+And waits for the first of several pooled jobs.
 
 Whether the limit was reached is recorded. Where it was, a replay does not wait, and goes on in the recorded order;
-where it was not, a replay waits for what came, whatever its own pace.
+where it was not, a replay waits for what came, whatever its own pace. Which jobs were done is recorded too: threads
+that finish at nearly the same time would be seen in another order otherwise.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from rashomon import boundary
-from rashomon.recorders.ambient.sites import REAL, asker
+from rashomon import boundary, real
+from rashomon.recorders.ambient.sites import REAL, asker, replace
 
 _getframe = sys._getframe
 _local = boundary._local.get
@@ -88,6 +90,115 @@ def patch_queues(module: Any) -> None:
 
     _stand_for(original, get)
     module.Queue.get = get
+
+
+def patch_futures(module: Any) -> None:
+    """`wait` and `as_completed` of `concurrent.futures` (`concurrent.futures._base`)."""
+    waits = _waits_for(module)
+    completed = _completes(module.wait)
+    for name, make in (("wait", waits), ("as_completed", completed)):
+        replace(module, name, make)
+        package = sys.modules.get("concurrent.futures")
+        if hasattr(package, name):
+            setattr(package, name, getattr(module, name))
+    module.Future.cancel = _cancels(module)
+
+
+def _cancels(module: Any) -> Callable[[Any], bool]:
+    """`Future.cancel`: a job that had begun by then is waited for, until it has begun."""
+    original = module.Future.cancel
+
+    def cancel(self: Any) -> bool:
+        guard = boundary.guard_here()
+        if guard is None or self.cancelled():
+            return original(self)  # type: ignore[no-any-return]
+        live: list[bool] = []
+
+        def stop() -> bool:
+            live.append(original(self))
+            return live[0]
+
+        frame, _ = asker(_getframe(1))
+        stopped = guard.read("sleep", "concurrent.futures.Future.cancel", stop, frame)
+        if live:
+            return live[0]
+        until = real.monotonic() + PATIENCE / 10
+        while not stopped and self._state == module.PENDING and real.monotonic() < until:
+            real.sleep(0.001)
+        return original(self)  # type: ignore[no-any-return]
+
+    _stand_for(original, cancel)
+    return cancel
+
+
+def _guard_of(caller: FrameType) -> tuple[Any, FrameType]:
+    frame, who = asker(caller)
+    return None if who == REAL else boundary.guard_here(), frame
+
+
+def _waits_for(module: Any) -> Callable[[Any], Any]:
+    def make(original: Any) -> Any:
+        def wait(fs: Any, timeout: float | None = None, return_when: str = module.ALL_COMPLETED) -> Any:
+            every = return_when == module.ALL_COMPLETED
+            if (_local() is None and boundary._process is None) or (every and timeout is None):
+                return original(fs, timeout, return_when)
+            guard, frame = _guard_of(_getframe(1))
+            if guard is None:
+                return original(fs, timeout, return_when)
+            listed = list(dict.fromkeys(fs))
+            live: list[Any] = []
+
+            def real() -> list[int]:
+                live.append(original(listed, timeout, return_when))
+                return [number for number, future in enumerate(listed) if future in live[0].done]
+
+            numbers = guard.read("sleep", "concurrent.futures.wait", real, frame)
+            found = live[0] if live else _again(original, listed, numbers)
+            if found is None:
+                return original(listed, timeout, return_when)
+            if timeout and len(found.done) < (len(listed) if every else 1):
+                guard.sleep(timeout, _nothing, frame)
+            return found
+
+        return wait
+
+    def _again(original: Any, listed: list[Any], numbers: list[int]) -> Any:
+        """The recorded jobs, when they are done; None when they do not come to an end here."""
+        wanted = [listed[number] for number in numbers if number < len(listed)]
+        done, late = original(wanted, PATIENCE)
+        return None if late else module.DoneAndNotDoneFutures(done, set(listed) - done)
+
+    return make
+
+
+def _completes(wait: Any) -> Callable[[Any], Any]:
+    def make(original: Any) -> Any:
+        def as_completed(fs: Any, timeout: float | None = None) -> Iterator[Any]:
+            if boundary.guard_here() is None:
+                return original(fs, timeout)  # type: ignore[no-any-return]
+            listed = list(dict.fromkeys(fs))
+            return _in_order(original(listed, timeout), listed)
+
+        return as_completed
+
+    def _in_order(live: Iterator[Any], listed: list[Any]) -> Iterator[Any]:
+        left = dict(enumerate(listed))
+
+        def real() -> int | None:
+            future = next((one for one in live if one in left.values()), None)
+            return next((number for number, one in left.items() if one is future), None)
+
+        while left:
+            guard, frame = _guard_of(_getframe(1))
+            number = real() if guard is None else guard.read("sleep", "concurrent.futures.as_completed", real, frame)
+            if number not in left:  # a program that waits for others than it did
+                number = real()
+            if number is None:
+                return
+            wait([left[number]], PATIENCE)
+            yield left.pop(number)
+
+    return make
 
 
 def _stand_for(original: Any, function: Any) -> None:

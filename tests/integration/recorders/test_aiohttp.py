@@ -168,7 +168,7 @@ def test_program_stops_reading(stage: Any) -> None:
 
 
 def test_cancelled_while_reading(stage: Any) -> None:
-    """A read that the program cancels ends as cancelled, with what had come before."""
+    """A read that the program cancels ends as cancelled, with what had come before; a replay waits to be cancelled."""
 
     async def program(session: aiohttp.ClientSession, url: str) -> Any:
         response = await session.get(url + "/stall")
@@ -181,7 +181,7 @@ def test_cancelled_while_reading(stage: Any) -> None:
         response.close()
         return first
 
-    _, tape = stage.record(running(program))
+    tape = stage.both(running(program))
     assert (tape.steps[0].response.end, tape.steps[0].response.body) == (End.CANCELLED, b"so far.\n")
 
 

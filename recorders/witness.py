@@ -1,0 +1,173 @@
+"""Writes the answer to one recorded call, as the program receives it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rashomon import values
+from rashomon.boundary import LateCall, Pace, Place
+from rashomon.journal import Code
+from rashomon.model import End, Event, Head, Kind, Lane
+from rashomon.recorders.writer import Writer
+from rashomon.redaction import StreamRedactor
+
+if TYPE_CHECKING:
+    from rashomon.recorders.recorder import TraceRecorder
+
+_WHOLE = 1 << 62
+"""In the place of the bytes that have not come: all that were promised have."""
+_ON_A_WIRE = frozenset((Kind.LLM, Kind.HTTP, Kind.MCP))
+_COMPLETE = End.COMPLETE  # to look a member of an enumeration up takes a fifth of a microsecond
+Pending = tuple["TraceRecorder", LateCall, Lane, bool, int, int | None]
+"""A call that is not written yet: whose, what, its lane and whether that is known, when it arrived, inside of what."""
+
+
+class StepWitness:
+    """Writes the answer to one call, as the program receives it."""
+
+    __slots__ = (
+        "_done",
+        "_held",
+        "_left",
+        "_passed",
+        "_stream",
+        "_trace",
+        "_writer",
+        "encoded",
+        "leaf",
+        "number",
+        "pace",
+        "pending",
+    )
+
+    def __init__(self, writer: Writer, number: int, kind: Kind, trace: int) -> None:
+        self._writer = writer
+        self._trace = trace
+        self.number: int = number
+        self.pace: Pace | None = None
+        self.leaf = kind in _ON_A_WIRE
+        self.encoded = not self.leaf
+        self._stream: StreamRedactor | None = None  # while something is waiting for the next piece
+        self._passed = 0  # pieces so far
+        self._held = b""
+        self._left = 0  # bytes that the head has promised and that have not come; 0 where it says nothing
+        self._done = False
+        self.pending: Pending | None = None
+
+    def sent(self) -> None:
+        """The request has gone out: write the call, if that was put off. So it takes none of the time until then."""
+        with self._writer.lock:
+            pending = self.pending
+            if pending is not None:
+                pending[0].write_late(self, pending)
+                self.pending = None  # not before: who is interrupted while it is written tries again at the end
+
+    def at(self, event: Event, number: int, place: Place) -> None:
+        if self.pending is not None:
+            self.sent()
+        self._writer.point(self._trace, event, self.number, number, place)
+
+    def began(self, head: Head) -> None:
+        if self.pending is not None:
+            self.sent()
+        writer = self._writer
+        if not self.encoded:
+            self._held, self._left = writer.head(self.number, head)
+        elif head:
+            writer.checked([Code.HEAD, self.number, writer.now_us(), head])
+
+    def piece(self, data: bytes) -> None:
+        try:
+            writer = self._writer
+            redactor = writer.redactor
+            if self.encoded:
+                writer.piece(self.number, redactor.encoded(data))
+                return
+            held = self._held
+            if held:
+                self._held = b""
+            left = self._left
+            if left:
+                left = self._left = left - len(data) or _WHOLE
+            stream = self._stream
+            # `StreamRedactor.passes`, written out: a chunk costs mostly code that the processor has not at hand
+            if stream is None and data and data[-1] not in redactor.open_bytes and redactor.trigger(data) is None:
+                self._passed += 1
+                if not writer.piece(self.number, data, held, left == _WHOLE):
+                    self._left = 0
+            else:
+                self._slow_piece(data, held)
+        except Exception as error:  # a bug of ours: what cannot be cleaned of secrets is not written
+            self._lost(error)
+
+    def _slow_piece(self, data: bytes, held: bytes) -> None:
+        """A piece with a secret in it, or with what may be the beginning of one at its end; and those behind it, as
+        long as anything of it is waiting."""
+        self._left = 0  # the end is written when it comes
+        writer = self._writer
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = StreamRedactor(writer.redactor, self._passed)
+        *earlier, (_, safe) = stream.feed(data)
+        if not stream.held:
+            self._passed, self._stream = stream.count, None
+        for number, rest in earlier:
+            writer.clean([Code.PIECE, self.number, writer.now_us(), rest, number], held)
+            held = b""
+        writer.piece(self.number, safe, held)
+
+    def ended(self, end: End, error: BaseException | None = None) -> None:
+        if self._done:
+            return
+        self._done = True
+        try:
+            if self.pending is not None:
+                self.sent()
+            self._ended(end, error)
+        except Exception as failure:  # as above
+            self._lost(failure)
+
+    def _lost(self, error: Exception) -> None:
+        self._left = 0
+        self._writer.lose(f"{type(error).__name__}: {error}", False)
+
+    def _ended(self, end: End, error: BaseException | None) -> None:
+        writer = self._writer
+        if self._left == _WHOLE and end is _COMPLETE:  # written with the last piece
+            writer.step_ended()
+            if self.pace is not None:
+                self.pace.over()
+            return
+        now = writer.now_us()
+        for number, rest in self._stream.finish() if self._stream is not None else ():
+            writer.clean([Code.PIECE, self.number, now, rest, number])
+        if error is None:
+            writer.clean([Code.END, self.number, now, end, None], self._held)
+        else:
+            if self._held:
+                writer.clean([Code.PIECE, self.number, now, b""], self._held)
+            writer.checked([Code.END, self.number, now, end.value, list(values.encode_failure(error))])
+        writer.step_ended()
+        if self.pace is not None:
+            self.pace.over()
+
+    def __del__(self) -> None:
+        if not self._done and not sys.is_finalizing():
+            self.ended(End.LEAKED)
+
+
+class DeafWitness:
+    """Stands in where nothing can be written: the program must not notice."""
+
+    leaf = True
+    number: int | None = None
+    pace: Pace | None = None
+
+    def at(self, event: Event, number: int, place: Place) -> None: ...
+
+    def began(self, head: Head) -> None: ...
+
+    def piece(self, data: bytes) -> None: ...
+
+    def ended(self, end: End, error: BaseException | None = None) -> None: ...
