@@ -7,13 +7,14 @@ package can be called like the function (docs/decisions/006-replay-is-callable.m
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 
 class _CallablePackage(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        replaying = sys.modules["rashomon.replaying"]  # loaded by `import rashomon`, which came first
+        replaying = import_module("rashomon.replaying")  # by name: what joins the rooms is above this one
         return replaying.replay(*args, **kwargs)
 
 

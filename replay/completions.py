@@ -15,6 +15,7 @@ from itertools import count
 from threading import Condition, RLock, get_ident
 from typing import Any, NamedTuple
 
+from rashomon import boundary
 from rashomon.model import Event, Tape
 from rashomon.replay.aliases import Aliases
 from rashomon.replay.clock import VirtualClock
@@ -105,6 +106,10 @@ class Completions:
         """A blocking sleep: until its turn, or until nothing is left that would come before it."""
         event, lane, number = key
         if self.wait((event, self._aliases.of(lane), number), told):
+            return
+        if not boundary.other_threads():  # nobody whom it could come before or behind
+            self.clock.advance(int(seconds * 1e6))
+            told()
             return
         with self._changed:
             waiter = Waiter(None, told, self.clock.now_us + int(seconds * 1e6))
@@ -243,13 +248,16 @@ class Completions:
         A timer that did not fire in the recording fires when nothing that the recording has would have come before it:
         an answer takes as long as it took then, whenever it is asked for.
         """
+        if self._without_closing():
+            return True
         while self._unordered and is_cancelled(self._unordered[0][2]):
             heapq.heappop(self._unordered)
         self._deaf |= {waiter.state.number for waiter in self._waiting.values() if self._is_elsewhere(waiter)}
         heard = [index for index, waiter in self._waiting.items() if not self._is_deaf(waiter)]
         recorded = min(heard, default=None)
         due_us = min((self._waiting[index].due_us for index in heard), default=None)
-        if self._unordered and (due_us is None or self._unordered[0][0] < due_us):
+        on_time = self._due() is not None  # somebody has just come to wait for the head of the list
+        if self._unordered and not on_time and (due_us is None or self._unordered[0][0] < due_us):
             self._note_left()
             at_us, _, waiter = heapq.heappop(self._unordered)
             self.clock.advance_to(at_us)
@@ -265,6 +273,16 @@ class Completions:
         waiter = self._waiting[recorded]
         if waiter.state is None or waiter.state is running_state():
             self._hand_out(recorded)
+        self._move()
+        return True
+
+    def _without_closing(self) -> bool:
+        """A client or an answer that is not closed here, or had no connections: nobody waits for that, and the order
+        of all else is what it was. So it is where the body of a tool, which is not run, would have opened them."""
+        head = self._score.head()
+        if head is None or head in self._waiting or self._score.entries[head].event is not Event.CLOSE:
+            return False
+        self._score.finish(head)
         self._move()
         return True
 

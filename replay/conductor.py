@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Awaitable, Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 
 from rashomon import boundary, real
 from rashomon.boundary import NOWHERE
@@ -20,6 +20,20 @@ from rashomon.replay.completions import LOOK_S, Completions, Label
 from rashomon.replay.score import Key
 from rashomon.replay.waiters import Waiter, alike, rearm, running_loop, running_state, watches_more
 
+Told = Callable[[Any], None]
+"""Writes a completion down where it is handed out; is given the loop's state."""
+
+
+class Until(NamedTuple):
+    """Where somebody who is cancelled learns of it: the completion, and what writes it down. Not `always`: only who is
+    cancelled in the turn before that, since the recording has no cancellation there; who is so earlier learns at once.
+    """
+
+    key: Key
+    told: Told
+    always: bool = True
+
+
 _END_S = 2.0
 """How long an event loop that nothing can wake is watched before the replay ends."""
 
@@ -27,28 +41,70 @@ _END_S = 2.0
 class Conductor(Completions):
     """Hands out the completions of one process, to its threads and its event loops."""
 
-    def settle(self, key: Key, told: Callable[[Any], None]) -> Awaitable[None] | None:
+    def settle(self, key: Key, told: Told, until: Until | None = None) -> Awaitable[None] | None:
         """For a coroutine: what to await until the completion is due; None when it did not wait in the recording.
 
-        `told` is called with the loop's state at that moment.
+        `told` is called with the loop's state at that moment. `until` is where who is cancelled meanwhile learns of it:
+        where the recorded call ended, if it was cancelled there. Without it that is at once.
         """
-        loop = running_loop()
-        state = getattr(loop, "_rashomon", None)
+        state = running_state()
         with self._changed:
             index = self._score.find(key)
             if index is None or state is None:
                 return None
-            future = loop.create_future()
-
-            def release() -> None:
-                told(state)
-                if not future.done():
-                    future.set_result(None)
-
-            self._waiting[index] = Waiter(state, release, self.clock.now_us + self._score.lasted(index))
+            due_us = self.clock.now_us + self._score.lasted(index)
+            if until is None:
+                future = state.loop.create_future()
+                self._waiting[index] = Waiter(state, lambda: _release(future, told, state), due_us)
+            else:
+                future = self._held(state, until, index, told)
+                self._waiting[index] = Waiter(state, lambda: _end(future, told, state), due_us)
             return future  # type: ignore[no-any-return]
 
-    def has_come(self, key: Key) -> bool:
+    def settle_closing(self, key: Key, told: Told) -> Awaitable[None] | None:
+        """The same for the closing of a client, which ends where it ended, cancelled or not."""
+        return self.settle(key, told, Until(key, told))
+
+    def _held(self, state: Any, until: Until, index: int | None = None, told: Told | None = None) -> Any:
+        """A future for somebody who waits for an entry, or for nothing: a cancellation comes when `until` does."""
+
+        def hold() -> bool:
+            with self._changed:
+                end = self._score.find(until.key)
+                if end is None or not self.exact or self._is_past(end, state):
+                    return False
+                if not until.always and not self._is_past(end, state, 1):
+                    return False
+                self._closed_before(end)
+                if index is not None and index != end and told is not None:
+                    self._waiting[index] = Waiter(state, lambda: told(state), self.clock.now_us)
+                self._waiting[end] = Waiter(state, lambda: _end(future, until.told, state), self.clock.now_us)
+                self._orphans = [orphan for orphan in self._orphans if orphan[0] is not future]
+                return True
+
+        assert boundary.ticker is not None  # it made the state
+        future = boundary.ticker.held(hold)
+        return future
+
+    def ends(self, key: Key) -> None:
+        """A call has been cancelled whose end this is."""
+        with self._changed:
+            end = self._score.find(key)
+            if end is not None:
+                self._closed_before(end)
+
+    def _closed_before(self, end: int) -> None:
+        """An answer that came for nobody, as its caller had been cancelled, was closed before the call ended."""
+        closing = self._score.find((Event.CLOSE, self._score.entries[end].step, 0))
+        if closing is not None and closing < end and closing not in self._waiting:
+            self._score.finish(closing)
+
+    def _is_past(self, index: int, state: Any, early: int = 0) -> bool:
+        """True when a loop has come to the tick of an entry, or to within `early` of it."""
+        entry, label = self._score.entries[index], self._label(state)
+        return (entry.loop, entry.epoch) == label[:2] and entry.tick <= label.tick + early
+
+    def has_come(self, key: Key, told: Told) -> bool:
         """True when the running loop is at the tick of this completion already; then it has been handed out with that.
 
         A cancellation reaches a live call in the tick in which it is made, where the call was about to go on anyway.
@@ -56,20 +112,33 @@ class Conductor(Completions):
         state = running_state()
         with self._changed:
             index = self._score.find(key)
-            if state is None or index is None:
-                return False
-            entry, label = self._score.entries[index], self._label(state)
-            if (entry.loop, entry.epoch) != label[:2] or entry.tick > label.tick:
+            if state is None or index is None or not self._is_past(index, state):
                 return False
             self._score.finish(index)
-            self.clock.advance_to(entry.at_us)
+            self.clock.advance_to(self._score.entries[index].at_us)
+            told(state)
             return True
 
-    def orphan(self, message: str) -> Awaitable[None]:
+    def has(self, key: Key) -> bool:
+        """True when the recording has this completion."""
+        return self._score.has(key)
+
+    def ended(self, step: str) -> bool:
+        """True when the recorded end of a call has been handed out."""
+        key = (Event.END, step, 0)
+        with self._changed:
+            return self._score.has(key) and self._score.find(key) is None
+
+    def orphan(self, message: str, until: Until) -> Awaitable[None]:
         """What a call awaits that was cancelled in the recording; fails with `message` when nothing cancels it."""
-        future = running_loop().create_future()
+        state = running_state()
+        future = running_loop().create_future() if state is None else self._held(state, until)
         self._orphans.append((future, message))
         return future  # type: ignore[no-any-return]
+
+    def at_once(self, lane: Lane, number: int) -> bool:
+        """True when the recorded time limit of this line and number had passed when it was set."""
+        return self._score.at_once(self._aliases.of(lane), number)
 
     def timer(self, loop: Any, when: float, key: Any, callback: Callable[[], None], context: Any) -> Any:
         """A timer of a loop: fires when the recorded one did, or, unrecorded, when its time has come."""
@@ -277,3 +346,14 @@ class Conductor(Completions):
             "The program waits, and nothing is left in the recording that could wake it: no answer, no timer, no "
             "other thread and no child process. In the recording something came from outside of what is recorded."
         )
+
+
+def _release(future: Any, told: Told, state: Any) -> None:
+    told(state)
+    if not future.done():
+        future.set_result(None)
+
+
+def _end(future: Any, told: Told, state: Any) -> None:
+    told(state)
+    future.due()

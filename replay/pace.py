@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from rashomon import boundary
 from rashomon.boundary import Witness
-from rashomon.model import Event, Step
-from rashomon.replay.conductor import Conductor
+from rashomon.model import End, Event, Kind, Step
+from rashomon.replay.conductor import Conductor, Until
+from rashomon.replay.score import Key
 
 
 class StepPace:
@@ -25,20 +27,40 @@ class StepPace:
 
     def settle(self, event: Event, number: int = 0) -> Awaitable[None] | None:
         key = (event, self._step.id, number)
-        settling = self._conductor.settle(key, lambda state: self._witness.at(event, number, state.place()))
+        settling = self._conductor.settle(key, self._told(event, number), self._until(event, key))
         if settling is None and event is not Event.CLOSE:
             self._conductor.clock.advance_to(self._time(event, number))
         return settling
 
+    def _told(self, event: Event, number: int) -> Callable[[Any], None]:
+        return lambda state: self._witness.at(event, number, state.place())
+
+    def _until(self, event: Event, key: Key) -> Until | None:
+        """Where the caller learns of it who is cancelled while it waits for this; None: at once."""
+        step, ended = self._step, (Event.END, self._step.id, 0)
+        if event is Event.PIECE:
+            return None
+        if event is Event.CLOSE:
+            return Until(key, self._told(event, key[2]))
+        if event is Event.END:
+            return Until(key, self._told(event, 0), step.response.end is End.CANCELLED)
+        if self._conductor.has((Event.PIECE, step.id, 0)):
+            return None
+        for_nobody = step.kind is Kind.TOOL or step.response.end in (End.CANCELLED, End.CLOSED)
+        return Until(ended, self._told(Event.END, 0)) if for_nobody else None
+
     def ending(self) -> Awaitable[None] | None:
-        if self._conductor.has_come((Event.END, self._step.id, 0)):
+        key = (Event.END, self._step.id, 0)
+        self._conductor.ends(key)
+        if self._conductor.has_come(key, self._told(Event.END, 0)):
             return None
         return self.settle(Event.END)
 
     async def cancelled(self) -> None:
         try:
             await self._conductor.orphan(
-                f"Step {self._step.id} was cancelled here in the recording, and nothing cancels it in this replay."
+                f"Step {self._step.id} was cancelled here in the recording, and nothing cancels it in this replay.",
+                Until((Event.END, self._step.id, 0), self._told(Event.END, 0)),
             )
         except BaseException:
             settling = self.ending()

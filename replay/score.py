@@ -18,7 +18,9 @@ class Score:
     def __init__(self, tape: Tape, process: int | None) -> None:
         own = [point for point in tape.points if process is None or point.process == process]
         self.begin = next((point for point in own if point.event is Event.BEGIN), None)
-        self.entries = _as_ready([point for point in own if point.event is not Event.BEGIN])
+        limits = {point for point in own if point.event is Event.TIMER and point.delay_us < 0}
+        self._at_once = {(point.lane, point.number) for point in limits}
+        self.entries = _as_ready([point for point in own if point.event is not Event.BEGIN and point not in limits])
         self._index = {key_of(point): number for number, point in enumerate(self.entries)}
         self._done = bytearray(len(self.entries))
         self._by_loop: dict[int, deque[int]] = {}
@@ -34,6 +36,10 @@ class Score:
         """The entry of this key, if there is one that has not been handed out."""
         index = self._index.get(key)
         return None if index is None or self._done[index] else index
+
+    def at_once(self, lane: Lane, number: int) -> bool:
+        """True for a time limit that had passed when it was set: it stands in the place of a timer of its line."""
+        return (lane, number) in self._at_once
 
     def has(self, key: Key) -> bool:
         """True when the recording has this completion at all."""

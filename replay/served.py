@@ -13,13 +13,16 @@ _GOT = frozenset({End.COMPLETE, End.ERROR})
 class ServedWitness:
     """The witness of a served call. Tells when it is cancelled before it has all that its recorded step got.
 
-    One that is cancelled when all of it has come ends as in the recording, where that race is not written down.
+    One that is cancelled when all of it has come ends as in the recording, where that race is not written down. So
+    does one that is cancelled where the recorded call ended: `over` says whether that place has been reached.
     """
 
-    __slots__ = ("_diverge", "_done", "_inner", "_left", "_step", "leaf", "number")
+    __slots__ = ("_diverge", "_done", "_inner", "_left", "_over", "_step", "leaf", "number")
 
-    def __init__(self, inner: Witness, step: Step, diverge: Callable[[Divergence], None]) -> None:
-        self._inner, self._step, self._diverge = inner, step, diverge
+    def __init__(
+        self, inner: Witness, step: Step, diverge: Callable[[Divergence], None], over: Callable[[], bool]
+    ) -> None:
+        self._inner, self._step, self._diverge, self._over = inner, step, diverge, over
         self._left = sum(len(piece.data) for piece in step.response.pieces)
         self._done = False
         self.leaf = inner.leaf
@@ -51,7 +54,8 @@ class ServedWitness:
         """As `Witness.ended`; the first one counts."""
         if not self._done:
             self._done = True
-            if end is End.CANCELLED and self._left > 0 and self._step.response.end in _GOT:
+            lost = end is End.CANCELLED and self._left > 0 and self._step.response.end in _GOT
+            if lost and not self._over():
                 step = self._step
                 self._diverge(
                     Divergence(

@@ -8,6 +8,7 @@ Elsewhere the processor time of the whole process has to do.
 from __future__ import annotations
 
 import os
+import threading
 import time as _time
 from collections.abc import Collection
 
@@ -15,10 +16,15 @@ from rashomon import boundary, real
 
 _SAMPLES = 2
 """So many looks in a row must find nothing moving."""
-
+_starting: dict[threading.Thread, threading.Thread] = threading._limbo  # type: ignore[attr-defined]
+"""The threads that have been started, and have not yet run far enough to be listed as running."""
 
 _STILL_S = 0.007
 """A thread that has not run for so long waits for something: longer than it may have to wait for the interpreter."""
+_STARVED_S = 3 * _STILL_S
+"""Who looks again only after so long had to wait for a processor. So had others, which then have not stood still."""
+_LITTLE = 0.25
+"""What such a look counts for."""
 _LONGEST_S = 10.0
 """For so long a thread may compute before the next one is released."""
 
@@ -28,13 +34,13 @@ class Stillness:
 
     def __init__(self) -> None:
         self._seen: object = None
-        self._same = 0
+        self._same = 0.0
         self._since = real.monotonic()
         self._looked = 0.0
 
     def reset(self) -> None:
         """Something has happened: begin to watch anew."""
-        self._seen, self._same, self._since = None, 0, real.monotonic()
+        self._seen, self._same, self._since = None, 0.0, real.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -43,15 +49,20 @@ class Stillness:
 
     def reached(self, waiting: Collection[int]) -> bool:
         """True when no thread but those waiting (by `threading.get_ident()`) can move. To be asked again and again."""
+        if _starting:
+            self._seen, self._same = None, 0.0
+            return False
         others = [thread.native_id for ident, thread in list(boundary.threads.items()) if ident not in waiting]
         if not others:
             return True
         now = real.monotonic()
-        if now - self._looked < _STILL_S:
+        gap = now - self._looked
+        if gap < _STILL_S:
             return self._same >= _SAMPLES
         self._looked = now
         measured = _measure([number for number in others if number is not None])
-        self._same = self._same + 1 if measured == self._seen else 0
+        worth = 1.0 if gap < _STARVED_S else _LITTLE
+        self._same = self._same + worth if measured == self._seen else 0.0
         self._seen = measured
         return self._same >= _SAMPLES
 

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple, cast
 
 from tests.schedules.judge import Finding
 from tests.schedules.provider import ROOT, Provider, ProviderProcess
-from tests.schedules.schedule import Result, Way
+from tests.schedules.schedule import ALLOWED, Result, Way
 
 LAUNCHED_SHARE = 20
 """One schedule in so many runs as a launched program, which may fork; the others run inside one process."""
@@ -29,19 +29,23 @@ SECONDS: dict[Way, float] = {"inside": 30, "launched": 300, "order": 30, "order-
 """After how long one schedule counts as hung. A loaded machine needs a few seconds at most for one inside a process."""
 _COUNTED = ("calls", "requests", "replays", "tasks", "threads", "pooled jobs", "event loops", "forks", "cancellations",
             "timeouts", "streams abandoned")  # fmt: skip
-_PROMISED = ("wrong", "silent", "unrecorded", "leaked", "hung", "left", "order", "broken")
+_PROMISED = ("wrong", "silent", "unrecorded", "leaked", "hung", "left", "moved", "order", "broken")
+_OF_PROGRAMS = frozenset({"left", "moved", "loose"})
+"""Counted once for each program."""
 _MEANING = {
     "wrong": "wrong answers",
     "silent": "calls that went another way in silence",
     "unrecorded": "unrecorded calls",
     "leaked": "calls or tools that a replay let out",
     "hung": "hangs",
-    "left": "programs that left their recording for more than that explains, reported",
+    "left": "unchanged programs that left their recording, reported",
+    "moved": "programs with another launch order that left it for more than that explains, reported",
     "order": "orders of events that differ",
     "broken": "schedules that could not be judged",
     "ambiguous": "equal requests whose answers changed hands, reported",
     "late": "calls cancelled as their answer came, which got it in a program with another launch order",
     "told": "answers refused where the operating system or the new launch order decides what is asked, reported",
+    "loose": "unchanged programs whose replay's trace says that the order of completions is not the recording's",
 }
 
 
@@ -143,12 +147,13 @@ def table(results: Sequence[Result]) -> str:
     kinds: Counter[str] = Counter()
     for result in results:
         counts.update(result.counts)
-        kinds.update(finding.kind for finding in result.findings)
+        found = [finding.kind for finding in result.findings]
+        kinds.update([kind for kind in found if kind not in _OF_PROGRAMS] + list(_OF_PROGRAMS & set(found)))
     ways = Counter(result.way for result in results)
     rows = [("schedules", len(results)), *((f"— {way}", number) for way, number in sorted(ways.items()))]
     rows += [(name, counts[name]) for name in _COUNTED]
     rows += [(f"**{_MEANING[kind]}**", kinds[kind]) for kind in _PROMISED]
-    rows += [(_MEANING[kind], kinds[kind]) for kind in ("ambiguous", "late", "told")]
+    rows += [(_MEANING[kind], kinds[kind]) for kind in ALLOWED]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)])
 
 

@@ -18,7 +18,7 @@ from rashomon import session
 from rashomon.model import Tape
 from tests.schedules.clients import bodies_run
 from tests.schedules.events import Log, heard
-from tests.schedules.judge import Finding, Outcome, Requests, judge_order, judge_recording, judge_replay
+from tests.schedules.judge import Finding, Outcome, Requests, judge_order, judge_recording, judge_replay, judge_said
 from tests.schedules.programs import run_program
 from tests.schedules.provider import ROOT, Provider
 from tests.schedules.specs import Profile, Spec, make_spec
@@ -29,6 +29,10 @@ Way = Literal["inside", "launched", "order", "order-launched"]
 `order`, `order-launched`: the same for programs of one event loop, whose order of events is compared."""
 LAUNCH_SECONDS = 60
 """How long a launched program may take before it counts as hung; the slowest takes a few seconds."""
+
+
+ALLOWED = ("ambiguous", "late", "told", "loose")
+"""The findings that break no promise."""
 
 
 class Result(NamedTuple):
@@ -42,7 +46,7 @@ class Result(NamedTuple):
     @property
     def failures(self) -> list[Finding]:
         """The findings that break a promise."""
-        return [finding for finding in self.findings if finding.kind not in ("ambiguous", "late", "told")]
+        return [finding for finding in self.findings if finding.kind not in ALLOWED]
 
     @property
     def command(self) -> str:
@@ -71,9 +75,11 @@ def run_schedule(way: Way, spec: Spec, provider: Provider, replays: int = 1) -> 
             received += leaked
             judged = judge_replay(spec, recorded, replayed, leaked, permute is not None)
             if spec.profile == "loop":
-                judged += judge_order(spec, recorded.log, replayed.log)
-            label = "replay" if permute is None else "permuted"
-            findings += [Finding(kind, f"{label}: {text}") for kind, text in judged]
+                judged += judge_order(recorded.log, replayed.log)
+            if permute is None:
+                findings += [Finding(kind, f"replay: {text}") for kind, text in judged + judge_said(replayed)]
+            else:
+                findings += [Finding("moved" if kind == "left" else kind, f"permuted: {text}") for kind, text in judged]
     counts = Counter(recorded.log.counts)
     counts |= Counter({"calls": len(recorded.tape.steps), "requests": _total(received), "replays": len(runs)})
     return Result(way, spec.seed, tuple(findings), dict(counts))

@@ -37,7 +37,6 @@ _FORKS = {"fork": 4, "process": 2}
 _PARALLEL = ("gather", "group", "threads", "pool", "executor", "streams", "wait", "completed")
 _RACY = frozenset({"first"})
 _INTERRUPTING = frozenset({"wait_for", "cancel"})
-_LEAVING_TASKS = frozenset({"group", "wait", "shield", "hedge", "completed", "callbacks", "relay", "queue"})
 _ITEMS = frozenset({"queue", "workers", "relay", "ticket", "semaphore", "condition", "callbacks", "event"})
 _LEAF_KINDS = frozenset({*_LEAVES, *_ITEMS, "hedge", "first", "chance", "impatient", "spin"})
 
@@ -98,14 +97,6 @@ class Spec:
         """True when lanes are not the same in every run: threads share a queue, or `as_completed` starts coroutines."""
         return any(node.kind == "workers" for node in self.root.walk())
 
-    @property
-    def by_address(self) -> bool:
-        """True when asyncio may cancel several tasks in the order of a set, which is that of their addresses.
-
-        Task groups do when they are aborted, and `asyncio.run` with what is left at its end.
-        """
-        return _by_address(self.root, False)
-
     def inside_tools(self) -> frozenset[str]:
         """The names of the leaves that run inside a tool: a replay serves the tool and does not run it."""
         tools = [node for node in self.root.walk() if node.kind == "agent"]
@@ -119,16 +110,6 @@ def _threads_interrupted(node: Node, interrupted: bool) -> bool:
     if interrupted and node.kind in ("to_thread", "executor"):
         return True
     return any(_threads_interrupted(child, interrupted) for child in node.children)
-
-
-def _by_address(node: Node, interrupted: bool) -> bool:
-    interrupted = interrupted or node.kind in _INTERRUPTING
-    raising = any(inner.options.get("raises") for inner in node.walk())
-    if node.kind in _LEAVING_TASKS and (interrupted or raising):
-        return True
-    if node.kind == "gather" and raising and not node.options["keep"]:
-        return True
-    return any(_by_address(child, interrupted) for child in node.children)
 
 
 class _Maker:

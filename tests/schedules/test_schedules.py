@@ -23,7 +23,8 @@ LAUNCHED = max(2, INSIDE // 100)
 FIRST = int(os.environ.get("RASHOMON_SCHEDULES_SEED", "1"))
 LEFT_SHARE = 0.05
 """Of at most so many programs a replay may take another way: races between threads in which no call takes part, and
-cancellations at the tick of an answer. Measured: 2 in 100 (docs/determinism.md)."""
+programs with another launch order whose equal streams, of which some were read further, change hands. Measured: 2 in
+100, unchanged programs less (docs/determinism.md)."""
 _BROKEN = frozenset({"wrong", "silent", "unrecorded", "leaked", "hung", "broken"})
 
 
