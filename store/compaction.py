@@ -10,6 +10,7 @@ the next one deletes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -66,6 +67,15 @@ def leftovers(store: Path) -> list[Path]:
         if not pid.isdecimal() or int(pid) == os.getpid() or not alive(int(pid)):
             found.append(path)
     return found
+
+
+def sweep(store: Path) -> None:
+    """Delete what killed compactions of this store left beside it, as far as that can be done."""
+    own = f"{BESIDE}{os.getpid()}."
+    for left in leftovers(store):
+        if own not in left.name:  # another thread may be at it
+            with contextlib.suppress(OSError):
+                _clear(left)
 
 
 def is_due(store: Path, wait_s: float = connections.WAIT_S) -> bool:

@@ -91,6 +91,7 @@ class Taking:
             self.lease.end()
         if self.logged:
             connections.open_writer(self.store, self.wait_s).close()
+        compaction.sweep(self.store)
         if self.done:
             compaction.tighten(self.store, self.tight)
 

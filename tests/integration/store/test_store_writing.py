@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -83,6 +86,20 @@ def test_nobody_is_waited_for_to_make_a_file_smaller(tmp_path: Path, monkeypatch
         assert not compaction.tighten(store, 0)
     assert store.stat().st_ino == inode
     assert compaction.leftovers(store) == []
+
+
+def test_the_next_ingestion_deletes_what_a_killed_one_left(tmp_path: Path) -> None:
+    """A copy that a process left which is dead goes, though nothing is new; that of a living one stays."""
+    home = journals(tmp_path, 2, 10)
+    ingest_new(home)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = [home / f"store.duckdb.compact-{ended.pid}.{part}" for part in ("old", "new")]
+    living = home / f"store.duckdb.compact-{os.getppid()}.new"
+    for path in (*dead, living):
+        path.write_bytes(b"a copy")
+    ingest_new(home)
+    assert [path.exists() for path in (*dead, living)] == [False, False, True]
 
 
 def test_who_comes_back_often_keeps_the_store_until_somebody_waits(tmp_path: Path) -> None:
