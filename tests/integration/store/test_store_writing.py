@@ -89,7 +89,7 @@ def test_nobody_is_waited_for_to_make_a_file_smaller(tmp_path: Path, monkeypatch
 
 
 def test_the_next_ingestion_deletes_what_a_killed_one_left(tmp_path: Path) -> None:
-    """A copy that a process left which is dead goes, though nothing is new; that of a living one stays."""
+    """A copy goes that was left by a process which is dead, though no journal is new; that of a living one stays."""
     home = journals(tmp_path, 2, 10)
     ingest_new(home)
     ended = subprocess.Popen([sys.executable, "-c", ""])
@@ -98,7 +98,7 @@ def test_the_next_ingestion_deletes_what_a_killed_one_left(tmp_path: Path) -> No
     living = home / f"store.duckdb.compact-{os.getppid()}.new"
     for path in (*dead, living):
         path.write_bytes(b"a copy")
-    ingest_new(home)
+    ingestion.ingest(home / "journals", home / "store.duckdb", home=home)
     assert [path.exists() for path in (*dead, living)] == [False, False, True]
 
 
