@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from rashomon.errors import DamagedData, ForeignFile, NewerFormat
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
 from rashomon.journal import checksum
 from rashomon.store import bodies, compaction, crew, ingestion, ledger, restored
 from rashomon.store import connection as connections
@@ -21,6 +22,10 @@ from rashomon.store.portions import Parts, Portion
 from rashomon.store.pricing import pricing as pricing
 from rashomon.store.told import Member, Resume
 from rashomon.store.writing import Conflict, Numbers, Writing, Written
+
+_SHORT_S = 0.5
+"""So long the store is waited for to put a log into it that a killed process left: with it, each command would look at
+all journals again."""
 
 _FIRST_BYTES, _LEAST_BYTES = 1536 * 1024, 256 * 1024
 """Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
@@ -91,6 +96,9 @@ class Taking:
             self.lease.end()
         if self.logged:
             connections.open_writer(self.store, self.wait_s).close()
+        elif self.store.with_name(f"{self.store.name}.wal").exists():
+            with contextlib.suppress(UsageError):  # somebody is writing; else the log is a killed process's
+                connections.open_writer(self.store, min(self.wait_s, _SHORT_S)).close()
         compaction.sweep(self.store)
         if self.done:
             compaction.tighten(self.store, self.tight)

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from rashomon.canonical import digest
-from rashomon.store import compaction, connection, ingest_new, ingestion, known_parts, lease, taking
+from rashomon.store import compaction, connection, folder, ingest_new, ingestion, known_parts, lease, taking
 from tests.bench import store_journals
 from tests.faults.store_journals import content
 
@@ -100,6 +100,31 @@ def test_the_next_ingestion_deletes_what_a_killed_one_left(tmp_path: Path) -> No
         path.write_bytes(b"a copy")
     ingestion.ingest(home / "journals", home / "store.duckdb", home=home)
     assert [path.exists() for path in (*dead, living)] == [False, False, True]
+
+
+def test_the_log_of_a_killed_ingestion_is_put_into_the_file(tmp_path: Path) -> None:
+    """Killed when all was written and its log not yet in the file: the next command does that, and later ones look at
+    nothing but times."""
+    home = journals(tmp_path, 2, 10)
+    store = home / "store.duckdb"
+    ingest_new(home)
+    program = (
+        "import os, sys, pathlib; from rashomon.store import connection;"
+        " writer = connection.open_writer(pathlib.Path(sys.argv[1]));"
+        " writer.execute(\"INSERT INTO meta VALUES ('killed', 'late')\"); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(store)], check=False).returncode == 9
+    log = store.with_name("store.duckdb.wal")
+    assert log.exists()
+    assert not folder.nothing_new(store, folder.listing(home / "journals"))
+    for path in (home / "journals").iterdir():
+        os.utime(path, ns=(10**18, 10**18))
+    ingest_new(home)
+    ingest_new(home)
+    assert not log.exists()
+    assert folder.nothing_new(store, folder.listing(home / "journals"))
+    with connection.open_reader(store) as reader:
+        assert reader.execute("SELECT value FROM meta WHERE key = 'killed'").fetchall() == [("late",)]
 
 
 def test_who_comes_back_often_keeps_the_store_until_somebody_waits(tmp_path: Path) -> None:
