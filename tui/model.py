@@ -54,7 +54,7 @@ class TraceItem(NamedTuple):
     """A trace in the list: light facts, no steps. Times as in `Trace`; counts are 0 where unknown.
 
     `missed` counts peers reached outside of any recorded call, `losses` the reasons why `lost` steps
-    were not recorded; `swaps` are a replay's changes in few words.
+    were not recorded; `swaps` are a replay's changes in few words; `notes` counts what people wrote on it.
     """
 
     id: str
@@ -78,6 +78,7 @@ class TraceItem(NamedTuple):
     losses: int = 0
     lost: int = 0
     imported: bool = False
+    notes: int = 0
 
 
 def shortest(ids: Iterable[str], least: int = SHORT_ID) -> int:
@@ -177,6 +178,7 @@ class TraceRows:
         Column("time", "time", 6, keep=5, right=True),
         Column("tokens", "tokens", 9, keep=1, right=True),
         Column("coverage", "cov", 3, keep=4),
+        Column("notes", "", 1, keep=2),
         Column("when", "when", 11, keep=3),
     )
 
@@ -185,7 +187,9 @@ class TraceRows:
         self._glyphs = glyphs
         self._shown = shortest(item.id for item in items)
         self._columns = [
-            column._replace(width=self._shown) if column.name == "id" else column for column in self.COLUMNS
+            column._replace(width=self._shown) if column.name == "id" else column
+            for column in self.COLUMNS
+            if column.name != "notes" or any(item.notes for item in items)
         ]
         self.marked = marked
         self.stops: Sequence[int] = [
@@ -241,6 +245,8 @@ class TraceRows:
                 if item.imported:
                     return "?", "dim"
                 return ("!", "bad") if item.missed or item.losses else ("", "")
+            case "notes":
+                return (glyphs.kinds[Kind.NOTE] if item.notes else ""), "yours"
             case _:
                 return moment(item.started_ns, "%m-%d %H:%M"), "dim"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from rashomon.filters import Query
 from rashomon.model import Tape
 from rashomon.tui.model import TraceItem, swap_words
+from rashomon.tui.notes import NoteItem
 
 if TYPE_CHECKING:
     from rashomon.store import TraceRow
@@ -29,6 +30,10 @@ class TraceSource(Protocol):
         """A trace with its steps. Raises `RashomonError` when there is none."""
         ...
 
+    def notes(self, trace_id: str) -> list[NoteItem]:
+        """What people wrote on a trace, what is within it, and their steps, oldest first."""
+        ...
+
     def matching(self, query: Query) -> frozenset[str]:
         """The ids of the traces that a filter means. Raises `FilterError`."""
         ...
@@ -42,7 +47,7 @@ class TraceSource(Protocol):
         ...
 
 
-def trace_item(row: TraceRow) -> TraceItem:
+def trace_item(row: TraceRow, notes: int = 0) -> TraceItem:
     """A row of the store as the list shows it."""
     return TraceItem(
         row.id,
@@ -66,6 +71,7 @@ def trace_item(row: TraceRow) -> TraceItem:
         row.losses,
         row.lost,
         row.imported,
+        notes,
     )
 
 
@@ -86,9 +92,11 @@ class StoreSource:
     def traces(self) -> list[TraceItem]:
         """All traces, after taking in what was recorded since."""
         from rashomon.store import open_home
+        from rashomon.store.annotations import noted
 
         with open_home(self._home) as store:
-            return [trace_item(row) for row in store.traces()]
+            notes = noted(store)
+            return [trace_item(row, notes.get(row.id, 0)) for row in store.traces()]
 
     def tape(self, trace_id: str) -> Tape:
         """A trace with its steps."""
@@ -96,6 +104,17 @@ class StoreSource:
 
         with open_home(self._home) as store:
             return store.tape(trace_id)
+
+    def notes(self, trace_id: str) -> list[NoteItem]:
+        """What people wrote on a trace, what is within it, and their steps, oldest first."""
+        from rashomon.store import open_home
+        from rashomon.store.annotations import notes_on
+
+        with open_home(self._home) as store:
+            return [
+                NoteItem(one.step, one.note.text, one.note.labels, one.note.author, one.note.at_ns)
+                for one in notes_on(store, trace_id)
+            ]
 
     def matching(self, query: Query) -> frozenset[str]:
         """The ids of the traces that a filter means, of those that the store knows by now."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from rashomon import views
-from rashomon.model import End, Grade, Json, Step, Tape, Trace
+from rashomon.model import End, Grade, Json, Kind, Step, Tape, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import Column, Line, Span, count_of, duration_of, fit, heading, layout
 
@@ -60,17 +60,22 @@ def lane_graph(steps: Sequence[Step], glyph: str) -> list[str]:
 
 
 class StepRows:
-    """The steps of a trace in their order: lanes, kind, what was said, time, tokens, how it was matched."""
+    """The steps of a trace in their order: lanes, kind, what was said, time, tokens, how it was matched.
 
-    def __init__(self, tape: Tape, glyphs: Glyphs) -> None:
+    `noted` are the ids of those that people wrote a note on.
+    """
+
+    def __init__(self, tape: Tape, glyphs: Glyphs, noted: Collection[str] = ()) -> None:
         self.trace, self.steps = tape.trace, tape.steps
-        self._glyphs = glyphs
+        self._glyphs, self._noted = glyphs, noted
         self._depths = depths(tape.steps)
         self._graph = lane_graph(tape.steps, glyphs.lane)
         lanes = max(map(len, self._graph), default=1)
         troubled = max((len(trouble(step)) for step in tape.steps), default=0)
         replay = any(step.match is not None for step in tape.steps)
         self._columns = _step_columns(len(tape.steps), lanes, troubled, replay)
+        if noted:
+            self._columns.insert(-2 if replay else len(self._columns), Column("note", "", 1, keep=4))
         named = {divergence.step for divergence in tape.trace.divergences}
         left = [
             number
@@ -128,6 +133,8 @@ class StepRows:
                 return duration_of(step.response.duration_us), "dim"
             case "tokens":
                 return tokens_of(self.summary(index)), "dim"
+            case "note":
+                return (glyphs.kinds[Kind.NOTE] if step.id in self._noted else ""), "yours"
             case "sign":
                 left = glyphs.action if index in self._left else ""
                 return grade_sign(step, glyphs) or left, grade_style(step)

@@ -25,6 +25,7 @@ from rashomon.model import (
 from rashomon.store.filter_steps import StepFilter
 from rashomon.tapes import write_tape
 from rashomon.tui.model import TraceItem, item_of
+from rashomon.tui.notes import NoteItem
 from rashomon.tui.source import StoreSource
 from tests.steps import asked, http, llm, result, said, tool, user
 
@@ -170,8 +171,9 @@ class FakeSource:
 
     place = "~/shop/.rashomon"
 
-    def __init__(self, tapes: Iterable[Tape] = ()) -> None:
+    def __init__(self, tapes: Iterable[Tape] = (), notes: dict[str, list[NoteItem]] | None = None) -> None:
         self._tapes = {tape.trace.id: tape for tape in tapes}
+        self._notes = notes or {}
 
     def add(self, tape: Tape) -> None:
         """One more, as if it had just been recorded."""
@@ -179,11 +181,16 @@ class FakeSource:
 
     def traces(self) -> list[TraceItem]:
         """The light facts of all tapes."""
-        return [item_of(tape) for tape in self._tapes.values()]
+        items = [item_of(tape) for tape in self._tapes.values()]
+        return [item._replace(notes=len(self._notes.get(item.id, ()))) for item in items]
 
     def tape(self, trace_id: str) -> Tape:
         """A tape by id."""
         return self._tapes[trace_id]
+
+    def notes(self, trace_id: str) -> list[NoteItem]:
+        """The notes on a tape."""
+        return self._notes.get(trace_id, [])
 
     def matching(self, query: Query) -> frozenset[str]:
         """The ids of the tapes that a filter means, out of a store made for the question."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rashomon import notes
 from rashomon.errors import DamagedData, TraceNotFound
 from rashomon.model import Tape
 from rashomon.tapes import write_tape
@@ -16,6 +17,7 @@ from rashomon.tui.app import RashomonApp
 from rashomon.tui.glyphs import ASCII, UNICODE, Glyphs
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import TraceItem
+from rashomon.tui.notes import NoteItem
 from rashomon.tui.screens import page
 from rashomon.tui.screens.diff import DiffScreen
 from rashomon.tui.screens.help import HelpScreen
@@ -343,6 +345,47 @@ async def test_a_home_on_disk_is_taken_in_and_shown(tmp_path: Path) -> None:
         await press(pilot, "q", "j", "j")
         assert "└ refund-agent  stub" in app.screen.query_one(LineList).get_line_text(2)
         assert "3 traces" in screen_text(app)
+
+
+async def test_notes_stand_beside_what_they_are_on() -> None:
+    """The list marks a trace with notes and tells them; opened, their steps are marked, and say what was written."""
+    one, other = recording(), stubbed_replay()
+    step = one.steps[1].id
+    written = [
+        NoteItem(None, "refunded [b]twice[/b]", ("incident",), "ada", 10**18),
+        NoteItem(step, "stale\npolicy", ("root-cause", "p1"), None, 10**18),
+    ]
+    app = RashomonApp(FakeSource([one, other], {one.trace.id: written}), glyphs=UNICODE, rest_s=0)
+    async with app.run_test(size=(160, 30)) as pilot:
+        await settled(pilot)
+        lines = app.screen.query_one(LineList)
+        assert [" ✎ " in lines.get_line_text(number) for number in range(2)] == [True, False]
+        preview = app.screen.query_one("#preview", TextPane)
+        assert "refunded [b]twice[/b] [incident]  ada, 09-09 01:46" in preview.text
+        await press(pilot, "j")
+        assert "✎" not in preview.text
+        await press(pilot, "k", "enter")
+        assert "2 notes" in screen_text(app)
+        lines, facts = app.screen.query_one(LineList), app.screen.query_one("#facts", TextPane)
+        assert [number for number in range(len(one.steps)) if "✎" in lines.get_line_text(number)] == [1]
+        await press(pilot, "g")
+        assert "refunded [b]twice[/b] [incident]" in facts.text
+        await press(pilot, "j")
+        assert "stale policy [root-cause] [p1]  somebody" in facts.text
+        await press(pilot, "j")
+        assert "✎" not in facts.text
+
+
+async def test_a_note_in_the_store_is_told(tmp_path: Path) -> None:
+    """What `rashomon note` wrote is read with the home's traces."""
+    (tmp_path / "journals").mkdir()
+    write_tape(tmp_path / "journals" / "one.rsj", recording())
+    trace, step = recording().trace.id, recording().steps[2].id
+    note = notes.Note(notes.new_id(), trace, step, 10**18, "ada", "look here", ("p1",), {})
+    assert notes.write(tmp_path, note)
+    source = StoreSource(tmp_path)
+    assert [item.notes for item in source.traces()] == [1]
+    assert source.notes(trace) == [NoteItem(step, "look here", ("p1",), "ada", 10**18)]
 
 
 async def test_an_unknown_reference_ends_with_the_error() -> None:

@@ -16,6 +16,7 @@ from rashomon.tui.document import facts_line, match_lines, request_lines, respon
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import SHORT_ID, duration_us
+from rashomon.tui.notes import NoteItem, note_lines
 from rashomon.tui.screens.narrowed import NarrowedPage
 from rashomon.tui.screens.page import error_lines
 from rashomon.tui.spans import Line, Span, duration_of, plural
@@ -39,6 +40,7 @@ class TraceScreen(NarrowedPage):
         self._rows: StepRows | None = None
         self._tape: Tape | None = None
         self._waiting: Timer | None = None
+        self._notes: list[NoteItem] = []
         super().__init__()
 
     def body(self) -> Iterable[Widget]:
@@ -75,6 +77,12 @@ class TraceScreen(NarrowedPage):
         self.show_chosen()
         if self.bar.is_open:  # it was typed while the steps were loaded
             self.bar.renew()
+        self.in_background("notes", lambda: self.rashomon.source.notes(self._trace_id), self._noted)
+
+    def _noted(self, notes: list[NoteItem]) -> None:
+        self._notes = notes
+        if notes:
+            self.show_chosen()
 
     def search(self, query: Query) -> Callable[[], frozenset[str]] | None:
         """The ids of the steps that a filter chooses."""
@@ -89,7 +97,8 @@ class TraceScreen(NarrowedPage):
         steps = tape.steps
         if self.chosen is not None:
             steps = tuple(step for step in tape.steps if step.id in self.chosen)
-        rows = StepRows(tape._replace(steps=steps), self.rashomon.glyphs)
+        noted = frozenset(note.step for note in self._notes if note.step is not None)
+        rows = StepRows(tape._replace(steps=steps), self.rashomon.glyphs, noted)
         at = self.place_among([step.id for step in steps], rows.first or 0 if first_time else 0)
         self._rows = rows
         self._write_trail(tape, len(steps))
@@ -109,6 +118,8 @@ class TraceScreen(NarrowedPage):
             self.trail("traces", path, f"{bar} {self.told_filter(shown, len(tape.steps))}")
             return
         told = [trace.outcome, plural(len(tape.steps), "step"), duration_of(duration_us(trace))]
+        if self._notes:
+            told.append(plural(len(self._notes), "note"))
         complete = trace.coverage.complete and not trace.losses
         if not complete and not trace.imported:
             told.append(" ".join(["! incomplete:", *dict.fromkeys(trace.coverage.missed)]).rstrip(":"))
@@ -125,7 +136,7 @@ class TraceScreen(NarrowedPage):
         lines = error_lines(error, self.rashomon.glyphs.error)
         if group == "tape":
             self.lines.say(lines)
-        elif group == "filter":
+        elif group in ("filter", "notes"):
             super().failed(group, error)
         else:
             self.query_one("#response", TextPane).show(lines)
@@ -147,8 +158,9 @@ class TraceScreen(NarrowedPage):
         if step is None or rows is None:
             return
         said = [one.summary for one in rows.trace.divergences if one.step == step.id]
+        notes = [note for note in self._notes if note.step == step.id or (note.step is None and not step.index)]
         glyphs = self.rashomon.glyphs
-        self.in_background("step", lambda: _inspected(step, said, glyphs), self._show_step)
+        self.in_background("step", lambda: _inspected(step, said, notes, glyphs), self._show_step)
 
     def _show_step(self, seen: _Inspected) -> None:
         self.query_one("#facts", TextPane).show(seen.facts)
@@ -195,8 +207,8 @@ class TraceScreen(NarrowedPage):
             self.copy(step_json(self._rows.trace, step), f"step {step.index} as JSON")
 
 
-def _inspected(step: Step, divergences: list[str], glyphs: Glyphs) -> _Inspected:
-    facts = [facts_line(step, glyphs), *match_lines(step, divergences, glyphs)]
+def _inspected(step: Step, divergences: list[str], notes: list[NoteItem], glyphs: Glyphs) -> _Inspected:
+    facts = [facts_line(step, glyphs), *match_lines(step, divergences, glyphs), *note_lines(notes, glyphs)]
     return _Inspected(facts, request_lines(step), response_lines(step, glyphs))
 
 

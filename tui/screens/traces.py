@@ -11,6 +11,7 @@ from rashomon.filters import Query
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.lines import LineList
 from rashomon.tui.model import TraceItem, TraceRows, item_lines
+from rashomon.tui.notes import NoteItem, note_lines
 from rashomon.tui.screens.narrowed import NarrowedPage
 from rashomon.tui.screens.page import error_lines
 from rashomon.tui.spans import Line, Span, plural
@@ -101,8 +102,17 @@ class TracesScreen(NarrowedPage):
     def on_line_list_moved(self, event: LineList.Moved) -> None:
         """Tell about the trace under the cursor."""
         if self._items is not None and event.index < len(self._items):
-            item = self._items[event.index]
-            self.query_one("#preview", TextPane).show(item_lines(item, self._items, self.rashomon.glyphs))
+            item, source = self._items[event.index], self.rashomon.source
+            self._preview(item, [])
+            if item.notes:
+                self.in_background("notes", lambda: source.notes(item.id), lambda notes: self._preview(item, notes))
+
+    def _preview(self, item: TraceItem, notes: list[NoteItem]) -> None:
+        """Tell about a trace, if it is still under the cursor."""
+        if self._items is not None and item.id == self.under_cursor():
+            glyphs = self.rashomon.glyphs
+            lines = [*item_lines(item, self._items, glyphs), *note_lines(notes, glyphs)]
+            self.query_one("#preview", TextPane).show(lines)
 
     def on_line_list_opened(self, event: LineList.Opened) -> None:
         """A double click opens."""
