@@ -344,7 +344,8 @@ async def told(witness: Witness, error: BaseException, before: Place | None) -> 
 
 def _first(response: Response) -> Event:
     """The completion that a caller waits for: that the call returned, or that it failed."""
-    return Event.END if response.head is None and response.end is End.ERROR else Event.HEAD
+    began = response.head is not None and "withheld" not in response.head
+    return Event.END if response.end is End.ERROR and not began else Event.HEAD
 
 
 async def _due(response: Response, witness: Witness, pace: Pace) -> None:

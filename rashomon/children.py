@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import sys
+import threading
 from typing import Any
 
 from rashomon import boundary, session
@@ -211,9 +212,27 @@ def _note_uncaught() -> None:
         guard: Any = boundary.process_interceptor()
         if guard is not None:
             getattr(guard, "scribe", guard).finish("error", error=f"{kind.__name__}: {error}"[:2000])
-        if isinstance(error, (ReplayStop, RashomonError)):
-            complain(f"the replay stopped the program: {error}")
+        stop = _stop_in(error)
+        if stop is not None:
+            complain(f"the replay stopped the program: {stop}")
         else:
             before(kind, error, traceback)
 
     sys.excepthook = excepthook
+    before_thread = threading.excepthook
+
+    def thread_excepthook(args: Any) -> None:
+        stop = None if args.exc_value is None else _stop_in(args.exc_value)
+        if stop is not None:
+            complain(f"the replay stopped the thread {'?' if args.thread is None else args.thread.name}: {stop}")
+        else:
+            before_thread(args)
+
+    threading.excepthook = thread_excepthook
+
+
+def _stop_in(error: BaseException) -> BaseException | None:
+    """What stopped the replay, if nothing else is in this error: a group of one is what a task group makes of it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, (ReplayStop, RashomonError)) else None

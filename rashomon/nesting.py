@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from rashomon.model import Launched, Point, Process, Read, Step, Tape, Trace, Uncontrolled
+from rashomon.model import Divergence, Launched, Point, Process, Read, Step, Tape, Trace, Uncontrolled
 
 Timed = TypeVar("Timed", Read, Point)
 _Identity = tuple[int, tuple[str, ...], int, int]
@@ -107,14 +107,17 @@ def together(tapes: Sequence[Tape]) -> Tape:
     steps = [_moved(step, where) for tape, where in pairs for step in tape.steps]
     steps.sort(key=lambda step: (step.started_us, *map(int, step.id.split("."))))
     launched: list[Launched] = []
+    divergences: list[Divergence] = []
     uncontrolled: dict[Uncontrolled, None] = {}
     for tape, where in pairs:
         launched += [one._replace(within=where.optional_id(one.within)) for one in tape.trace.launched]
         uncontrolled |= dict.fromkeys(tape.trace.uncontrolled)
+        divergences += [one._replace(step=where.optional_id(one.step)) for one in tape.trace.divergences]
     trace = tapes[0].trace._replace(
         processes=tuple(processes[number] for number in sorted(processes)),
         launched=tuple(launched),
         uncontrolled=tuple(uncontrolled),
+        divergences=tuple(divergences),
     )
     return Tape(
         trace,

@@ -30,7 +30,7 @@ _UNFINISHED = {
     End.CLOSED: "the recorded program stopped reading it there",
     End.CANCELLED: "the recorded call was cancelled there",
     End.LEAKED: "the recorded program dropped it there",
-    End.OPEN: "the recorded process was killed there",
+    End.OPEN: "the recorded program read no further and did not close it, or was killed there",
 }
 
 

@@ -5,7 +5,7 @@ is ready to run. A recorded call does not hand its answer on at once but at the 
 all that is ready by then. That place can be found again in a replay, where nothing of what a live call does
 inside the loop happens. Timers and wake-ups by other threads are counted as completions too.
 
-On loops without a selector (uvloop) nothing is counted; a replay goes by the order of completions there.
+On loops without a selector (uvloop) turns cannot be counted; a replay goes by the order of completions there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Awaitable, Callable
-from threading import get_ident
 from typing import Any
 
 from rashomon import boundary
@@ -148,6 +147,8 @@ def _held_class(base: Any) -> Any:
         """Waits for a completion. Who is cancelled while a call ends learns of it where the call's end has its place:
         which cancellation came first within a turn of the loop is not to be found again otherwise."""
 
+        withheld = 0
+        """So many cancellations the body of the recorded tool has kept from its caller."""
         _cancelled: tuple[Any, ...] | None = None
         _times = 0
 
@@ -158,6 +159,9 @@ def _held_class(base: Any) -> Any:
         def cancel(self, msg: Any = None) -> bool:
             if self.done():
                 return False
+            if self.withheld:
+                self.withheld -= 1
+                return True
             self._times += 1
             if self._times <= _INSISTING and (self._cancelled is not None or self._hold()):
                 self._cancelled = (msg,)
@@ -212,19 +216,23 @@ def _patch_timers(base: Any) -> None:
         guard = boundary.guard_here()
         if guard is None or lanes.is_quiet() or getattr(self, "_rashomon", None) is None:
             return original(self, when, callback, *args, context=context)
-        line = lanes.current_line()
-        number = line.next_timer()
-        enclosing = boundary.inside.get()
-        delay_us = max(0, int((when - self.time()) * 1e6))
-        key = (guard, line.lane, number, None if enclosing is None else enclosing.number, delay_us)
+        key = timer_key(guard, when - self.time())
         if boundary.conductor is None:
-            return original(self, when, _fired, key, callback, *args, context=context)
-        return boundary.conductor.timer(self, when, key, functools.partial(_fired, key, callback, *args), context)
+            return original(self, when, fired, key, callback, *args, context=context)
+        return boundary.conductor.timer(self, when, key, functools.partial(fired, key, callback, *args), context)
 
     base.call_at = call_at
 
 
-def _fired(key: Any, callback: Any, *args: Any) -> None:
+def timer_key(guard: Any, delay_s: float) -> Any:
+    """What names a timer that is made here: guard, lane, number, enclosing step, microseconds until it is due."""
+    line = lanes.current_line()
+    number = line.next_timer()
+    enclosing = boundary.inside.get()
+    return guard, line.lane, number, None if enclosing is None else enclosing.number, max(0, int(delay_s * 1e6))
+
+
+def fired(key: Any, callback: Any, *args: Any) -> None:
     """A timer is due: note where, and that it was so when the tick began; do what it was made for."""
     guard, lane, number, within, delay_us = key
     state = getattr(_running(), "_rashomon", None)
@@ -394,7 +402,7 @@ def _patch_wakes(base: Any) -> None:
     @functools.wraps(original)
     def call_soon_threadsafe(self: Any, callback: Any, *args: Any, context: Any = None) -> Any:
         state = getattr(self, "_rashomon", None)
-        key = None if state is None else _wake_key(self, args)
+        key = None if state is None else wake_key(self, args)
         if key is None:
             return original(self, callback, *args, context=context)
         handle = sys.modules["asyncio"].Handle(callback, args, self, context)
@@ -408,12 +416,12 @@ def _patch_wakes(base: Any) -> None:
     base.call_soon_threadsafe = call_soon_threadsafe
 
 
-def _wake_key(loop: Any, args: tuple[Any, ...]) -> Any:
+def wake_key(loop: Any, args: tuple[Any, ...]) -> Any:
     """Who wakes the loop: guard, lane, number, enclosing step. None when it does not count."""
     if args and type(args[0]).__name__ == "async_generator_athrow":
         return None  # the garbage collector closes a dropped async generator, in whatever thread it runs
     tagged = getattr(args[1], "_rashomon_lane", None) if len(args) == 2 else None
-    if tagged is None and getattr(loop, "_thread_id", None) == get_ident():
+    if tagged is None and _running() is loop:
         return None
     guard, line, enclosing = lanes.last_of_thread() if tagged is None else tagged
     if guard is None or line is None or (enclosing is not None and enclosing.leaf):

@@ -17,7 +17,7 @@ from rashomon import boundary
 from rashomon.boundary import Interceptor
 from rashomon.errors import ReplayStop
 from rashomon.model import Lane
-from rashomon.recorders import lanes, slots
+from rashomon.recorders import lanes, reaching, slots
 
 _JOIN = (
     "__import__('rashomon.children', fromlist=['join']).join(order, lane, inside)"
@@ -28,7 +28,6 @@ _JOB = (
     " if __import__('importlib.util').util.find_spec('rashomon') else function if not numbered"
     " else lambda *given: function(given[0][1]) if len(given) == 1 else function(*given[1])"
 )
-_PYTHONS = ("python", "pypy", "graalpy")
 _ENV_ARGUMENT = 10
 """The position of `env` among the arguments of `subprocess.Popen`."""
 
@@ -194,6 +193,8 @@ class Job:
         here: tuple[Interceptor | None] | None = None,
     ) -> None:
         self.lane = lane
+        self.line: lanes.Line | None = None
+        """The line of the job in the submitter's process."""
         self._order, self._inside, self._function, self._numbered = order, inside, function, numbered
         self._here = here
         """The submitter's own interceptor, while the job is still in the submitter's process."""
@@ -236,7 +237,9 @@ def _job(function: Any, numbered: bool = False) -> Job | None:
     line = None if order is None else lanes.spawn()
     if order is None or line is None:
         return None
-    return Job(order, line.lane, slots.spine().inside_here(), function, numbered, (boundary.local_interceptor(),))
+    job = Job(order, line.lane, slots.spine().inside_here(), function, numbered, (boundary.local_interceptor(),))
+    job.line = line
+    return job
 
 
 def _patch_executor(module: Any) -> None:
@@ -257,7 +260,7 @@ def _patch_executor(module: Any) -> None:
             self._rashomon_pool = _pool_here()
         with lanes.quietly():  # the pool's own threads are not the program's doing
             future = original_submit(self, job, *args, **kwargs)
-        future._rashomon_lane = job.lane
+        future._rashomon_lane = boundary.current(), job.line, boundary.inside.get()  # who wakes a loop with it
         return future
 
     @functools.wraps(original_spawn)
@@ -367,7 +370,7 @@ def _is_python(command: Any) -> bool:
     else:
         words = [command] if isinstance(command, os.PathLike) else [*command]
     first = os.path.basename(os.fsdecode(words[0])) if words else ""
-    return first.startswith(_PYTHONS) or first.endswith(".py") or first == os.path.basename(sys.executable)
+    return first.startswith(reaching.PYTHONS) or first.endswith(".py") or first == os.path.basename(sys.executable)
 
 
 def environ_for(lane: Lane, given: Any, parent: int | None = None) -> Any:
@@ -391,6 +394,9 @@ def environ_for(lane: Lane, given: Any, parent: int | None = None) -> Any:
 def patch_leaving() -> None:
     """A process that becomes another program keeps its lane (`os.exec*`); `os._exit` is an orderly end too."""
     original_execv, original_execve, original_exit = os.execv, os.execve, os._exit
+    for name in ("posix_spawn", "posix_spawnp"):
+        if hasattr(os, name):
+            setattr(os, name, _with_lane_spawned(getattr(os, name)))
 
     @functools.wraps(original_exit)
     def leave(status: int) -> Any:
@@ -413,6 +419,18 @@ def patch_leaving() -> None:
         return original_execve(path, args, environ_for(lanes.root_lane(), env, os.getppid()))
 
     os.execv, os.execve, os._exit = execv, execve, leave  # type: ignore[assignment]
+
+
+def _with_lane_spawned(original: Any) -> Any:
+    """`os.posix_spawn`, or its sibling, with an environment in which the child is recorded."""
+
+    @functools.wraps(original)
+    def spawn(path: Any, argv: Any, env: Any, /, **options: Any) -> Any:
+        if boundary.current() is None or slots.executing.get():  # `subprocess` has seen to it
+            return original(path, argv, env, **options)
+        return original(path, argv, environ_for(command_lane(argv), env), **options)
+
+    return spawn
 
 
 _PATCHES: dict[str, Callable[[Any], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from types import FrameType
 from typing import Any
@@ -12,6 +13,12 @@ _ENQUIRING = frozenset(
 )
 """Modules that ask other programs about the machine (`uname -p`, `ldconfig -p`): no doing of the program's."""
 
+PYTHONS = ("python", "pypy", "graalpy")
+"""How the names of Python's interpreters begin."""
+_OPTIONS = re.compile(r"-(?=.)([bBdEiIOPqRsStuvx]*)(?:([cmWX])(.*))?", re.DOTALL)
+_ALONE = frozenset("EIS")
+ALONE = "a Python that is started with -E, -I or -S does not load the recorder: its calls are not recorded"
+"""Why what `without_recorder` names has slipped through."""
 _LOWER = frozenset({"subprocess", "os", "pty"})
 _OWN_DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/self/fd/")
 _NO_TARGET_NEEDED = frozenset({"os.mkdir", "os.symlink", "os.link", "sqlite3.connect"})
@@ -41,13 +48,20 @@ def command(event: str, args: tuple[Any, ...]) -> tuple[str, ...] | None:
     if event == "subprocess.Popen":
         words = _words(args[1])
         return words or (_text(args[0]),)
-    if event == "os.posix_spawn" and sys._getframe(3).f_globals.get("__name__") == "subprocess":
+    if event == "os.posix_spawn" and _within_subprocess(sys._getframe(3)):
         return None
     path, words = (args[1], args[2]) if event == "os.spawn" else (args[0], args[1])
     program = _text(path)
     if event == "os.exec" and os.path.dirname(program) and not os.path.exists(program):
         return None  # `os.execvp` tries every folder of PATH
     return (program, *_words(words)[1:])
+
+
+def _within_subprocess(frame: FrameType | None) -> bool:
+    """True when `subprocess` asked for it, whose own event has told of it."""
+    if frame is not None and frame.f_globals.get("__name__") == "rashomon.recorders.processes":
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == "subprocess"
 
 
 def _words(args: Any) -> tuple[str, ...]:
@@ -62,6 +76,33 @@ def _words(args: Any) -> tuple[str, ...]:
 
 def _text(word: Any) -> str:
     return os.fsdecode(word) if isinstance(word, (str, bytes, os.PathLike)) else str(word)
+
+
+def without_recorder(argv: tuple[str, ...]) -> str:
+    """The program that a command runs, where that is a Python in which no recorder begins: one that is told not to
+    look at its environment (`-E`, `-I`) or not to load `site` (`-S`). Empty for every other command.
+
+    The options are those of https://docs.python.org/3/using/cmdline.html.
+    """
+    interpreter = os.path.basename(argv[0]) if argv else ""
+    if not interpreter.startswith(PYTHONS):
+        return ""
+    alone, shown, words = False, [interpreter], iter(argv[1:])
+    for word in words:
+        shown.append(word)
+        options = _OPTIONS.fullmatch(word)
+        if options is None:  # the program's file, or an option that runs nothing: --version
+            break
+        letters, last, rest = options.groups()
+        alone = alone or not _ALONE.isdisjoint(letters)
+        if last == "c":  # what follows may be long
+            shown[-1] = f"-{letters}c"
+            break
+        if last and not rest:
+            shown.append(next(words, ""))
+        if last == "m":
+            break
+    return " ".join(shown) if alone and not shown[-1].startswith("--") else ""
 
 
 def written_by_open(path: Any) -> list[str]:

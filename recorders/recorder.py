@@ -12,7 +12,7 @@ from rashomon import boundary, real, values
 from rashomon.boundary import GoLive, LateCall, Place, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Request
-from rashomon.recorders import lanes, natives, unseen
+from rashomon.recorders import lanes, natives, reaching, unseen
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.witness import DeafWitness, Pending, StepWitness
 from rashomon.recorders.writer import Writer
@@ -46,7 +46,10 @@ class ProcessRecorder:
         number = next(self._traces)
         self.active[number] = info
         self.writer.checked([Code.TRACE, number, info])
-        recorder = self._recorders[number] = TraceRecorder(self, number, info["id"])
+        recorder = TraceRecorder(self, number, info["id"])
+        if info.get("within") is not None:
+            recorder.outer = next((one for one in list(self._recorders.values()) if one.id == info["within"]), None)
+        self._recorders[number] = recorder
         return recorder
 
     def finish(self, number: int, end: dict[str, Any]) -> None:
@@ -101,6 +104,7 @@ class TraceRecorder:
 
     def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
         self.process, self.number, self.id = process, number, trace_id
+        self.outer: TraceRecorder | None = None  # the trace of this process within which it was begun
         self.steps = 0
         self._uncontrolled: set[Any] = set()
         self._sockets = frozenset(unseen.open_sockets())
@@ -197,10 +201,18 @@ class TraceRecorder:
             if step is None:
                 self.uncontrolled(peer, "the address was looked up outside of any recorded call", frame)
             return
-        writer = self.process.writer
-        writer.checked([Code.CONNECT, self.number, writer.now_us(), peer, step])
+        self._reached(peer, step)
         if step is None:
             self.uncontrolled(peer, "the connection was opened outside of any recorded call", frame)
+
+    def _reached(self, peer: str, step: int | str | None) -> None:
+        writer = self.process.writer
+        writer.checked([Code.CONNECT, self.number, writer.now_us(), peer, step])
+        trace = self.outer
+        while trace is not None:  # what slips past a trace has slipped past those around it
+            if trace.number in self.process.active:
+                writer.checked([Code.CONNECT, trace.number, writer.now_us(), peer, step])
+            trace = trace.outer
 
     def failed(self, error: Exception) -> None:
         """Count what a shim could not record."""
@@ -275,6 +287,10 @@ class TraceRecorder:
                 code = frame.f_code
                 site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
             writer.checked([Code.LAUNCHED, self.number, target, lanes.here()[0], within, site])
+            unseen_program = reaching.without_recorder(target)
+            if unseen_program and within is None:
+                self._reached(unseen_program, None)
+                self.uncontrolled(unseen_program, reaching.ALONE, frame)
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", False)
 

@@ -7,6 +7,7 @@ values are the pieces of its answer.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -43,6 +44,8 @@ class _ValueCodec:
         return answer
 
     def play(self, response: Response, witness: Witness) -> Any:
+        if response.head:
+            witness.began(response.head)
         if response.end is not End.COMPLETE:
             raise _recorded_error(response, witness)
         data = response.pieces[0].data
@@ -160,12 +163,36 @@ def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any
         line = lanes.spawn()
 
         async def body() -> Any:
-            with lanes.inner(line):
-                return await function(*args, **kwargs)
+            before = _cancellations()
+            try:
+                with lanes.inner(line):
+                    answer = await function(*args, **kwargs)
+            except BaseException as error:
+                if end_of(error) is not End.CANCELLED:
+                    _tell_withheld(before)
+                raise
+            _tell_withheld(before)
+            return answer
 
         return await cross_async(known.call(args, kwargs), body, _CODEC)
 
     return wrapper
+
+
+def _cancellations() -> int:
+    """How often the running task of asyncio was cancelled and has heard of it."""
+    if place_now() is None:
+        return 0
+    task: Any = sys.modules["asyncio"].current_task()
+    return 0 if task is None else task.cancelling() - bool(getattr(task, "_must_cancel", False))
+
+
+def _tell_withheld(before: int) -> None:
+    """The body of an async tool ends. Cancellations of its caller that it has not passed on are told in the head: in a
+    replay nobody else would keep them from the caller."""
+    withheld, witness = _cancellations() - before, inside.get()
+    if withheld > 0 and witness is not None:
+        witness.began({"withheld": withheld})
 
 
 def _wrap_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:

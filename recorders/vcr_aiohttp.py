@@ -8,7 +8,7 @@ aiohttp's own class, over a stream that holds one piece at a time.
 
 aiohttp decompresses bodies in its parser, so the pieces on the tape are the decoded bytes, whatever the
 headers say; they are played as such. `readchunk` and `iter_chunks` say of every played piece of a chunked
-answer that an HTTP chunk ends with it. WebSockets and other upgrades are left alone.
+answer that an HTTP chunk ends with it. WebSockets and other upgrades are not recorded; it is told that they were made.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
@@ -24,7 +25,7 @@ from typing import Any
 from rashomon.boundary import Pace, Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
-from rashomon.recorders import lanes, loops
+from rashomon.recorders import coverage, lanes, loops
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
@@ -79,8 +80,10 @@ def _aside(original: Any) -> Any:
 
 async def _cross(session: Any, limit: int | None, request: Any, send: Callable[[Any], Awaitable[Any]]) -> Any:
     """The middleware: one hop."""
-    if guard_here() is None or "Upgrade" in request.headers:
+    if guard_here() is None:
         return await send(request)
+    if "Upgrade" in request.headers:
+        return await _upgraded(request, send)
     body = request.body
     data = await body.as_bytes() if hasattr(body, "as_bytes") else bytes(body or b"")
     try:
@@ -89,6 +92,22 @@ async def _cross(session: Any, limit: int | None, request: Any, send: Callable[[
         say_once(f"a request is not recorded: {type(error).__name__}: {error}. The program goes on.")
         return await send(request)
     return await cross_async(call, lambda: send(request), AiohttpCassette(session, request, limit))
+
+
+async def _upgraded(request: Any, send: Callable[[Any], Awaitable[Any]]) -> Any:
+    """A WebSocket's handshake. One that goes out over a connection that is there already must be told of as well."""
+    before = frozenset(coverage.announced)
+    peer = f"{request.url.host}:{request.url.port}"
+    guard: Any = guard_here()
+    if guard.isolates:
+        coverage.reached(peer)
+    answer = await send(request)
+    transport = getattr(answer.connection, "transport", None)
+    socket = None if transport is None else transport.get_extra_info("socket")
+    used = coverage.announced if socket is None else {os.fstat(socket.fileno()).st_ino}  # None: it was refused
+    if not guard.isolates and before.issuperset(used):
+        coverage.reached(peer)
+    return answer
 
 
 def _call(request: Any, body: bytes) -> Call:

@@ -52,6 +52,7 @@ class Completions:
         self.live = 0
         """Calls that are being made for real."""
         self.exact = True
+        self._said = False
         self._read(tape, process)
 
     def _read(self, tape: Tape, process: int | None) -> None:
@@ -66,6 +67,8 @@ class Completions:
         self._deaf: set[int] = set()
         """The numbers of the loops whose threads wait for a blocking call."""
         self._labels: dict[int, Label] = {}
+        self._bound: set[int] = set()
+        """The numbers of the loops that are known to be those of their labels."""
         self._loops_before = (0, 0)
         self._stillness = Stillness()
         self._turn = Turn()
@@ -77,6 +80,7 @@ class Completions:
         self._loops_before = (0 if begun is None else begun.number, loops)
         if begun is not None and begun.loop >= 0 and place[0] >= 0:
             self._labels[place[0]] = Label(begun.loop, begun.epoch, begun.tick)
+            self._bound.add(place[0])
 
     def _label(self, state: Any) -> Label:
         """Where in the recording a loop is; a new one is at the beginning of the loop that was made there."""
@@ -85,6 +89,20 @@ class Completions:
             recorded, here = self._loops_before
             label = self._labels[state.number] = Label(state.number - here + recorded, 0, 0)
         return label
+
+    def _wait_for(self, index: int, waiter: Waiter, state: Any) -> None:
+        """Somebody waits for an entry. The first one of a loop, whose state is given, shows which loop of the recording
+        it is: what several threads begin at once has no order of its own."""
+        self._waiting[index] = waiter
+        loop = loop_of(self._score.entries[index])
+        if state is None or loop is None or state.number in self._bound:
+            return
+        self._bound.add(state.number)
+        label = self._label(state)
+        for number, other in self._labels.items():
+            if other.loop == loop and number not in self._bound:
+                self._labels[number] = other._replace(loop=label.loop)
+        self._labels[state.number] = label._replace(loop=loop)
 
     def after_fork(self, tape: Tape, process: int | None) -> None:
         """In a forked child: its own entries."""
@@ -98,7 +116,7 @@ class Completions:
             if index is None or index in self._waiting:  # a line that was taken for this one may wait for it
                 return False
             waiter = Waiter(None, told, self.clock.now_us + self._score.lasted(index))
-            self._waiting[index] = waiter
+            self._wait_for(index, waiter, running_state())
             self._block(waiter)
         return True
 
@@ -215,15 +233,17 @@ class Completions:
     def _hand_out(self, index: int) -> None:
         waiter = self._waiting.pop(index)
         self._score.finish(index)
+        if waiter.state is not None:
+            self._note_place(index, self._label(waiter.state))
         self.clock.advance_to(self._score.entries[index].at_us if self.exact else waiter.due_us)
         self._release(waiter)
 
     def _release(self, waiter: Waiter) -> None:
         waiter.released = True
         self._timers.pop(waiter, None)
-        if waiter.state is None:
-            self._blocked.discard(waiter.ident)
-        self._turn.give(waiter.ident)
+        ident = waiter.ident if waiter.state is None else waiter.state.loop._thread_id
+        self._blocked.discard(ident)
+        self._turn.give(ident)
         waiter.release()
         self._stillness.reset()
         self._changed.notify_all()
@@ -267,9 +287,12 @@ class Completions:
             return True
         if recorded is None:
             return False
-        if recorded != self._due():
-            self._note_left()
-            self._leave_out(recorded)
+        if recorded == self._due():
+            here = self._waiting[recorded].state is running_state()
+            self._move()
+            return not here  # what is for this loop itself it gets when its turn comes
+        self._note_left()
+        self._leave_out(recorded)
         waiter = self._waiting[recorded]
         if waiter.state is None or waiter.state is running_state():
             self._hand_out(recorded)
@@ -307,4 +330,15 @@ class Completions:
         head = self._score.head()
         if self.exact and head is not None:
             self.exact = False
-            self._left(f"The next completion of the recording, the {self._score.told(head)}, was never waited for.")
+            self._say(f"The next completion of the recording, the {self._score.told(head)}, was never waited for.")
+
+    def _note_place(self, index: int, label: Label) -> None:
+        """A loop is handed an entry at `label`: say so where that is another turn than the recorded one."""
+        entry = self._score.entries[index]
+        if entry.loop >= 0 and (entry.loop, entry.epoch, entry.tick) != label:
+            self._say(f"The {self._score.told(index)} came in another turn of its event loop than in the recording.")
+
+    def _say(self, why: str) -> None:
+        if not self._said:
+            self._said = True
+            self._left(why)

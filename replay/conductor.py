@@ -55,10 +55,10 @@ class Conductor(Completions):
             due_us = self.clock.now_us + self._score.lasted(index)
             if until is None:
                 future = state.loop.create_future()
-                self._waiting[index] = Waiter(state, lambda: _release(future, told, state), due_us)
+                self._wait_for(index, Waiter(state, lambda: _release(future, told, state), due_us), state)
             else:
                 future = self._held(state, until, index, told)
-                self._waiting[index] = Waiter(state, lambda: _end(future, told, state), due_us)
+                self._wait_for(index, Waiter(state, lambda: _end(future, told, state), due_us), state)
             return future  # type: ignore[no-any-return]
 
     def settle_closing(self, key: Key, told: Told) -> Awaitable[None] | None:
@@ -115,6 +115,7 @@ class Conductor(Completions):
             if state is None or index is None or not self._is_past(index, state):
                 return False
             self._score.finish(index)
+            self._note_place(index, self._label(state))
             self.clock.advance_to(self._score.entries[index].at_us)
             told(state)
             return True
@@ -128,6 +129,15 @@ class Conductor(Completions):
         key = (Event.END, step, 0)
         with self._changed:
             return self._score.has(key) and self._score.find(key) is None
+
+    def at_hand(self, key: Key) -> bool:
+        """True when a completion has been handed out, or is due in the next turn of the running loop."""
+        state = running_state()
+        with self._changed:
+            index = self._score.find(key)
+            if index is None or state is None:
+                return True
+            return self._is_past(index, state, 1) and not self._is_past(index, state)
 
     def orphan(self, message: str, until: Until) -> Awaitable[None]:
         """What a call awaits that was cancelled in the recording; fails with `message` when nothing cancels it."""
@@ -168,7 +178,7 @@ class Conductor(Completions):
             heapq.heappush(self._unordered, (waiter.due_us, next(self._numbers), waiter))
             return
         other = self._waiting.get(index)
-        self._waiting[index] = waiter
+        self._wait_for(index, waiter, waiter.state)
         if other is not None and other in self._timers:  # it was taken for the line that this one is
             heapq.heappush(self._unordered, (other.due_us, next(self._numbers), other))
 
@@ -205,7 +215,7 @@ class Conductor(Completions):
                 index = None  # of a line that was taken for the one that this is
             waiter = Waiter(state, release, self.clock.now_us)
             if index is not None:
-                self._waiting[index] = waiter
+                self._wait_for(index, waiter, state)
             else:
                 heapq.heappush(self._unordered, (waiter.due_us, next(self._numbers), waiter))
             self._stillness.reset()
@@ -226,19 +236,22 @@ class Conductor(Completions):
         events = wait(0)
         if events:
             return events
-        self._stillness.reset()
         ident = get_ident()
         try:
             while events is None or not events:
                 with self._changed:
-                    self._blocked.add(ident)
+                    if ident not in self._blocked:
+                        self._stillness.reset()
+                        self._blocked.add(ident)
                     if self._hand_out_idle(state) or state.loop._ready:
+                        self._blocked.discard(ident)
                         return wait(0)
                 events = self._idle(state, timeout, wait)
                 if events is not None:
                     break
         finally:
-            self._blocked.discard(ident)
+            with self._changed:  # or another thread takes this one for waiting, and then for held up by a lock
+                self._blocked.discard(ident)
         return events
 
     def _is_due(self, state: Any) -> bool:
@@ -257,9 +270,9 @@ class Conductor(Completions):
         """With the lock held: wait for the other threads, as long as any of them can move."""
         ident = get_ident()
         self._stillness.reset()
-        self._blocked.add(ident)
         try:
             while self._is_due(state):
+                self._blocked.add(ident)  # anew: who is handed something does not wait any more
                 if self._stuck() and not self._skip():
                     return
                 self._hand_out_here(state)
@@ -332,6 +345,8 @@ class Conductor(Completions):
         self._labels[state.number] = Label(entry.loop, entry.epoch, entry.tick)
         self._hand_out(due)
         self._hand_out_here(state)
+        if self._is_due(state):  # of the same turn, and some other thread is still on its way to it
+            self._await_due(state)
         return True
 
     def _give_up(self) -> None:

@@ -27,10 +27,13 @@ class StepPace:
 
     def settle(self, event: Event, number: int = 0) -> Awaitable[None] | None:
         key = (event, self._step.id, number)
-        settling = self._conductor.settle(key, self._told(event, number), self._until(event, key))
+        settling: Any = self._conductor.settle(key, self._told(event, number), self._until(event, key))
+        withheld = (self._step.response.head or {}).get("withheld")
+        if withheld and settling is not None:
+            settling.withheld = withheld
         if settling is None and event is not Event.CLOSE:
             self._conductor.clock.advance_to(self._time(event, number))
-        return settling
+        return settling  # type: ignore[no-any-return]
 
     def _told(self, event: Event, number: int) -> Callable[[Any], None]:
         return lambda state: self._witness.at(event, number, state.place())

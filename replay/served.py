@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from rashomon.boundary import Pace, Place, Witness
 from rashomon.model import Divergence, End, Event, Step
+from rashomon.replay.score import Key
 
 _GOT = frozenset({End.COMPLETE, End.ERROR})
+
+
+class Order(Protocol):
+    """What a `replay.conductor.Conductor` knows of the order of completions."""
+
+    exact: bool
+
+    def ended(self, step: str) -> bool:
+        """True when the recorded end of a call has been handed out."""
+
+    def at_hand(self, key: Key) -> bool:
+        """True when a completion has been handed out, or is due in the next turn of the running loop."""
 
 
 class ServedWitness:
     """The witness of a served call. Tells when it is cancelled before it has all that its recorded step got.
 
     One that is cancelled when all of it has come ends as in the recording, where that race is not written down. So
-    does one that is cancelled where the recorded call ended: `over` says whether that place has been reached.
+    does one that is cancelled where the recorded call ended, or in the turn of the loop in which its next piece came
+    there and found nobody.
     """
 
-    __slots__ = ("_diverge", "_done", "_inner", "_left", "_over", "_step", "leaf", "number")
+    __slots__ = ("_diverge", "_done", "_inner", "_left", "_order", "_pieces", "_step", "leaf", "number")
 
-    def __init__(
-        self, inner: Witness, step: Step, diverge: Callable[[Divergence], None], over: Callable[[], bool]
-    ) -> None:
-        self._inner, self._step, self._diverge, self._over = inner, step, diverge, over
+    def __init__(self, inner: Witness, step: Step, diverge: Callable[[Divergence], None], order: Order) -> None:
+        self._inner, self._step, self._diverge, self._order = inner, step, diverge, order
         self._left = sum(len(piece.data) for piece in step.response.pieces)
+        self._pieces = 0
         self._done = False
         self.leaf = inner.leaf
         self.number = inner.number
@@ -48,21 +62,26 @@ class ServedWitness:
     def piece(self, data: bytes) -> None:
         """As `Witness.piece`."""
         self._left -= len(data)
+        self._pieces += 1
         self._inner.piece(data)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         """As `Witness.ended`; the first one counts."""
         if not self._done:
             self._done = True
-            lost = end is End.CANCELLED and self._left > 0 and self._step.response.end in _GOT
-            if lost and not self._over():
-                step = self._step
-                self._diverge(
-                    Divergence(
-                        "cancelled",
-                        f"{step.name} was cancelled here; recorded step {step.id} got its whole answer.",
-                        None if self.number is None else str(self.number),
-                        step.id,
-                    )
-                )
+            if end is End.CANCELLED and self._left > 0 and not self._order.ended(self._step.id):
+                self._lost()
         self._inner.ended(end, error)
+
+    def _lost(self) -> None:
+        """It was cancelled with something left of what its recorded step got."""
+        step = self._step
+        whole = step.response.end in _GOT
+        if not whole and self._order.exact and self._order.at_hand((Event.PIECE, step.id, self._pieces)):
+            return
+        summary = (
+            f"{step.name} was cancelled here; recorded step {step.id} got its whole answer."
+            if whole
+            else f"{step.name} was cancelled here before it had as much as recorded step {step.id} got."
+        )
+        self._diverge(Divergence("cancelled", summary, None if self.number is None else str(self.number), step.id))

@@ -239,7 +239,7 @@ class ReplaySession:
     def _served(self, call: Call, step: Step, match: Match, response: Response | None = None) -> Play:
         witness = self._scribe.open(call, match)
         if response is None:
-            witness = ServedWitness(witness, step, self.diverge, lambda: self.conductor.ended(step.id))
+            witness = ServedWitness(witness, step, self.diverge, self.conductor)
         witness.pace = StepPace(self.conductor, step, witness)
         self.conductor.served(step.id)
         lane = self._line().lane

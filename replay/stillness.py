@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from rashomon import boundary, real
 
-_SAMPLES = 2
+_SAMPLES = 3
 """So many looks in a row must find nothing moving."""
 _starting: dict[threading.Thread, threading.Thread] = threading._limbo  # type: ignore[attr-defined]
 """The threads that have been started, and have not yet run far enough to be listed as running."""

@@ -73,6 +73,20 @@ def executor(method: str) -> None:
         print(list(pool.map(job, range(4), chunksize=2)))
 
 
+def awaited(method: str) -> None:
+    """Jobs of a pool of processes that an event loop waits for, and that are looked at as they end."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        return list(await asyncio.gather(*[loop.run_in_executor(workers, job, number) for number in range(4)]))
+
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as workers, ThreadPoolExecutor(1):
+        print(asyncio.run(main()))
+        print([future.result() for future in as_completed({workers.submit(job, number) for number in range(4)})])
+
+
 def pool(method: str) -> None:
     """multiprocessing's own pool, in each of its ways."""
     with multiprocessing.get_context(method).Pool(2) as workers:
@@ -89,7 +103,9 @@ def commands(_: str) -> None:
     print(_output(f"{' '.join(own)}; {' '.join(own)}; true", shell=True))
     print(_output([sys.executable, __file__, "becomes"]))
     print(_output(own, preexec_fn=os.getpid))
-    print(_awaiting(own))
+    print(_awaiting(own), flush=True)
+    child = os.posix_spawn(sys.executable, own, {"PATH": os.environ.get("PATH", "")})
+    assert os.waitpid(child, 0)[1] == 0
     print("last", ask())
 
 
@@ -256,7 +272,20 @@ def prefork(_: str) -> None:
 
 SCENARIOS: dict[str, Callable[[str], None]] = {
     one.__name__: one
-    for one in (started, executor, pool, commands, leaf, becomes, threads, killed, prefork, delegating, streaming)
+    for one in (
+        started,
+        executor,
+        awaited,
+        pool,
+        commands,
+        leaf,
+        becomes,
+        threads,
+        killed,
+        prefork,
+        delegating,
+        streaming,
+    )
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from rashomon import recorders, views
 from rashomon.model import Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.recorders.natives import UNSEEN
+from rashomon.recorders.reaching import ALONE
+from rashomon.recorders.uvloop_lanes import ORDER as ORDER_ON_UVLOOP
 from rashomon.replay.differences import Difference
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, called
 from rashomon.replay.origins import Origin, origins
@@ -99,7 +101,7 @@ def shown(read: Read) -> str:
     """The value of a read as a person would write it."""
     value, what = read.value, read.what
     if read.kind == "sleep":
-        return _wait_text(value)
+        return _wait_text(what, value)
     if isinstance(value, bytes):
         return value.hex()[:24] + ("…" if len(value) > 12 else "")
     if isinstance(value, (list, tuple)) and what.startswith(("datetime.", "time.")) and len(value) >= 3:
@@ -108,9 +110,13 @@ def shown(read: Read) -> str:
     return views.one_line(repr(value), 40)
 
 
-def _wait_text(value: Any) -> str:
-    if isinstance(value, bool):
+def _wait_text(what: str, value: Any) -> str:
+    if isinstance(value, bool) and what != "queue.Queue.empty":
         return "came in time" if value else "ran out"
+    if what == "queue.Queue.get":  # by whom it was put there, and its number
+        return f"item {value[1]}"
+    if what.startswith("concurrent.futures."):
+        return "job " + ", ".join(map(str, value)) if isinstance(value, list) else f"job {value}"
     return f"{value:g} s" if isinstance(value, (int, float)) else views.one_line(repr(value), 40)
 
 
@@ -238,6 +244,8 @@ def of_source(one: Uncontrolled, trace: Trace) -> Finding:
     """Something that the recorder listed as beyond control."""
     peer = one.what.startswith(("dns:", "unix:")) or one.what in trace.coverage.missed
     group = "connection" if peer else "library" if one.what in UNSEEN else "order" if "order" in one.what else "chance"
+    if one.reason == ALONE:
+        group = "subprocess"
     times = max(1, trace.coverage.missed.count(one.what))
     return Finding(
         group, one.what, Control.UNCONTROLLED, one.site, times, detail=(one.reason,), advice=_advice(one, group)
@@ -245,12 +253,16 @@ def of_source(one: Uncontrolled, trace: Trace) -> Finding:
 
 
 def _advice(one: Uncontrolled, group: str) -> str:
+    if one.reason == ALONE:
+        return "Start it without them, or inside a function marked @rashomon.tool: its result is then on the tape."
     if group == "connection":
         return "Do it in a function marked @rashomon.tool, or by a client that is recorded (httpx, requests, aiohttp)."
     if group == "library":
         return "Mark the function that uses it with @rashomon.tool: its result is then on the tape."
     if one.what == "set order":
         return f"Set {_HASH_SEED}, or sort the sets."
+    if one.what == ORDER_ON_UVLOOP:
+        return "Run it on asyncio's own loop: there the order is kept turn by turn."
     if one.what == "order":
         return "Await or join everything that you start, so that no completion is left behind."
     if one.what.startswith("random."):

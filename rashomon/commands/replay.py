@@ -16,8 +16,9 @@ from rashomon.commands.record import split_command
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
-from rashomon.model import Divergence, Grade, Kind, Match, Step, Tape, Trace
+from rashomon.model import Divergence, End, Grade, Kind, Lane, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
+from rashomon.recorders.reaching import ALONE
 from rashomon.recorders.unseen import OPENED_IN_C
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
@@ -212,8 +213,15 @@ def unserved(tape: Tape, replayed: Tape) -> list[Step]:
 
     within = inner_steps(tape.steps)
     passed = {inner for step in served if step is not None for inner in within.get(step, ())}
-    asked = [step for step in tape.steps if step.kind is not Kind.NOTE]
+    main = {str(process.number): process.lane for process in tape.trace.processes}
+    asked = [step for step in tape.steps if step.kind is not Kind.NOTE and not _cut_short(step, main)]
     return [step for step in asked if step.id not in served and step.id not in passed]
+
+
+def _cut_short(step: Step, main: dict[str, Lane]) -> bool:
+    """True for a call of a thread that its process did not wait for at its end: whether a daemon comes to ask once more
+    while the program is leaving is up to the operating system."""
+    return step.response.end is End.OPEN and step.lane != main.get(step.id.partition(".")[0])
 
 
 def _calls(tape: Tape) -> int:
@@ -259,8 +267,13 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
             sys.stderr.write(text + "\n")
         if options.json:
             return
+    alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE]
+    if alone:
+        complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {', '.join(alone)}.")
     if document["held"]:
         if not options.quiet:
+            for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
+                complain(f"NOTE: the order is not all the recording's. {left}")
             complain(f"the replay held: {document['steps']} of {document['recorded_steps']} steps, "
                      f"exit code {document['exit_code']}. New trace {document['trace']}.")  # fmt: skip
         return

@@ -8,6 +8,7 @@ from rashomon.model import End, Grade, Kind, Lane, Step, Tape, Trace
 
 if TYPE_CHECKING:
     from rashomon.store import Outline, StepRow
+    from rashomon.store.lists import StepLine
 
 
 class Told(NamedTuple):
@@ -36,7 +37,7 @@ class Told(NamedTuple):
     title: str
 
 
-def told(step: Step | StepRow) -> Told | StepRow:
+def told(step: Step | StepRow | StepLine) -> Told | StepRow | StepLine:
     """What a list tells of a step."""
     if not isinstance(step, Step):
         return step
@@ -75,14 +76,18 @@ def warnings(tape: Tape | Outline | None) -> list[str]:
         return ["the recorder did not start in this program, so nothing is recorded. Is it Python 3.11 or newer, and "
                 "run without -I, -E or -S?"]  # fmt: skip
     found = []
-    coverage = tape.trace.coverage
-    if coverage.connections and not any(step.kind is Kind.LLM for step in tape.steps):
-        peers = f" ({', '.join(dict.fromkeys(coverage.missed))})" if coverage.missed else ""
-        found.append(f"the program opened {coverage.connections} connection(s){peers} and NO LLM CALL WAS RECORDED. "
-                     "Its client may be one that this version has no shim for.")  # fmt: skip
-    elif coverage.missed:
-        peers = ", ".join(dict.fromkeys(coverage.missed))
-        found.append(f"{len(coverage.missed)} connection(s) slipped past the recorder: {peers}.")
+    programs = [one for one in tape.trace.coverage.missed if " " in one]  # a command; an address has no spaces
+    missed = [one for one in tape.trace.coverage.missed if " " not in one]
+    opened = tape.trace.coverage.connections - len(programs)
+    peers = ", ".join(dict.fromkeys(missed))
+    if opened and not any(step.kind is Kind.LLM for step in tape.steps):
+        found.append(f"the program opened {opened} connection(s){f' ({peers})' if peers else ''} and NO LLM CALL WAS "
+                     "RECORDED. Its client may be one that this version has no shim for.")  # fmt: skip
+    elif missed:
+        found.append(f"{len(missed)} connection(s) slipped past the recorder: {peers}.")
+    if programs:
+        found.append(f"{len(programs)} Python program(s) ran past the recorder, which -E, -I and -S keep out: "
+                     f"{', '.join(dict.fromkeys(programs))}.")  # fmt: skip
     found.extend(
         f"not everything was recorded: {loss.reason} ({loss.steps} step(s) lost)." for loss in tape.trace.losses
     )

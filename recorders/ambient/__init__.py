@@ -41,10 +41,16 @@ def install() -> None:
     when_imported("numpy.random.mtrand", chance.patch_numpy)
     when_imported("uuid", chance.patch_uuid)
     when_imported("ssl", chance.patch_ssl)
-    when_imported("queue", waits.patch_queues)
+    when_imported("queue", _patch_queue)
     when_imported("concurrent.futures._base", waits.patch_futures)
     when_imported("freezegun.api", _tell_freezegun)
     sites.sweep()
+
+
+def _patch_queue(module: Any) -> None:
+    from rashomon.recorders.ambient import queues
+
+    queues.patch(module)
 
 
 def _patch_datetime(module: Any, fresh: bool) -> None:

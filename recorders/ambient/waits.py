@@ -1,5 +1,5 @@
-"""Waits with a time limit: `Event.wait(5)` as a sleep that can be interrupted, `Queue.get(timeout=1)` in a worker.
-And waits for the first of several pooled jobs.
+"""Waits with a time limit: `Event.wait(5)` as a sleep that can be interrupted. And waits for the first of several
+pooled jobs.
 
 Whether the limit was reached is recorded. Where it was, a replay does not wait, and goes on in the recorded order;
 where it was not, a replay waits for what came, whatever its own pace. Which jobs were done is recorded too: threads
@@ -43,11 +43,11 @@ def _limited(what: str, limit: Any, wait: Callable[[float], bool], caller: Frame
     if came and not waited:
         came = wait(max(limit, PATIENCE))
     if not came:
-        guard.sleep(limit, _nothing, frame)
+        guard.sleep(limit, nothing, frame)
     return came
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """It has been waited already."""
 
 
@@ -61,35 +61,8 @@ def patch_events() -> None:
         came = _limited("threading.Event.wait", timeout, lambda limit: original(self, limit), _getframe(1))
         return original(self, timeout) if came is None else came
 
-    _stand_for(original, wait)
+    stand_for(original, wait)
     threading.Event.wait = wait  # type: ignore[method-assign]
-
-
-def patch_queues(module: Any) -> None:
-    """`Queue.get` (`queue`)."""
-    original = module.Queue.get
-
-    def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
-        if not block or timeout is None or (_local() is None and boundary._process is None):
-            return original(self, block, timeout)
-        items: list[Any] = []
-
-        def wait(limit: float) -> bool:
-            try:
-                items.append(original(self, True, limit))
-            except module.Empty:
-                return False
-            return True
-
-        came = _limited("queue.Queue.get", timeout, wait, _getframe(1))
-        if came is None:
-            return original(self, block, timeout)
-        if not came:
-            raise module.Empty
-        return items[0]
-
-    _stand_for(original, get)
-    module.Queue.get = get
 
 
 def patch_futures(module: Any) -> None:
@@ -127,7 +100,7 @@ def _cancels(module: Any) -> Callable[[Any], bool]:
             real.sleep(0.001)
         return original(self)  # type: ignore[no-any-return]
 
-    _stand_for(original, cancel)
+    stand_for(original, cancel)
     return cancel
 
 
@@ -157,7 +130,7 @@ def _waits_for(module: Any) -> Callable[[Any], Any]:
             if found is None:
                 return original(listed, timeout, return_when)
             if timeout and len(found.done) < (len(listed) if every else 1):
-                guard.sleep(timeout, _nothing, frame)
+                guard.sleep(timeout, nothing, frame)
             return found
 
         return wait
@@ -201,6 +174,7 @@ def _completes(wait: Any) -> Callable[[Any], Any]:
     return make
 
 
-def _stand_for(original: Any, function: Any) -> None:
+def stand_for(original: Any, function: Any) -> None:
+    """A function that looks like the one that it stands for."""
     function.__doc__, function.__module__ = original.__doc__, original.__module__
     function.__qualname__ = original.__qualname__

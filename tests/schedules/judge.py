@@ -6,6 +6,7 @@ requests, how often the bodies of tools ran, and the two tapes.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from tests.schedules.specs import Spec
 
 STOPS = frozenset({"Missed", "Escaped", "BaseExceptionGroup"})
 """How a leaf ends that a replay refused to answer."""
+_ERRORS = re.compile(r"(?:\w+Error )+")
+"""What a leaf has got that tries again, and never got an answer."""
 
 
 class Outcome(NamedTuple):
@@ -106,6 +109,8 @@ class _Comparison:
         before, after = self.before.get(name), self.after.get(name)
         if before == after:
             return []
+        if before is not None and after is None and self._has_changed_hands(before):
+            return [Finding("ambiguous", f"{name}: nothing; recorded {_short(before)}")]
         if after is None or after.error in STOPS:
             return [Finding("left", f"{name}: {_short(after)}; recorded {_short(before)}")]
         text = f"{name}: got {_short(after)}; recorded {_short(before)}"
@@ -117,14 +122,25 @@ class _Comparison:
             return [Finding("left", text)]
         if before is not None and before.answer is None and self._was_sent(after):
             return [Finding("late" if self.permuted else "left", text)]
+        if _ERRORS.fullmatch(after.answer):  # no answer of anybody's: its client was closed, say
+            return [Finding("left", text)]
         if self.may_swap and self._shared(after.asked):
             return [self._swapped(after, text)]
         return [Finding("wrong", text)]
 
     def _was_sent(self, after: Event) -> bool:
-        """True when the provider gave just this answer to just this request."""
-        answer = str(after.answer).encode()
-        return any(answer in step.response.body for step in _asking(self.recorded.tape, after.asked))
+        """True when the provider gave just this answer to just this request; of a leaf that asks several times, each
+        of its answers to one of its requests."""
+        answers = [text.encode() for text in _answers_in(str(after.answer))]
+        bodies = [step.response.body for step in _asking(self.recorded.tape, after.asked)]
+        return bool(bodies) and all(any(answer in body for body in bodies) for answer in answers)
+
+    def _has_changed_hands(self, before: Event) -> bool:
+        """True for a leaf that was never begun, as jobs of a pool are that are cancelled, and whose answer went to
+        another that asks the same and was begun in its place: their launch order is not the recorded one."""
+        same = {node.name for node in self.spec.root.walk() if node.asks == before.asked}
+        others = [event for event in self.after.values() if event.name in same and event.name not in self.before]
+        return self.permuted and any(event[1:] == before[1:] for event in others)
 
     def _other_way(self, after: Event, text: str) -> Finding:
         """It asked something else than in the recording: right only if that was asked by somebody, so answered."""
@@ -136,7 +152,9 @@ class _Comparison:
         return {event.answer for event in self.before.values() if event.asked == asked}
 
     def _shared(self, asked: str) -> bool:
-        return sum(event.asked == asked for event in self.recorded.log.events) > 1
+        """Asked by several leaves, of which not all need have been begun in the recording."""
+        asking = {node.name for node in self.spec.root.walk() if node.asks == asked}
+        return len(asking | {event.name for event in self.recorded.log.events if event.asked == asked}) > 1
 
     def _swapped(self, after: Event, text: str) -> Finding:
         """An answer of an equal request: it has to be another caller's, and this has to be said or follow the lane."""
@@ -186,7 +204,15 @@ def _is_part(before: Event, after: Event) -> bool:
     """The right answer, of which more or less was read than in the recording, or which was interrupted elsewhere."""
     if before.answer is None or after.answer is None:
         return False
-    return before.answer.startswith(after.answer) or after.answer.startswith(before.answer)
+    if before.answer.startswith(after.answer) or after.answer.startswith(before.answer):
+        return True
+    pieces, rest = _answers_in(after.answer), iter(_answers_in(before.answer))
+    return len(pieces) > 0 and all(piece in rest for piece in pieces)  # of several answers some were not asked for
+
+
+def _answers_in(answer: str) -> list[str]:
+    """The answers of which a leaf that asks several times puts its own together: each begins with its number."""
+    return [text for text in re.split(r"(?=#\d)", answer) if text]
 
 
 def _short(event: Event | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -64,8 +65,8 @@ def _outcome(*events: Event) -> Outcome:
     return Outcome(log, tape(steps), "ok")
 
 
-def _kinds(recorded: Outcome, replayed: Outcome, permuted: bool = False) -> list[str]:
-    findings = judge_replay(PLAIN, recorded, replayed, type(recorded.log.counts)(), permuted)  # type: ignore[arg-type]
+def _kinds(recorded: Outcome, replayed: Outcome, permuted: bool = False, spec: Spec = PLAIN) -> list[str]:
+    findings = judge_replay(spec, recorded, replayed, type(recorded.log.counts)(), permuted)  # type: ignore[arg-type]
     return [finding.kind for finding in findings]
 
 
@@ -91,6 +92,16 @@ def test_the_judge_sees_a_silent_swap() -> None:
     assert _kinds(recorded, Outcome(log, quiet, "ok"), permuted=True) == ["wrong", "wrong"]
     assert _kinds(recorded, Outcome(log, by_lane, "ok"), permuted=True) == ["ambiguous", "ambiguous"]
     assert _kinds(recorded, Outcome(log, told, "ok"), permuted=True) == ["ambiguous", "ambiguous"]
+
+
+def test_the_judge_knows_who_asks_the_same() -> None:
+    """Of two jobs that ask the same, one is cancelled before it begins; in another launch order that is the other one.
+    An answer that neither got is wrong all the same."""
+    pool = Node("pool", "pool", children=(Node("chat", "one", ONE.asked), Node("chat", "two", ONE.asked)))
+    spec = replace(PLAIN, root=pool)
+    first, other = _outcome(ONE), _outcome(TWO._replace(answer="#1"))
+    assert _kinds(first, other, permuted=True, spec=spec) == ["ambiguous", "ambiguous"]
+    assert _kinds(first, _outcome(TWO), permuted=True, spec=spec) == ["wrong", "silent"]
 
 
 def test_the_judge_sees_an_answer_from_nowhere() -> None:

@@ -56,7 +56,7 @@ def test_commands_are_recorded_whatever_environment_they_are_given() -> None:
     assert answers(tape) == printed(lines)
     assert not any("RASHOMON_LANE" in line for line in lines), "a lane must not be inherited further"
     found = lanes(tape)
-    assert [lane for lane in found if len(lane) < 2] == [(), (0,), (1,), (2,), (3,), (3,), (4,)], (
+    assert [lane for lane in found if len(lane) < 2] == [(), (0,), (1,), (2,), (3,), (3,), (4,), (10,)], (
         "an exec keeps its lane"
     )
     assert [lane for lane in found if len(lane) == 2] == [(2, -2), (5, 0), (6, 0), (7, 0)]

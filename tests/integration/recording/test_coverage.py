@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import importlib
 import json
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiohttp
 import httpx2
 import pytest
 
@@ -21,6 +23,7 @@ import rashomon
 from rashomon.model import Tape, Trace
 from rashomon.testing import ProviderServer
 from tests.support import rashomon as command
+from tests.support import tapes_of
 
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}
 HEADERS = {"authorization": "Bearer sk-test-0123456789abcdef"}
@@ -100,6 +103,18 @@ def test_a_raw_socket_in_a_tool_belongs_to_it(
         look_up()
     coverage = last_tape().trace.coverage
     assert (coverage.connections, coverage.missed) == (1, ())
+
+
+def test_what_slips_past_a_trace_slips_past_those_around_it(home: Path, listener: tuple[str, int]) -> None:
+    """A trace that a program begins within another: neither of them claims to be complete."""
+    with rashomon.trace("outer"), rashomon.trace("inner"):
+        socket.create_connection(listener).close()
+    found = {tape.trace.name: tape.trace.coverage for tape in tapes_of(home)}
+    peer = f"127.0.0.1:{listener[1]}"
+    assert {name: (one.connections, one.missed) for name, one in found.items()} == {
+        "outer": (1, (peer,)),
+        "inner": (1, (peer,)),
+    }
 
 
 def test_datagrams_are_one_fact(home: Path, listener: tuple[str, int], last_tape: Callable[[], Tape]) -> None:
@@ -213,6 +228,53 @@ def test_readers_are_told(tmp_path: Path, listener: tuple[str, int]) -> None:
     assert trace["coverage"] == {"complete": False, "connections": 1, "missed": [peer]}
     assert trace["uncontrolled"][0]["site"] == {"file": str(program), "line": 5, "function": "sneak"}
     assert trace["launched"][0]["argv"] == ["echo", "a b"]
+
+
+def test_a_websocket_over_a_connection_that_is_there_is_missed(
+    home: Path, server: ProviderServer, last_tape: Callable[[], Tape]
+) -> None:
+    """Its handshake is no recorded call, though the connection was opened for one."""
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{server.url}/nothing") as answer:
+                await answer.read()
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await session.ws_connect(f"{server.url}/nothing")
+
+    with rashomon.trace("websocket"):
+        asyncio.run(main())
+    tape = last_tape()
+    assert len(tape.steps) == 1
+    assert tape.trace.coverage.missed == (f"127.0.0.1:{server.port}",)
+
+
+ALONE = """
+import subprocess, sys
+
+ALL = ["-I", "-c", "pass"], ["-u", "-X", "dev", "-Em", "this"], ["-S", "-"], ["-I", "--version"], ["-m", "this"]
+for options in ALL:
+    subprocess.run([sys.executable, *options], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+"""
+
+
+def test_a_python_without_the_recorder_is_missed(tmp_path: Path) -> None:
+    """A Python that is told to ignore its environment or `site` is not recorded: the trace is not called complete."""
+    home, program = tmp_path / "home", tmp_path / "program.py"
+    program.write_text(ALONE)
+    done = command("record", "--name", "alone", "--", sys.executable, program, home=home)
+    python = Path(sys.executable).name
+    expected = [f"{python} -I -c", f"{python} -u -X dev -Em this", f"{python} -S -"]
+    assert f"3 Python program(s) ran past the recorder, which -E, -I and -S keep out: {', '.join(expected)}." in (
+        done.stderr
+    )
+    assert "NO LLM CALL" not in done.stderr
+    shown = command("show", "alone", home=home).stdout
+    assert "INCOMPLETE" in shown
+    for one in expected:
+        assert f"missed     {one}; {program}:6 in <module>" in shown
+    replayed = command("replay", "alone", home=home)
+    assert f"WARNING: 3 Python program(s) ran for real, past the replay: {', '.join(expected)}." in replayed.stderr
 
 
 def test_enquiries_of_the_standard_library_are_not_the_program(home: Path, last_tape: Callable[[], Tape]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from rashomon.commands.replay import unserved
+from rashomon.model import End, Process
 from rashomon.testing import ProviderServer
+from tests.steps import llm, said, served, tape
 from tests.support import AGENTS, DEMO_AGENT, environment, rashomon, tapes_of
 
 STUB = 'get_refund_policy={"version": 2, "region": "EU", "window_days": 14}'
@@ -180,3 +183,72 @@ def test_processes_get_their_own_answers(tmp_path: Path) -> None:
     assert report["grades"] == {"exact": 2}
     stamps = [line.split()[1] for line in first.stdout.splitlines()]
     assert [line.split()[1] for line in added.stdout.splitlines()] == stamps[:2]
+
+
+def test_a_call_that_a_daemon_thread_was_left_in_need_not_be_asked_again() -> None:
+    """The program ended while a thread waited for an answer: whether it asks in time again is not the replay's matter,
+    but a main line that does not ask again has left the recording."""
+    whole, cut = llm(said("late?")), llm(b"", end=End.OPEN)
+    main = Process(0, 1, ("agent.py",), "3.11.7", True)
+    recording, replayed = tape([whole, cut._replace(lane=(0,))]), tape([served(whole, "0.0")], id="right")
+    recording = recording._replace(trace=recording.trace._replace(processes=(main,)))
+    assert unserved(recording, replayed) == []
+    alone = recording._replace(steps=(recording.steps[0], recording.steps[1]._replace(lane=())))
+    assert [step.id for step in unserved(alone, replayed)] == ["0.1"]
+
+
+SWALLOWING = """
+import os
+import rashomon
+
+@rashomon.tool
+def look(what):
+    return what
+
+with rashomon.trace("inner"):
+    try:
+        look(os.environ["WHAT"])
+    except BaseException:
+        print("swallowed")
+"""
+
+
+def test_what_leaves_the_recording_inside_an_inner_trace_is_told(tmp_path: Path) -> None:
+    """A program that begins traces of its own and swallows what stops it: the replay of the whole has diverged."""
+    home, program = tmp_path / "home", tmp_path / "program.py"
+    program.write_text(SWALLOWING)
+    rashomon("record", "--name", "whole", "--", sys.executable, program, home=home, env={"WHAT": "this"})
+    done = rashomon("replay", "whole", home=home, env={"WHAT": "that"})
+    assert (done.returncode, done.stdout) == (1, "swallowed\n")
+    assert 'look(what="that") is not in the recording' in done.stderr
+
+
+IN_A_THREAD = """
+import asyncio, os, threading
+import rashomon
+
+@rashomon.tool
+def look(what):
+    return what
+
+async def grouped():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(look, os.environ["WHAT"]))
+
+thread = threading.Thread(target=look, args=(os.environ["WHAT"],), name="looking")
+thread.start()
+thread.join()
+asyncio.run(grouped())
+"""
+
+
+def test_what_stops_a_thread_or_a_task_group_is_a_message(tmp_path: Path) -> None:
+    """Wherever a replay stops the program, it says so in a sentence, and not in a traceback of its own."""
+    home, program = tmp_path / "home", tmp_path / "program.py"
+    program.write_text(IN_A_THREAD)
+    rashomon("record", "--name", "thread", "--", sys.executable, program, home=home, env={"WHAT": "this"})
+    done = rashomon("replay", "thread", home=home, env={"WHAT": "that"})
+    assert done.returncode == 1
+    assert "the replay stopped the thread looking: look(" in done.stderr
+    assert "the replay stopped the program: look(" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -378,3 +379,192 @@ def test_what_the_garbage_collector_closes_is_listed(home: Path, last_tape: Call
     assert [(one.site.file, one.site.function.rpartition(".")[2]) for one in found if one.site] == [
         (__file__, "counting")
     ]
+
+
+async def _two_jobs(meanwhile: Callable[[], object] | None, turned: Callable[[], object] = bool) -> list[str]:
+    """Two jobs of a pool end, the second after `meanwhile`. Without that, both end while the loop is busy, so that it
+    learns of both in one turn. `turned` is called a turn after that."""
+    said: list[str] = []
+    ended = [threading.Event(), threading.Event()]
+
+    def job(number: int) -> str:
+        if number:
+            ended[0].wait()
+            if meanwhile is not None:
+                meanwhile()
+        return f"job {number}"
+
+    async def awaited(job: Future[str]) -> None:
+        said.append(await asyncio.wrap_future(job))
+        await asyncio.sleep(0)
+        said.append("a turn later")
+        turned()
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(job, number) for number in range(2)]
+        tasks = [asyncio.ensure_future(awaited(one)) for one in jobs]
+        await asyncio.sleep(0)
+        for one, event in zip(jobs, ended, strict=True):
+            one.add_done_callback(lambda _, event=event: event.set())  # type: ignore[misc]
+        if meanwhile is None:
+            ended[1].wait()
+        await asyncio.gather(*tasks)
+    return said
+
+
+async def test_what_came_in_one_turn_comes_in_one_turn(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A loop that goes on with the first of two wake-ups of one turn waits for the thread that brings the second."""
+    with rashomon.trace("two jobs"):
+        recorded = await _two_jobs(None)
+    assert recorded == ["job 0", "job 1", "a turn later", "a turn later"]
+    with rashomon.replay(last_tape()) as replaying:
+        assert await _two_jobs(lambda: _spin(0.1)) == recorded
+    replaying.check()
+    assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+async def test_what_comes_in_another_turn_is_said(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A wake-up whose thread waits for a later turn of the loop comes later, and not in silence."""
+    with rashomon.trace("two jobs"):
+        await _two_jobs(None)
+    turn = threading.Event()
+    with rashomon.replay(last_tape()) as replaying:
+        assert await _two_jobs(turn.wait, turn.set) == ["job 0", "a turn later", "job 1", "a turn later"]
+    replaying.check()
+    [said] = [source.reason for source in last_tape().trace.uncontrolled if source.what == "order"]
+    assert said == "The wake of lane (1,) came in another turn of its event loop than in the recording."
+
+
+def _two_loops(first: int, limits: list[float]) -> list[list[str]]:
+    """Two threads run an event loop each, `first` begins; in each a timer of so many seconds fires among busy turns."""
+    said: list[list[str]] = [[], []]
+    begun = threading.Event()
+
+    async def ticking(mine: list[str], seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        mine.append("timer")
+
+    async def turning(mine: list[str]) -> None:
+        for number in range(5):
+            _spin(0.002)
+            mine.append(f"turn {number}")
+            await asyncio.sleep(0)
+
+    async def work(number: int) -> None:
+        if number == first:
+            begun.set()
+        await asyncio.gather(ticking(said[number], limits[number]), turning(said[number]))
+
+    def run(number: int) -> None:
+        if number != first:
+            begun.wait()
+        asyncio.run(work(number))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return said
+
+
+def test_loops_of_threads_are_known_by_what_happens_on_them(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Whichever of two threads begins its event loop first: each loop is handed what it was handed in the recording."""
+    with rashomon.trace("two loops"):
+        recorded = _two_loops(0, [0.001, 0.005])
+    for first in (1, 0):
+        with rashomon.replay(last_tape()) as replaying:
+            assert _two_loops(first, [0.001, 0.005]) == recorded
+        replaying.check()
+        assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+@rashomon.tool
+async def stubborn(raises: bool) -> str:
+    """A tool that does not pass on that its caller was cancelled."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0)
+        if raises:
+            raise ValueError("cancelled") from None
+    return "not cancelled"
+
+
+async def _cancelled_in_vain(raises: bool) -> str:
+    task = asyncio.create_task(stubborn(raises))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    try:
+        return await task
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_tool_that_withholds_a_cancellation(raises: bool, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Where the body of a tool kept a cancellation from its caller, the caller is not cancelled in a replay either; nor
+    in a replay of that replay."""
+    with rashomon.trace("withheld"):
+        recorded = await _cancelled_in_vain(raises)
+    assert recorded == ("cancelled" if raises else "not cancelled")
+    for _ in range(2):
+        with rashomon.replay(last_tape()) as replaying:
+            assert await _cancelled_in_vain(raises) == recorded
+        replaying.check()
+
+
+async def _cut(turns: int) -> list[str]:
+    """Read page after page, and be cancelled after so many turns."""
+    read: list[str] = []
+
+    async def reading() -> None:
+        async for page in paged(3):
+            read.append(page)
+
+    task = asyncio.create_task(reading())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return read
+
+
+async def test_who_is_cancelled_sooner_gets_less_and_not_in_silence(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A tool that was cancelled after its second page, and in a replay before its first, has left the recording."""
+    for turns in range(40):  # until there are two pages
+        with rashomon.trace("cut"):
+            recorded = await _cut(turns)
+        if recorded == ["a", "b"]:
+            break
+    tape = last_tape()
+    with rashomon.replay(tape) as replaying:
+        assert await _cut(turns) == recorded
+    replaying.check()
+    with rashomon.replay(tape) as replaying:
+        assert await _cut(2) == []
+    assert [divergence.kind for divergence in replaying.divergences] == ["cancelled"]
+
+
+async def _loop_in_a_thread() -> list[list[str]]:
+    """Two loops, one in a thread, in which answers come by turns, under a time limit."""
+
+    async def patient(name: str) -> list[str]:
+        async with asyncio.timeout(300):  # a timer that nothing in the recording stands for
+            return [await fetched(f"{name} {number}", 0.001) for number in range(30)]
+
+    in_thread = asyncio.to_thread(lambda: asyncio.run(patient("thread")))
+    return list(await asyncio.gather(in_thread, patient("main")))
+
+
+async def test_a_loop_that_has_just_been_handed_something(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """It is not taken for one that waits, or is held up: no time limit passes meanwhile."""
+    with rashomon.trace("a loop in a thread"):
+        recorded = await _loop_in_a_thread()
+    tape = last_tape()
+    for _ in range(3):
+        with rashomon.replay(tape) as replaying:
+            assert await _loop_in_a_thread() == recorded
+        replaying.check()
+        assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []

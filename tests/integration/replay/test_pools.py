@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 
 import rashomon
 from rashomon.model import Tape
+from tests.support import rashomon as command
 
 
 @rashomon.tool
@@ -140,3 +143,79 @@ def test_a_sleep_without_other_threads_leaves_nothing(home: Path, last_tape: Cal
         assert program() == recorded
     replaying.check()
     assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+WORKERS = """
+import os, queue, sys, threading, time
+import rashomon
+
+items, done = queue.Queue(), []
+
+@rashomon.tool
+def ask(what):
+    time.sleep(os.urandom(1)[0] / 5_000)
+    return os.urandom(4).hex()
+
+def waiting(name):
+    while (item := items.get()) is not None:
+        done.append((name, item, ask("the same")))
+
+def looking(name):
+    while not items.empty():
+        try:
+            item = items.get_nowait()
+        except queue.Empty:
+            break
+        done.append((name, item, ask("the same")))
+
+def limited(name):
+    while True:
+        try:
+            done.append((name, items.get(timeout=0.1), ask("the same")))
+        except queue.Empty:
+            break
+
+work = globals()[sys.argv[1]]
+
+workers = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+if work is not waiting:
+    for item in range(12):
+        items.put(item)
+for worker in workers:
+    worker.start()
+if work is waiting:
+    for item in range(12):
+        items.put(item)
+    for worker in workers:
+        items.put(None)
+for worker in workers:
+    worker.join()
+print(done)
+"""
+
+
+@pytest.mark.parametrize("how", ["waiting", "looking", "limited"])
+def test_workers_that_share_a_queue_get_the_items_that_they_got(tmp_path: Path, how: str) -> None:
+    """Which worker takes which item is up to the operating system; a replay has it as it was, answers and order too."""
+    home, program = tmp_path / "home", tmp_path / "program.py"
+    program.write_text(WORKERS)
+    recorded = command("record", "--name", "workers", "--", sys.executable, program, how, home=home)
+    for name in ("first", "second"):
+        done = command("replay", "workers", "--name", name, home=home)
+        assert (done.returncode, done.stdout) == (0, recorded.stdout), done.stderr
+
+
+def test_an_item_that_a_worker_does_not_find_is_not_waited_for(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A program that empties its queue by another way, or puts less into it, goes on with what there is."""
+
+    def work(count: int) -> list[int]:
+        items: queue.Queue[int] = queue.Queue()
+        for number in range(count):
+            items.put(number)
+        items.queue.popleft()
+        return [items.get() for _ in range(count - 1)]
+
+    with rashomon.trace("emptied"):
+        assert work(3) == [1, 2]
+    with rashomon.replay(last_tape()):
+        assert work(3) == [1, 2]

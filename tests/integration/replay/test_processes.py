@@ -22,6 +22,7 @@ SCENARIOS = [
     ("started", "forkserver"),
     ("executor", "fork"),
     ("executor", "forkserver"),
+    ("awaited", "fork"),
     ("pool", "spawn"),
     ("commands",),
     ("threads",),
@@ -135,6 +136,36 @@ def test_uvloop_is_recorded_and_asyncio_replays_it(tmp_path: Path, how: str) -> 
     assert "uvloop" in before.stderr
     done = rashomon("replay", "@last", home=home, env=more)
     assert (done.returncode, done.stdout) == (0, before.stdout), done.stderr
+
+
+UVLOOP_ORDER = """
+import asyncio, time, uvloop
+
+async def nap(name, seconds):
+    await asyncio.sleep(seconds)
+    print(name)
+
+async def work(name, seconds):
+    await asyncio.to_thread(time.sleep, seconds)
+    print(name)
+
+async def main():
+    works = work("fourth", 0.4), work("second", 0.2)
+    await asyncio.gather(nap("fifth", 0.5), nap("first", 0.1), nap("third", 0.3), *works)
+
+uvloop.run(main())
+"""
+
+
+def test_timers_and_threads_on_uvloop_come_in_the_recorded_order(tmp_path: Path) -> None:
+    """Sleeps of tasks and the ends of jobs are completions there too; that turns are not kept is listed."""
+    pytest.importorskip("uvloop")
+    home = tmp_path / "home"
+    before = rashomon("record", "--", *_program(tmp_path, UVLOOP_ORDER), home=home)
+    done = rashomon("replay", "@last", home=home)
+    assert (done.returncode, done.stdout) == (0, before.stdout), done.stderr
+    told = [[one.what for one in tape.trace.uncontrolled] for tape in tapes_of(home)]
+    assert told == [["order of tasks on uvloop"], []]
 
 
 POOL = """

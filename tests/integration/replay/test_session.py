@@ -73,7 +73,8 @@ def test_an_added_call(tape: Tape, server: ProviderServer, client: httpx2.Client
 
 def test_an_empty_tape(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
     """A tape without steps answers nothing."""
-    refused(tape._replace(steps=()), server, lambda: ask(client, server.openai_url, "one"))
+    stopped = refused(tape._replace(steps=()), server, lambda: ask(client, server.openai_url, "one"))
+    assert isinstance(stopped, rashomon.Missed)
 
 
 def test_a_new_thread(tape: Tape, server: ProviderServer, client: httpx2.Client) -> None:
