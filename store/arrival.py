@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from rashomon import dialects
 from rashomon.canonical import digest
+from rashomon.errors import DamagedData
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Scan
-from rashomon.journal_parts import OpenStep, Reader, kind_of
+from rashomon.journal_parts import HANDLERS, Reader, kind_of
 from rashomon.model import End, Kind, Launched, Point, Read, Request, Site
 from rashomon.store import bodies, columns, forgotten, points, step_rows, surroundings
-from rashomon.store.arriving_steps import Steps
+from rashomon.store.arriving_steps import ArrivingStep, Steps
+from rashomon.store.growing import grown
+from rashomon.store.heads import Headed, Heads, Odd
 from rashomon.store.portions import Chunk, Parts, Place, Portion, Price, Tables
 from rashomon.store.step_rows import Asked, Row
 from rashomon.store.told import MARKS, Member, Resume
@@ -54,8 +57,9 @@ class Arrival(Reader):
         self.tables = tables
         self.path, self.parts, self.memory, self.price = path, parts, memory, price
         self.members: dict[int, Member] = {}
-        self.asked: dict[int, Asked] = {}
-        self.apart: dict[int, bodies.Apart] = {}
+        self.steps: dict[int, ArrivingStep] = {}  # type: ignore[assignment]  # of this journal, while they may change
+        self.heads = Heads(self.headers)
+        self.apart: dict[int, tuple[bodies.Apart, int]] = {}
         self.openings: dict[int, tuple[int, tuple[Any, ...]]] = {}
         self.emitted: set[int] = set()
         self.ids: dict[str, str] = {}
@@ -90,17 +94,22 @@ class Arrival(Reader):
                     self.frame(elements)
                 except (IndexError, KeyError, TypeError, ValueError) as error:
                     self.damaged(f"frame {elements[:1]} cannot be understood: {type(error).__name__}")
-                weight = len(self.steps) + (len(self.reads) + len(self.points)) // 4
-                if scan.end - seen + self.kept_bytes > PORTION_BYTES or weight > PORTION_STEPS + len(self.emitted):
+                if scan.end - seen + self.kept_bytes > PORTION_BYTES or self.heavy():
                     seen = scan.end
                     yield self.portion(scan, begins, False)
                     begins = False
             yield self.portion(scan, begins, True)
 
+    def heavy(self) -> bool:
+        """True when there is enough for a portion, however few bytes of the journal it was."""
+        weight = len(self.steps) + (len(self.reads) + len(self.points)) // 4
+        return weight > PORTION_STEPS + len(self.emitted)
+
     def take_up(self, start: Resume, members: dict[str, Member]) -> None:
         """Go on where another reading ended."""
         self.start = start.offset
         self.headers = dict(start.headers)
+        self.heads = Heads(self.headers)
         self.sites = {number: Site(*site) for number, site in start.sites.items()}
         self.highest = start.steps
         for number, trace in start.traces.items():
@@ -110,13 +119,14 @@ class Arrival(Reader):
 
     def frame(self, elements: list[Any]) -> None:
         """Take one frame."""
-        self.last_trace = None
-        Reader.frame(self, elements)
-        trace = elements[1] if elements[0] in _NAMES_TRACE else self.last_trace
+        self.last_trace, code = None, elements[0]
+        if (handler := _HANDLERS.get(code)) is not None:
+            handler(self, elements)
+        trace = elements[1] if code in _NAMES_TRACE else self.last_trace
         if trace is not None:
             self.marks[trace] = self.marks.get(trace, 0) + self.mark * self.mark
 
-    def step(self, elements: list[Any]) -> OpenStep | None:
+    def step(self, elements: list[Any]) -> ArrivingStep | None:
         """The step that a frame is about."""
         step = self.steps.get(elements[1])
         if step is None:
@@ -154,18 +164,45 @@ class Arrival(Reader):
 
     def on_call(self, elements: list[Any]) -> None:
         """A step begins. One that cannot be is none."""
-        super().on_call(elements)
-        number, within = elements[1], elements[7]
+        number, written = elements[1], elements[9]
+        headed, whole = self.headed(dict(elements[8]))
         try:
-            times = type(number) is int and type(elements[6]) is int and abs(elements[6]) < _TIME
+            body = self.body(number, written)
+        except DamagedData:
+            body, whole = b"", False
+        marks = () if whole else ("damaged-request",)
+        base = (written[0], written[1]) if whole and not isinstance(written, bytes) else None
+        step = self.steps[number] = ArrivingStep(elements, Request(headed.head, body), marks, base)
+        try:
+            within, times = elements[7], type(number) is int and type(elements[6]) is int and abs(elements[6]) < _TIME
             if not (times and 0 <= number < _TIME and isinstance(within, (int, str, type(None)))):
                 raise ValueError("a step's number, time or place is none")
-            self.ask(elements, self.steps[number])
+            step.asked, step.asked_text = self.ask(elements, step, headed), headed.text
         except BaseException:
             del self.steps[number]
             raise
 
-    def ask(self, elements: list[Any], step: OpenStep) -> None:
+    def on_head(self, elements: list[Any]) -> None:
+        """An answer begins."""
+        headed, whole = self.headed(elements[3])  # also of a step that is not there: it may define headers
+        step = self.step([*elements[:3], headed.head])
+        if step is not None:
+            step.head, step.head_text = headed.head, headed.text
+            if not whole:
+                step.marks = (*step.marks, "damaged-response")
+
+    def headed(self, head: Any) -> tuple[Headed, bool]:
+        """A head with its headers, and whether all of them are known."""
+        if "headers" not in head:
+            return Headed(head, None, "", ""), True
+        try:
+            return self.heads.headed(head), True
+        except (Odd, KeyError, TypeError, ValueError):
+            self.heads.forget()
+        found, whole = self.head(head)
+        return Headed(found, None, *step_rows.content_headers(found)), whole
+
+    def ask(self, elements: list[Any], step: ArrivingStep, headed: Headed) -> Asked:
         """Take a request apart."""
         number, trace = elements[1], elements[2]
         self.last_trace = self.step_traces[number] = trace
@@ -175,38 +212,51 @@ class Arrival(Reader):
             self.ids[str(number)] = elements[10] if "." in elements[10] else f"0.{elements[10]}"
         kind = kind_of(elements[3])
         body = step.request.body
-        known, prefix = None, 0
-        if step.base is not None and step.base[0] in self.apart:
-            known, prefix = self.apart[step.base[0]].known, step.base[1]
-        apart = bodies.take_apart(body, self.parts.keep, self.memory, known, prefix)
-        if len(body) >= DELTA_MIN:
-            self.apart[number] = apart
-            while len(self.apart) > BASE_WINDOW:
-                gone = next(iter(self.apart))
-                del self.apart[gone]
-                self.openings.pop(gone, None)
-        content_type, encoding = step_rows.content_headers(step.request.head)
-        named = step_rows.digest_as(kind, elements[4], step.request, apart, content_type)
-        parts = [self.parts.named(apart.frame)[0], *apart.parts]
+        apart, frame = self.take_apart(number, step, body)
+        named = step_rows.digest_as(kind, elements[4], step.request, apart, headed.type)
+        parts = [frame, *apart.parts]
         begin, values = _NO_OPENING, None
         if kind == Kind.LLM:
             begin = self.opening(number, step, apart, body)
-            values = step_rows.asked_values(step.request.head, apart, content_type, encoding)
-        kept = bodies.Apart(b"", apart.holes, []) if apart.holes else _WHOLE
-        self.asked[number] = Asked(kept, parts, len(body), named, *begin, values)
+            values = step_rows.asked_values(step.request.head, apart, headed.type, headed.encoding)
         if values is not None:
             step.request = Request(step.request.head, b"")  # it is in the parts, and views need only its values
         else:
             self.kept_bytes += len(body)
+        kept = bodies.Apart(b"", apart.holes, []) if apart.holes else _WHOLE
+        return Asked(kept, parts, len(body), named, *begin, values)
+
+    def take_apart(self, number: int, step: ArrivingStep, body: bytes) -> tuple[bodies.Apart, int]:
+        """A body taken apart, and the number of its frame as a part. It goes on from the one that it is a delta of."""
+        apart, frame, known, prefix = None, None, None, 0
+        if step.base is not None:
+            base = self.apart.get(step.base[0])
+            if base is not None:
+                known, prefix = base[0].known, step.base[1]
+                apart, frame = grown(body, self.parts.keep, self.memory, base[0], prefix), base[1]
+        if apart is None or frame is None:
+            apart = bodies.take_apart(body, self.parts.keep, self.memory, known, prefix)
+            frame = self.parts.named(apart.frame)[0]
+        if len(body) >= DELTA_MIN:
+            self.apart[number] = apart, frame
+            while len(self.apart) > BASE_WINDOW:
+                gone = next(iter(self.apart))
+                del self.apart[gone]
+                self.openings.pop(gone, None)
+        return apart, frame
 
     def opening(
-        self, number: int, step: OpenStep, apart: bodies.Apart, body: bytes
+        self, number: int, step: ArrivingStep, apart: bodies.Apart, body: bytes
     ) -> tuple[str | None, str | None, int | None]:
         """Digest of the system prompt and of the first message that is none, and the prompt's number as a part."""
         if apart.values is None:
             return None, None, None
         before = self.openings.get(step.base[0]) if step.base is not None else None
-        if before is not None and apart.shared >= before[0] and before[1][0] == apart.values:
+        if (
+            before is not None
+            and apart.shared >= before[0]
+            and (before[1][0] is apart.values or before[1][0] == apart.values)
+        ):
             self.openings[number] = before
             return before[1][1]  # type: ignore[no-any-return]
         seen: list[bytes] = []
@@ -253,7 +303,7 @@ class Arrival(Reader):
     def drop(self) -> None:
         """Let go of steps that have ended."""
         for number in [number for number, step in self.steps.items() if step.end != End.OPEN]:
-            del self.steps[number], self.asked[number]
+            del self.steps[number]
             self.emitted.discard(number)
         if self.parts.full and not self.steps:  # an open step will be written again, under the numbers it has
             self.parts.forget()
@@ -321,7 +371,7 @@ class Arrival(Reader):
             member, foreign = self.members[number], list[str]()
             placed = tuple(point._replace(step=self.inside(point.step, foreign),
                                           within=self.inside(point.within, foreign)) for point in listed)  # fmt: skip
-            packed = _packed(placed, member.points)
+            packed = points.rows_of(placed, member.points)
             made.append(Chunk(member.info["id"], member.points, packed, "processes" in member.info, tuple(foreign)))
             self.members[number] = member._replace(points=member.points + len(placed))
         return made
@@ -377,6 +427,10 @@ class Arrival(Reader):
         self.connects, self.divergences, self.uncontrolled, self.ends = [], [], [], {}
 
 
+_HANDLERS = {int(code): getattr(Arrival, name) for code, name in HANDLERS.items()}
+"""What takes a frame, by its code. Not bound to an object, which would then hold itself."""
+
+
 def is_id(trace: object) -> bool:
     """True for an id that can be typed: a short text without spaces."""
     return isinstance(trace, str) and trace.isprintable() and 0 < len(trace) <= 200 and " " not in trace
@@ -394,15 +448,3 @@ def _elements(apart: bodies.Apart, parts: Parts, body: bytes, seen: list[bytes])
                 content = read[path]
             seen.append(content)
             yield path, content
-
-
-def _packed(found: tuple[Point, ...], start: int) -> tuple[tuple[int, int, bytes], ...]:
-    """Points as rows that begin at multiples of `points.IN_A_ROW`, but for the first."""
-    made, at = [], 0
-    while at < len(found):
-        place = (start + at) // points.IN_A_ROW
-        stop = (place + 1) * points.IN_A_ROW - start
-        listed = found[at:stop]
-        made.append((place, len(listed), points.pack(listed)))
-        at += len(listed)
-    return tuple(made)

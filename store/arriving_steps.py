@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rashomon.journal_parts import OpenStep, step_of
-from rashomon.model import End, Kind, Step
+from rashomon.model import End, Kind, Request, Step
 from rashomon.store import step_rows
 from rashomon.store.portions import Head
 from rashomon.store.step_rows import Asked, Row
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
 _VALUED = frozenset((Kind.TOOL, Kind.MCP, Kind.NOTE))
 """Steps whose values are columns of `step_values`."""
+
+
+class ArrivingStep(OpenStep):
+    """A step whose request was taken apart, with the JSON texts of its heads where they are known."""
+
+    __slots__ = ("asked", "asked_text", "head_text")
+
+    def __init__(
+        self, call: list[Any], request: Request, marks: tuple[str, ...], base: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(call, request, marks, base)
+        self.asked: Asked
+        self.asked_text: str | None = None
+        self.head_text: str | None = None
 
 
 class Steps:
@@ -31,33 +45,32 @@ class Steps:
         self.step_values: list[tuple[int, Row]] = []
         self.foreign: dict[str, dict[str, None]] = {}
 
-    def add(self, number: int, open_step: OpenStep) -> None:
+    def add(self, number: int, open_step: ArrivingStep) -> None:
         """Add a step as it is by now."""
-        arrival = self.arrival
+        arrival, asked = self.arrival, open_step.asked
         trace = arrival.trace(open_step.call[2])
         if trace is None:
             return
+        foreign: list[str] = []
         try:
             step = step_of(open_step)
-            foreign: list[str] = []
             within = arrival.inside(step.within, foreign)
-            row = self.row(step, arrival.asked[number], trace)
+            row, response = self.row(step, open_step)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             arrival.damaged(f"step {number} cannot be understood: {type(error).__name__}: {error}")
             return
         if foreign:
             self.foreign.setdefault(trace, {}).update(dict.fromkeys(foreign))
-        given = arrival.ids.get(str(number))
+        given = arrival.ids.get(str(number)) if arrival.ids else None
         again = number in arrival.emitted
-        response, prompt = row[1], arrival.asked[number].prompt_part
-        self.heads.append(Head(trace, number, given, step.started_us, within, again, response, prompt))
-        self.rows.append(row[0])
-        self.parts.extend(arrival.asked[number].parts)
-        self.lengths.append(len(arrival.asked[number].parts))
+        self.heads.append(Head(trace, number, given, step.started_us, within, again, response, asked.prompt_part))
+        self.rows.append(row)
+        self.parts.extend(asked.parts)
+        self.lengths.append(len(asked.parts))
 
-    def row(self, step: Step, asked: Asked, trace: str) -> tuple[Row, int | None]:
+    def row(self, step: Step, open_step: ArrivingStep) -> tuple[Row, int | None]:
         """The row of a step, and the number of its answer as a part."""
-        arrival, place = self.arrival, len(self.rows)
+        arrival, asked, place = self.arrival, open_step.asked, len(self.rows)
         valued = step_rows.valued(step) if step.kind in _VALUED else None
         if valued is not None:
             said = step_rows.summary(step, valued.request, valued.response)
@@ -70,7 +83,8 @@ class Steps:
         if step.response.pieces:
             keep = arrival.parts.add if step.response.end == End.OPEN else arrival.parts.named
             part, named = keep(answer)
-        row = step_rows.step_row(step, asked, said, named, len(answer), cost)
+        texts = open_step.asked_text, open_step.head_text
+        row = step_rows.step_row(step, asked, said, named, len(answer), cost, texts)
         if said.calls:
             self.tool_requests += [(place, one) for one in step_rows.tool_request_rows(said)]
         if valued is not None:

@@ -18,6 +18,7 @@ from rashomon.errors import RashomonError, UsageError
 from rashomon.store import connection as connections
 from rashomon.store import lake
 from rashomon.store.engine import duckdb
+from rashomon.store.spelling import encodable
 
 T = TypeVar("T")
 BLOCK = 2_000
@@ -25,6 +26,9 @@ BLOCK = 2_000
 
 _BATCH = 50_000
 """Rows of one batch of Arrow, and of one row group of Parquet: a compromise of size on disk and memory."""
+
+_INEXACT = re.compile(r"\b(INTERVAL|TIMESTAMP_NS)\b")
+"""Types of which Python has less: a month would be thirty days, and nanoseconds would be cut."""
 
 _TABLES = "`.tables` in `rashomon sql` lists tables and views; docs/formats/store.md says what is in them."
 
@@ -74,6 +78,8 @@ class Answer:
             raise explained(self._sql, error) from error
 
     def _statement(self) -> duckdb.Statement:
+        if not encodable(self._sql):
+            raise UsageError("The SQL has bytes that are no UTF-8.", "Write it in UTF-8.")
         found = self._connection.extract_statements(self._sql)
         if len(found) != 1:
             raise UsageError(f"The SQL is {'more than one statement' if found else 'empty'}.", "Give one statement.")
@@ -84,6 +90,17 @@ class Answer:
         description = self._run(lambda: self._connection.execute(self._statement()).description) or []
         self.columns = [column[0] for column in description]
         self.types = [str(column[1]) for column in description]
+        if any(map(_INEXACT.search, self.types)) and self._statement().type == duckdb.StatementType.SELECT:
+            self._run(lambda: self._connection.execute(self._as_text()))
+
+    def _as_text(self) -> str:
+        """The statement, with those columns as texts of the database's whose values Python would have inexactly."""
+        whole, left = statements(self._sql)
+        names = [f"column{at}" for at in range(len(self.types))]
+        wanted = ", ".join(
+            f"{name}::VARCHAR" if _INEXACT.search(kind) else name for name, kind in zip(names, self.types, strict=True)
+        )
+        return f"SELECT {wanted} FROM (\n{whole[0] if whole else left}\n) AS answer({', '.join(names)})"
 
     def blocks(self) -> Iterator[list[tuple[Any, ...]]]:
         """The rows as Python has them, `BLOCK` at a time, of an answer that was started."""

@@ -20,6 +20,10 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from rashomon.canonical import digest
+from rashomon.store.apart import Apart as Apart
+from rashomon.store.apart import Hole as Hole
+from rashomon.store.apart import Known as Known
+from rashomon.store.apart import Rest
 from rashomon.store.spelling import canonical_text
 
 LONG = 64
@@ -32,63 +36,12 @@ _RECENT = 4
 _REMEMBERED = 4 * 1024 * 1024
 """How many characters of elements are remembered; each is kept in three forms."""
 
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls; raises StopIteration
+scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls; raises StopIteration
 _space = re.compile(r"[ \t\r\n]*")
 _BLANK = frozenset(" \t\r\n")
 
 Keep = Callable[[bytes], int]
 """Has a part kept, and gives the number by which it is known from then on."""
-
-
-class Hole(NamedTuple):
-    """Where parts were taken out of a frame.
-
-    `at` is the offset in the frame, in characters; `path` the member's key; `first` the place of the first part in the
-    member's list, None where the part is the member itself; `start` its place among the parts, counted from 1 (the
-    frame is before them), and `count` how many there are, with `separator` between any two.
-    """
-
-    at: int
-    path: str
-    first: int | None
-    start: int
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
-    separator: str
-
-
-class Apart(NamedTuple):
-    """A body taken apart: a frame, its holes, and the parts that fill them, by the numbers that `Keep` gave.
-
-    Of a body that is one JSON object: `identity` determines it as a value, `values` are those of its members that are
-    no lists, and `known` says where a body that begins alike need not be read again.
-    """
-
-    frame: bytes
-    holes: tuple[Hole, ...]
-    parts: list[int]
-    identity: bytes | None = None
-    values: dict[str, Any] | None = None
-    keys: frozenset[str] = frozenset()
-    known: Known | None = None
-    shared: int = 0
-    """How many of the first parts were known to be those of the other body."""
-
-
-class Known(NamedTuple):
-    """What is known of a body up to and with the elements of its longest list: the state of reading it there.
-
-    `ends` are the offsets in bytes behind each of the elements, `spelled` what stands for each in `identity`.
-    """
-
-    key: str
-    ends: list[int]
-    spelled: list[bytes]
-    hole: Hole
-    frame: str
-    holes: tuple[Hole, ...]
-    parts: list[int]
-    values: dict[str, Any]
-    members: dict[str, bytes]
 
 
 _Element = tuple[str, int, bytes]
@@ -244,14 +197,15 @@ def _key(name: str) -> bytes:
 
 
 def _spelled_member(value: Any) -> bytes:
-    return _spelled_list(map(_spelled, value)) if isinstance(value, list) else canonical_text(value).encode()
+    return _spelled_list(map(spelled_element, value)) if isinstance(value, list) else canonical_text(value).encode()
 
 
 def _spelled_list(spelled: Any) -> bytes:
     return b"[%s]" % blake2b(b",".join(spelled), digest_size=16).digest()
 
 
-def _spelled(value: Any) -> bytes:
+def spelled_element(value: Any) -> bytes:
+    """What stands for an element of a list in an identity."""
     text = canonical_text(value).encode()
     return text if len(text) < LONG else b"#" + blake2b(text, digest_size=16).digest()
 
@@ -270,7 +224,9 @@ class _Object:
         self.values: dict[str, Any] = {}
         self.members: dict[str, bytes] = {}
         self.known: Known | None = None
-        self.shared = 0
+        self.shared = self.last = 0
+        self.twice = False
+        """True when a key is there twice: what comes later counts then."""
 
     def apart(self, end: int) -> Apart:
         """What was read; `end` is where something follows the object."""
@@ -280,13 +236,29 @@ class _Object:
         if end < len(self.text):
             return Apart(frame, holes, self.parts, None, None, frozenset(), self.known, self.shared)
         known, keys = _identity(members), frozenset(members)
-        return Apart(frame, holes, self.parts, known, self.values, keys, self.known, self.shared)
+        return Apart(frame, holes, self.parts, known, self.values, keys, self.known, self.shared, self.rest())
+
+    def rest(self) -> Rest | None:
+        """What follows the longest list, where that is one run of parts and nothing is there twice."""
+        known = self.known
+        if known is None or self.twice or not 1 < known.hole.count == len(known.spelled):
+            return None
+        end = known.hole.start - 1 + known.hole.count
+        holes = tuple(hole._replace(start=hole.start - end) for hole in self.holes[len(known.holes) + 1 :])
+        state = blake2b(b",".join(known.spelled), digest_size=16)
+        keys = sorted(self.members)
+        place = keys.index(known.key)
+        before, after = [_key(key) + self.members[key] for key in keys[:place]], keys[place + 1 :]
+        left = b",".join([*before, _key(known.key) + b"["])
+        right = b"".join([b"]", *[b"," + _key(key) + self.members[key] for key in after], b"}"])
+        return Rest(self.text[self.last :], holes, self.parts[end:], state, b"{" + left, right)
 
     def resume(self, known: Known, count: int) -> int:
         """Read on behind the first elements of a list that are known; where what follows the object begins."""
         self.frame, self.length = [known.frame], len(known.frame)
         self.holes = list(known.holes)
         self.values, self.members = dict(known.values), dict(known.members)
+        self.twice = known.key in self.members
         self.parts = known.parts[: known.hole.start - 1 + count]
         self.shared = len(self.parts)
         at = self.elements_from(known.key, _comma(self.text, 0, "]"), known, count)
@@ -296,16 +268,17 @@ class _Object:
         """Read the members from there on; where what follows the object begins. Raises ValueError or IndexError."""
         text = self.text
         while text[at] != "}":
-            key, at = _scan(text, at)
+            key, at = scan(text, at)
             at = _skip(text, at)
             if not isinstance(key, str) or text[at] != ":":
                 raise ValueError("no JSON object")
             start = at = _skip(text, at + 1)
+            self.twice = self.twice or key in self.members
             if text[at] == "[":
                 self.values.pop(key, None)  # of a key that is there twice, the last counts
                 at = self.elements_from(key, _skip(text, at + 1), None, 0)
             else:
-                value, at = _scan(text, at)
+                value, at = scan(text, at)
                 self.values[key], self.members[key] = value, canonical_text(value).encode()
                 if at - start >= LONG:
                     self.open(start)
@@ -341,8 +314,8 @@ class _Object:
                 run.add(found[1], place, start, at)
                 spelled.append(found[2])
             else:
-                value, at = _scan(text, at)
-                spelled.append(_spelled(value))
+                value, at = scan(text, at)
+                spelled.append(spelled_element(value))
                 if isinstance(value, dict) or at - start >= LONG:
                     element = text[start:at]
                     part = self.keep(element.encode())
@@ -352,6 +325,7 @@ class _Object:
             at = _comma(text, at, "]")
         run.end()
         if run.leading is not None and (self.known is None or len(run.ends) > len(self.known.ends)):
+            self.last = run.last
             before, frame, values, members = run.before
             self.known = Known(key, run.ends, spelled, run.leading, frame, before, self.parts, values, members)
         self.members[key] = _spelled_list(spelled)

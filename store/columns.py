@@ -10,15 +10,6 @@ import pyarrow as pa
 
 Row = tuple[Any, ...]
 
-_RUN = pa.struct(
-    [
-        ("path", pa.string()),
-        ("first", pa.int32()),
-        ("start", pa.int32()),
-        ("count", pa.int32()),
-        ("separator", pa.string()),
-    ]
-)
 _TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "int": pa.int64(),
@@ -28,8 +19,6 @@ _TYPES: dict[str, pa.DataType] = {
     "bytes": pa.binary(),
     "texts": pa.list_(pa.string()),
     "ints": pa.list_(pa.int64()),
-    "smalls": pa.list_(pa.int32()),
-    "runs": pa.list_(_RUN),
 }
 
 _TABLES: dict[str, str] = {
@@ -37,8 +26,8 @@ _TABLES: dict[str, str] = {
         "kind text, name text, lane text, depth small, duration_us int, ended text, failure_type text,"
         " failure_message text, failure_values bytes, grade text, recorded text, match_detail text, marks texts,"
         " model text, input_tokens int, output_tokens int, status int, finish text, title text, text text,"
-        " request_digest text, response_digest text, request_head text, response_head text, request_size int,"
-        " response_size int, holes smalls, runs runs, piece_offsets_us ints, piece_sizes ints, exact bytes,"
+        " request_digest text, response_digest text, request_head text, response_head text, request_bytes int,"
+        " response_bytes int, layout text, offsets_us ints, sizes ints, exact bytes,"
         " dialect text, decoded text, unknown texts, cached_tokens int, cache_write_tokens int,"
         " reasoning_tokens int, cost float, reasoning text, refusal text, error_type text, error_message text,"
         " prompt text, conversation text"
@@ -86,3 +75,30 @@ def lists(values: array[int], lengths: Iterable[int]) -> pa.Array:
     return pa.ListArray.from_arrays(
         pa.Array.from_buffers(pa.int32(), len(offsets), [None, pa.py_buffer(offsets)]), inner
     )
+
+
+def parts(values: array[int], lengths: Iterable[int]) -> dict[str, pa.Array]:
+    """The parts of requests as the columns of `steps` that tell them, from all of them in a row and how many each has.
+
+    Most requests are a frame and a system prompt that many have, and messages that are numbered on.
+    """
+    frames, leads, firsts, lasts = (list[int | None]() for _ in range(4))
+    others, counts = array("i"), list[int]()
+    end = 0
+    for length in lengths:
+        start, end = end, end + length
+        run = end - 1
+        while run > start + 1 and values[run - 1] == values[run] - 1:
+            run -= 1
+        alone = length == 1
+        lead = not alone and run > start + 1
+        frames.append(values[start])
+        leads.append(values[start + 1] if lead else None)
+        between = values[start + 2 : run] if lead else ()
+        others.extend(between)
+        counts.append(len(between))
+        firsts.append(None if alone else values[run])
+        lasts.append(None if alone else values[end - 1])
+    single = {"frame_part": frames, "lead_part": leads, "parts_from": firsts, "parts_to": lasts}
+    made = {name: integers(column, small=True) for name, column in single.items()}
+    return {**made, "other_parts": lists(others, counts)}

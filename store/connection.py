@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,11 +56,33 @@ def first_line(error: Exception) -> str:
     return re.sub(r"^[A-Z][\w ]* Error: ", "", text).rstrip(" .!")
 
 
-def check_file(path: Path) -> None:
-    """Raise `ForeignFile` unless the file begins as every DuckDB file does."""
+def _check_name(path: Path) -> None:
+    """Raise `UsageError` for a path that DuckDB takes for an address with a query: its log would lie elsewhere."""
+    if "?" in str(path):
+        raise UsageError(
+            f"{path} cannot hold a store: DuckDB does not take a ? in a path.", "Move it, or choose another --home."
+        )
+
+
+_known_files: set[tuple[int, int]] = set()
+_looking = threading.Lock()
+
+
+def check_file(path: Path, again: bool = False) -> None:
+    """Raise `ForeignFile` unless the file begins as every DuckDB file does.
+
+    A file that was found to be one is not opened here once more, unless `again`: who closes a file lets go of every
+    lock that its process has on it, and another thread's connection would be one with nothing to keep others out.
+    """
     try:
-        with path.open("rb") as file:
-            start = file.read(12)
+        stat = path.stat()
+        with _looking:
+            if (stat.st_dev, stat.st_ino) in _known_files and stat.st_size >= 12 and not again:
+                return
+            with path.open("rb") as file:
+                start = file.read(12)
+            if start[8:12] == b"DUCK":
+                _known_files.add((stat.st_dev, stat.st_ino))
     except IsADirectoryError:
         raise ForeignFile(f"{path} is a folder, not a store.", _KEEP) from None
     except OSError as error:
@@ -87,6 +110,7 @@ def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
                     raise _still_busy(path, wait_s, error) from error
             waiting = _wait_visibly(path, waiting)
             time.sleep(delay)
+            _while_held(path, deadline)
             delay = min(2 * delay, longest_s)
     finally:
         if waiting is not None:
@@ -126,6 +150,7 @@ def _unreadable(path: Path, error: duckdb.Error) -> RashomonError:
         return NewerFormat(f"{path} was written by another version of DuckDB.", "Upgrade: pip install -U duckdb")
     if "Permission denied" in text or "Read-only file system" in text:
         return UsageError(f"{path} cannot be written: permission denied.", "Check its permissions, or use a copy.")
+    check_file(path, again=True)
     return DamagedData(f"{path} cannot be opened: {first_line(error)}.", _REBUILD)
 
 
@@ -136,6 +161,26 @@ def _check_schema(path: Path, schema: int | None) -> None:
         raise NewerFormat(
             f"{path} has schema {schema}; this version reads up to {migrate.newest()}.", "Upgrade rashomon."
         )
+
+
+def refuse_newer(path: Path) -> None:
+    """Raise `NewerFormat` for a store that a newer version wrote: it is sound, and must not be taken for damaged.
+
+    Whatever else may be wrong with the file is not said here, and nothing of it is changed.
+    """
+    try:
+        check_file(path)
+        connection = _connect(path, True, WAIT_S)
+    except RashomonError:
+        return
+    try:
+        schema = migrate.schema_of(connection)
+    except duckdb.Error:
+        return
+    finally:
+        connection.close()
+    if schema is not None and schema > migrate.newest():
+        _check_schema(path, schema)
 
 
 def _checked(path: Path, connect: Callable[[], duckdb.DuckDBPyConnection]) -> tuple[duckdb.DuckDBPyConnection, int]:
@@ -158,6 +203,7 @@ def open_reader(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection
     A store that does not exist reads as an empty one. Raises `ForeignFile`, `NewerFormat`, `DamagedData`,
     or `UsageError` when another process keeps it for longer than `wait_s` seconds.
     """
+    _check_name(path)
     if not path.exists():
         return _empty()
     check_file(path)
@@ -183,10 +229,14 @@ def open_writer(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection
     A file that may be somebody else's must have been through `open_reader` first: opening a DuckDB
     file for writing can already change it.
     """
+    _check_name(path)
     if not path.exists():
         _create(path)
     check_file(path)
     connection, schema = _checked(path, lambda: _connect(path, False, wait_s))
+    from rashomon.store import listed
+
+    listed.drop(path)  # now, for a list is only made by who has the store open
     if schema < migrate.newest():
         try:
             migrate.migrate(connection)
@@ -205,10 +255,13 @@ def _create(path: Path) -> None:
                 if time.time() - left.stat().st_mtime > _STALE_S:
                     left.unlink()
         new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
-        new.write_bytes(_blank())
-        _place(new, path)
+        try:
+            new.write_bytes(_blank())
+            _place(new, path)
+        finally:
+            new.unlink(missing_ok=True)  # of a disk that is full it would take the rest
     except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Check the folder's permissions.") from error
+        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Check the folder and its disk.") from error
     except duckdb.Error as error:
         raise UsageError(f"{path} cannot be made: {first_line(error)}.", "Check the folder and its disk.") from error
 
@@ -260,6 +313,10 @@ def _turn(path: Path) -> Path:
     return path.with_name(f"{path.name}.waiting")
 
 
+def _held(path: Path) -> Path:
+    return path.with_name(f"{path.name}.held")
+
+
 def _wait_visibly(path: Path, handle: int | None) -> int | None:
     """Show that somebody waits; what to close when they have the store open. None where that cannot be shown."""
     try:
@@ -282,10 +339,62 @@ def _shown(path: Path) -> int:
         return os.open(_turn(path), os.O_RDONLY)
 
 
-def be_asked(path: Path) -> None:
-    """Make the file by which others show that they wait."""
-    with contextlib.suppress(OSError):  # then they wait without being seen
-        os.close(_shown(path))
+def show_held(path: Path) -> int | None:
+    """Show that the store is open for writing for a while, until what this gives is closed; None where it cannot be.
+
+    Who waits looks at that: to try to open the store takes a hundred times as long.
+    """
+    handle = None
+    try:
+        import fcntl
+
+        handle = os.open(_held(path), os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # somebody is just looking, or there are no locks here: they try to open it, then
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle
+
+
+def _while_held(path: Path, deadline: float) -> None:
+    """Wait for as long as it is shown that the store is open for writing."""
+    try:
+        import fcntl
+
+        handle = os.open(_held(path), os.O_RDONLY)
+    except (ImportError, OSError):  # nobody has ever shown it
+        return
+    try:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(_FIRST_DELAY_S)
+    except OSError:  # a file system without locks
+        pass
+    finally:
+        os.close(handle)
+
+
+def be_asked(path: Path) -> bool:
+    """Make the file by which others show that they wait; False where they wait without being seen."""
+    try:
+        import fcntl
+
+        handle = _shown(path)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # another writer is just looking
+        pass
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def somebody_waits(path: Path) -> bool:
@@ -293,9 +402,15 @@ def somebody_waits(path: Path) -> bool:
     return _waits(path, 0.0)
 
 
-def let_readers_in(path: Path, longest_s: float = 1.0) -> None:
-    """Wait until those who wait for the store have it open: a writer that comes back at once would starve them."""
-    _waits(path, longest_s)
+def let_readers_in(path: Path, longest_s: float = 1.0) -> bool:
+    """Wait until those who wait for the store have it open: a writer that comes back at once would starve them.
+
+    True when there was somebody.
+    """
+    waited = _waits(path, 0.0)
+    if waited:
+        _waits(path, longest_s)
+    return waited
 
 
 def _waits(path: Path, longest_s: float) -> bool:

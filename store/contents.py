@@ -16,8 +16,8 @@ from rashomon.store.restored import step_from
 
 COLUMNS = (
     "position, id, kind, name, lane, started_us, duration_us, ended, failure_type, failure_message, failure_values,"
-    " grade, recorded, match_detail, within, marks, request_head, response_head, request_parts, response_part, runs,"
-    " holes, piece_offsets_us, piece_sizes, exact"
+    " grade, recorded, match_detail, within, marks, request_head, response_head, request_parts, response_part,"
+    " layout, piece_offsets_us, piece_sizes, exact"
 )
 """The columns of `steps` that a step is made of."""
 

@@ -1,4 +1,4 @@
-"""DuckDB itself, without the larger part of its Python package.
+"""DuckDB itself, without the larger part of its Python package, and not before it is asked for something.
 
 `import duckdb` takes several times as long as the engine below it, for relations and expressions that nobody here
 uses; a list of traces would wait for that longer than for its rows. Who needs those imports `duckdb`: it is the same.
@@ -9,26 +9,45 @@ from __future__ import annotations
 import atexit
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 _waiting: Callable[[], int] = getattr(atexit, "_ncallbacks", lambda: 0)
-_others = _waiting()
+
+AT_EXIT = 0
+"""So many functions DuckDB has registered for the end of the process; they tidy up what would end with it anyway."""
+
+
+def load() -> Any:
+    """DuckDB's engine. Raises ModuleNotFoundError where it is not installed."""
+    global AT_EXIT
+    others = _waiting()
+    # Ctrl-C in the middle of it would end the process with a report of DuckDB's
+    mask = getattr(signal, "pthread_sigmask", None)
+    before = None if mask is None else mask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        engine = import_module("_duckdb")
+    except ImportError:  # a version that has its engine elsewhere
+        engine = import_module("duckdb")
+    finally:
+        if before is not None and mask is not None:
+            mask(signal.SIG_SETMASK, before)
+    AT_EXIT += _waiting() - others
+    return engine
+
 
 if TYPE_CHECKING:
     import duckdb as duckdb
 else:
-    # Ctrl-C in the middle of it would end the process with a report of DuckDB's
-    _mask = getattr(signal, "pthread_sigmask", None)
-    _before = None if _mask is None else _mask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        import _duckdb as duckdb
-    except ImportError:  # a version that has its engine elsewhere
-        import duckdb
-    finally:
-        if _before is not None:
-            _mask(signal.SIG_SETMASK, _before)
 
-AT_EXIT = _waiting() - _others
-"""So many functions DuckDB has registered for the end of the process; they tidy up what would end with it anyway."""
+    class _Duckdb:
+        """Stands for the module until something of it is needed."""
 
-__all__ = ["AT_EXIT", "duckdb"]
+        def __getattr__(self, name: str) -> Any:
+            engine = load()
+            self.__dict__.update(vars(engine))  # what is asked for next is found without coming here
+            return getattr(engine, name)
+
+    duckdb = _Duckdb()
+
+__all__ = ["AT_EXIT", "duckdb", "load"]

@@ -85,10 +85,21 @@ def _line(note: Note) -> bytes:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file beside its place, that takes it when the block ends well: whoever looks sees the old one or the new one.
 
-    Raises `UsageError` when it cannot be written. What killed exports left there goes.
+    A device or a pipe is written to as it is, and a link stays one. Raises `UsageError` when it cannot be written. What
+    killed exports left there goes.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", "Name a file with -o.")
+    if is_stream(path):
+        try:
+            with path.open("wb") as file:
+                yield file
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}.", "Name a file with -o.") from error
+        return
+    path = Path(os.path.realpath(path))
     new = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(3).hex()}.part")
     try:
         _sweep(path)
@@ -104,6 +115,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):  # it has taken its place
             new.unlink()
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is no file: nothing may take the place of `/dev/null`, a terminal or a named pipe."""
+    return (path.exists() and not path.is_file()) or os.path.abspath(path).startswith(("/dev/", "/proc/"))
 
 
 def _sweep(path: Path) -> None:

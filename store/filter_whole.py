@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon import views
 from rashomon.canonical import header
@@ -16,6 +16,9 @@ from rashomon.store.filter_paths import path_matches, text_matches
 from rashomon.store.filter_text import Test
 from rashomon.store.restored import step_from
 
+if TYPE_CHECKING:
+    from rashomon.store.filtering import Place
+
 
 def steps(reader: duckdb.DuckDBPyConnection, rowids: list[int], asks: bool) -> dict[tuple[str, int], Step]:
     """Steps by trace and position; where nobody `asks` for it, without their requests' bodies."""
@@ -26,18 +29,18 @@ def steps(reader: duckdb.DuckDBPyConnection, rowids: list[int], asks: bool) -> d
     names = [one[0] for one in cursor.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     if not asks:
-        rows = [{**row, "request_parts": row["request_parts"][:1], "runs": [], "holes": []} for row in rows]
+        rows = [{**row, "request_parts": row["request_parts"][:1], "layout": "[]"} for row in rows]
     wanted = {part for row in rows for part in (*row["request_parts"], row["response_part"]) if part is not None}
     contents = parts(reader, wanted)
     return {(row["trace"], row["position"]): step_from(row, contents) for row in rows}
 
 
-def at(reader: duckdb.DuckDBPyConnection, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Step]:
+def at(reader: duckdb.DuckDBPyConnection, places: Sequence[Place]) -> dict[tuple[str, int], Step]:
     """Steps by trace and position, with their bodies. Raises KeyError, with its number, for a part that is lost."""
     rowids = reader.execute(
         "SELECT steps.rowid FROM steps SEMI JOIN (SELECT unnest(?) AS trace, unnest(?) AS position) AS wanted"
         " ON wanted.trace = steps.trace AND wanted.position = steps.position",
-        [[trace for trace, _ in places], [position for _, position in places]],
+        [[place.trace for place in places], [place.position for place in places]],
     ).fetchall()
     return steps(reader, [rowid for (rowid,) in rowids], True)
 

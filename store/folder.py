@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from rashomon.errors import UsageError
 from rashomon.home import SUFFIX
 from rashomon.store import migrate
 from rashomon.version import JOURNAL
@@ -36,7 +37,10 @@ class Stat(NamedTuple):
 
 
 def listing(folder: Path) -> dict[str, Stat]:
-    """The journals of a folder. A name that is no UTF-8 is escaped; such a file cannot be opened by it."""
+    """The journals of a folder. A name that is no UTF-8 is escaped; such a file cannot be opened by it.
+
+    Raises `UsageError` where there is something that is no folder, or that may not be read.
+    """
     found: dict[str, Stat] = {}
     now = time.time_ns()
     try:
@@ -54,6 +58,8 @@ def listing(folder: Path) -> dict[str, Stat]:
                 found[entry.name] = Stat(stat.st_size, stat.st_mtime_ns if settled else 0)
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}.", "Check it, or name another --home.") from error
     return found
 
 

@@ -18,6 +18,7 @@ from rashomon.errors import UsageError
 from rashomon.journal import SUFFIX
 from rashomon.store import connection as connections
 from rashomon.store import forgotten, journal_removal, removal, retention, searching
+from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
 from rashomon.store.retention import Done
 from rashomon.store.searching import Found
@@ -82,7 +83,8 @@ def choose(home: Path | str, chosen: Iterable[str], texts: Sequence[str] = ()) -
         with connections.open_reader(store) as reader:
             if needles:
                 holding, loose = searching.in_store(reader, needles)
-                loose = [one for one in loose if one.place != "table journals"]  # goes with the journals of the traces
+                # those go with the journals of the traces, and with the lines of `notes.jsonl`
+                loose = [one for one in loose if one.place not in ("table journals", f"table {searching.NOTES}")]
                 why |= {one: "holds the text" for one in sorted(holding) if one not in why}
             rows = reader.execute("SELECT id, within, parent FROM traces").fetchall()
         there = {row[0] for row in rows}
@@ -125,15 +127,21 @@ def forget(
     texts: Sequence[str] = (),
     progress: Progress | None = None,
     ended: bool = False,
+    elsewhere: Iterable[str] = (),
 ) -> Forgotten:
-    """Remove what was chosen, and search for it. Raises `UsageError` when a file cannot be written."""
+    """Remove what was chosen, and search for it. Raises `UsageError` when a file cannot be written.
+
+    `elsewhere` are traces that only lakes hold: they are noted as forgotten, so that a command that is killed before
+    it came to the lakes is repeated whole.
+    """
     needles = [one for text in texts for one in searching.spellings(text)]
     before = _forgotten_before(home)
     try:
-        forgotten.add(home, choice.traces)
+        forgotten.add(home, [*choice.traces, *elsewhere])
     except OSError as error:
         raise UsageError(f"{forgotten.path_of(home)} cannot be written: {error.strerror}.", "Check it.") from error
     went = retention.forget_notes(home, [], lambda line: _holds(line, needles)) if needles else 0
+    mirror(home)
     _purge(home, before, ended)
     store = Path(homes.store_path(home))
     if needles and store.exists():

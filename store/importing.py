@@ -255,10 +255,19 @@ class _Import:
             os.replace(path, place)
 
     def _add_notes(self, written: list[Note], here: dict[str, str]) -> int:
-        known = {note.id for note in notes.read(self.home).notes}
-        new = [note for note in written if note.trace in here and note.id not in known]
-        for note in new:
-            notes.write(self.home, note._replace(trace=here[note.trace]))
+        wanted = [note for note in written if note.trace in here]
+        if not wanted:
+            return 0
+        try:
+            known = {note.id for note in notes.read(self.home).notes}
+            new = [note for note in wanted if note.id not in known]
+            for note in new:
+                notes.write(self.home, note._replace(trace=here[note.trace]))
+        except OSError as error:
+            raise UsageError(
+                f"The traces are here, but {notes.path_of(self.home)} cannot be used: {error.strerror}.",
+                "Check it, and import again for the notes.",
+            ) from error
         return len(new)
 
 

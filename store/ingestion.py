@@ -19,11 +19,11 @@ from rashomon.journal import Damage
 from rashomon.store import connection as connections
 from rashomon.store.folder import listing, nothing_new, remember
 
-BATCH_BYTES = 8 * 1024 * 1024
-"""Journals are written in batches of at most about this size, and of less where that takes too long."""
+BATCH_BYTES = 12 * 1024 * 1024
+"""What journals bring is written in batches of at most about so many bytes, and of less where that takes too long."""
 
-BATCH_S = 0.2
-"""For so many seconds the store may be written at a time: others wait for it."""
+BATCH_S, LONG_S = 0.2, 3.0
+"""For so many seconds the store may be written at a time: while others wait for it, and while nobody does."""
 
 Progress = Callable[[int, int], None]
 """Is told the number of journals done and to do."""

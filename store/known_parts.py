@@ -23,10 +23,32 @@ _SLICES = 4
 
 
 class KnownParts:
-    """What one reader knows of a store's parts. Of no use after somebody else has written: `forget` it then."""
+    """What one reader knows of a store's parts. Of no use after somebody else has written: `forget` it then.
+
+    What it learns during a transaction counts once `keep` is called; `undo` is for one that was rolled back.
+    """
 
     def __init__(self) -> None:
+        self._adding = False
+        self._new: list[int] = []
+        self._sure_new: list[str] = []
         self.forget()
+
+    def keep(self) -> None:
+        """What was learnt since the last time is in the store."""
+        self._new, self._sure_new, self._adding, self._unsettled = [], [], False, False
+        if len(self._added) > _ADDED:
+            self._loaded = False
+
+    def undo(self) -> None:
+        """What was learnt since the last time is not in the store."""
+        if self._unsettled:
+            self.forget()
+        for key in self._new:
+            self._added.pop(key, None)
+        for name in self._sure_new:
+            self._sure.pop(name, None)
+        self.keep()
 
     def forget(self) -> None:
         """Know nothing."""
@@ -34,6 +56,7 @@ class KnownParts:
         self._added: dict[int, int] = {}
         self._sure: dict[str, int] = {}
         self._asked, self._loaded = 0, False
+        self._new, self._sure_new, self._unsettled = [], [], False
 
     def find(self, store: duckdb.DuckDBPyConnection, names: list[str], count: int) -> dict[str, int]:
         """The numbers of those of some parts that the store has; `count` is about how many it has at all."""
@@ -58,9 +81,13 @@ class KnownParts:
 
     def add(self, new: Mapping[str, int]) -> None:
         """Learn of parts that are being added, with their numbers."""
+        self._adding = True
         if self._loaded:
-            self._added.update((_key(name), number) for name, number in new.items())
-            self._loaded = len(self._added) <= _ADDED
+            for name, number in new.items():
+                key = _key(name)
+                if key not in self._added:
+                    self._new.append(key)
+                self._added[key] = number
 
     def _likely(self, key: int) -> int | None:
         number = self._added.get(key)
@@ -79,12 +106,13 @@ class KnownParts:
         if len(self._sure) > _SURE:
             self._sure.clear()
         self._sure |= sure
+        self._sure_new += sure
         unsure = [name for name in likely if name not in sure]
         return sure | (asked(store, unsure) if unsure else {})
 
     def _load(self, store: duckdb.DuckDBPyConnection) -> None:
         self.forget()
-        self._asked, self._loaded = _ASKED, True
+        self._asked, self._loaded, self._unsettled = _ASKED, True, self._adding
         for number in range(_SLICES):
             first, behind = (f"b2:{place * 16 // _SLICES:x}" for place in (number, number + 1))
             rows = store.sql(_KEYS.format(first, behind if number + 1 < _SLICES else "b2:g")).to_arrow_table()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rashomon.errors import ForeignFile, NewerFormat, RashomonError, UsageError
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
 from rashomon.store import connection as connections
 from rashomon.store.engine import duckdb
 
@@ -51,6 +51,10 @@ def attach(home: Path, url: str, name: str) -> None:
     """Have a lake seen by SQL. Raises `UsageError` for a name that cannot be, `ForeignFile` where there is no lake."""
     if _NAME.fullmatch(name) is None or name in _TAKEN:
         raise UsageError(f"{name!r} cannot name a lake.", "Use lower-case letters, digits and _.")
+    if _is_reserved(name):
+        raise UsageError(f"{name!r} cannot name a lake: it is a word of SQL.", "Choose another --name.")
+    if not url:
+        raise UsageError("The lake's address is empty.", "Name a folder, or an address such as s3://bucket/prefix.")
     if any(one.name == name for one in attached(home)):
         raise UsageError(f"There is a lake {name!r} already.", "Detach it, or give another --name.")
     system, root = file_system(url)
@@ -63,6 +67,13 @@ def attach(home: Path, url: str, name: str) -> None:
     config = _config(home)
     config["lakes"] = [*config.get("lakes", ()), {"name": name, "url": here}]
     _save(home, config)
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether SQL would have to quote a name."""
+    sql = "SELECT 1 FROM duckdb_keywords() WHERE keyword_name = ? AND keyword_category <> 'unreserved'"
+    with duckdb.connect() as asked:
+        return bool(asked.execute(sql, [name]).fetchall())
 
 
 def detach(home: Path, name: str) -> None:
@@ -94,9 +105,16 @@ def _config(home: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "Mend it, or delete it and attach again.") from error
     known = found.get("lakes", []) if isinstance(found, dict) else None
-    if not isinstance(known, list) or not all(isinstance(one, dict) and {"name", "url"} <= one.keys() for one in known):
+    if not isinstance(known, list) or not all(map(_is_lake, known)):
         raise UsageError(f"{path} is not a list of lakes.", "Delete it, and attach again.")
     return dict(found)
+
+
+def _is_lake(found: Any) -> bool:
+    """Whether this can stand in the list of lakes: people edit it."""
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str) or not isinstance(found.get("url"), str):
+        return False
+    return _NAME.fullmatch(found["name"]) is not None and found["name"] not in _TAKEN
 
 
 def _save(home: Path, config: dict[str, Any]) -> None:
@@ -127,9 +145,9 @@ def explained(url: str) -> Iterator[None]:
     """What goes wrong with a file system, in a sentence: each kind has errors of its own."""
     try:
         yield
-    except RashomonError:
+    except (RashomonError, duckdb.Error):
         raise
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except Exception as error:  # a bucket's without keys, say, derives from nothing more special
         reason = (str(error).split("\n")[0] or type(error).__name__).rstrip(".")
         raise UsageError(f"{url} cannot be used: {reason}.", "Check the address, and your right to it.") from error
 
@@ -155,7 +173,7 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
     """The store and its home's lakes, for reading only: `steps` is the store's, `N.steps` that of the lake N.
 
     No statement can write a file, or reach one that is not of an attached lake. Errors as
-    `connections.open_reader`, and `UsageError` for a lake that cannot be reached.
+    `connections.open_reader`, `UsageError` for a lake that cannot be reached, `DamagedData` where it cannot be read.
     """
     lakes = attached(store.parent)
     if not lakes:
@@ -173,8 +191,7 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
         made.register_filesystem(system)
         for lake in lakes:
             check(lake)
-            with explained(lake.url):
-                _make_views(made, lake, system)
+            _see(made, lake, system)
         made.execute("USE store")
         allowed = ", ".join(f"'{SCHEME}://{lake.name}/'" for lake in lakes)
         made.execute(f"SET allowed_directories = [{allowed}]")
@@ -184,6 +201,17 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
         made.close()
         raise
     return made
+
+
+def _see(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
+    try:
+        with explained(lake.url):
+            _make_views(made, lake, system)
+    except duckdb.Error as error:
+        raise DamagedData(
+            f"The lake {lake.name!r}, {lake.url}, cannot be read: {connections.first_line(error)}.",
+            f"Move that file away, or detach the lake: rashomon lake detach {lake.name}",
+        ) from error
 
 
 def _attach_store(made: duckdb.DuckDBPyConnection, store: Path, wait_s: float) -> None:
@@ -215,8 +243,9 @@ def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> Non
     """The tables of a lake as views, then the store's own views over them."""
     from rashomon.store.export_tables import TABLES  # with all that writes them: only who has lakes needs it
 
-    made.execute(f"ATTACH ':memory:' AS {lake.name}")
-    made.execute(f"USE {lake.name}")
+    quoted = '"' + lake.name.replace('"', '""') + '"'
+    made.execute(f"ATTACH ':memory:' AS {quoted}")
+    made.execute(f"USE {quoted}")
     for table in TABLES:
         url = f"{SCHEME}://{lake.name}/table={table.name}/day=*/*.parquet"
         if system.glob(url):
@@ -227,12 +256,20 @@ def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> Non
         "SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
     ).fetchall()
     names = {table.name for table in TABLES}
-    missing = [str(sql) for name, sql in waiting if name not in names]
+    macros = [sql for (sql,) in made.execute(_MACROS).fetchall()]
+    missing = macros + [str(sql) for name, sql in waiting if name not in names]
     while missing:
         left = [sql for sql in missing if not _made(made, sql)]
         if len(left) == len(missing):  # they ask for tables that lakes do not have
             return
         missing = left
+
+
+_MACROS = (
+    "SELECT format('CREATE MACRO {}() AS TABLE {}', function_name, macro_definition) FROM duckdb_functions()"
+    " WHERE database_name = 'store' AND function_type = 'table_macro'"
+)
+"""What makes the macros that the store's views are made of, in another database."""
 
 
 def _made(made: duckdb.DuckDBPyConnection, sql: str) -> bool:

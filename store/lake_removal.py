@@ -37,13 +37,14 @@ _FAMILY = """
 
 
 class Held(NamedTuple):
-    """What one home's files of one day in a lake hold of the traces that are to go."""
+    """What one home's files of one day in a lake hold of the traces that are to go, and notes to go from others."""
 
     lake: str
     url: str
     day: str
     source: str
     traces: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 class InLakes(NamedTuple):
@@ -51,6 +52,11 @@ class InLakes(NamedTuple):
 
     held: tuple[Held, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def traces(self) -> list[str]:
+        """Ids of all traces that are held."""
+        return sorted({trace for held in self.held for trace in held.traces})
 
 
 class _Files(NamedTuple):
@@ -62,9 +68,11 @@ class _Files(NamedTuple):
     named: frozenset[str] | None
 
 
-def holding(home: Path | str, traces: Iterable[str], texts: Sequence[str] = ()) -> InLakes:
-    """Where attached lakes hold these traces, what is within them, their replays, one of these texts, or a trace that
-    this home has forgotten before.
+def holding(
+    home: Path | str, traces: Iterable[str], texts: Sequence[str] = (), tags: Sequence[tuple[str, str]] = ()
+) -> InLakes:
+    """Where attached lakes hold these traces, those with one of these tags or texts, what is within them, their
+    replays, or a trace that this home has forgotten before.
 
     Reads manifests and the columns that name traces; for texts, everything.
     """
@@ -76,7 +84,7 @@ def holding(home: Path | str, traces: Iterable[str], texts: Sequence[str] = ()) 
         try:
             lake.check(one)
             looking = _Looking(one)
-            found += looking.held(wanted, gone, needles)
+            found += looking.held(wanted, gone, needles, tags)
             problems += looking.problems
         except RashomonError as error:
             problems.append(f"lake {one.name}: {error.problem}")
@@ -90,18 +98,23 @@ class _Looking:
         self.lake, self.place = one, Place.of(one.url)
         self.listed = _listed(self.place)
         self.problems: list[str] = []
+        self.noted: dict[tuple[str, str], list[str]] = {}
 
-    def held(self, wanted: set[str], gone: frozenset[str], needles: Sequence[str]) -> list[Held]:
-        """What is held of the wanted traces, of those whose mark is in `gone`, and of those that hold a needle."""
+    def held(
+        self, wanted: set[str], gone: frozenset[str], needles: Sequence[str], tags: Sequence[tuple[str, str]]
+    ) -> list[Held]:
+        """What is held of the wanted traces, of those whose mark is in `gone`, and of those with a tag or a needle."""
         named = [(files, files.named if files.named is not None else self.named(files)) for files in self.listed]
         here = wanted | {trace for _, ids in named for trace in ids if gone and forgotten.mark(trace) in gone}
-        here |= self.with_texts(needles)
+        here |= self.with_texts(needles) | self.with_tags(tags)
         here |= self.family(here)
-        return [
-            Held(self.lake.name, self.lake.url, files.day, files.source, tuple(sorted(ids & here)))
-            for files, ids in named
-            if ids & here
-        ]
+        found = []
+        for files, ids in named:
+            notes = self.noted.get((files.day, files.source), ())
+            if ids & here or notes:
+                place = (self.lake.name, self.lake.url, files.day, files.source)
+                found.append(Held(*place, tuple(sorted(ids & here)), tuple(notes)))
+        return found
 
     @contextlib.contextmanager
     def tolerant(self) -> Iterator[None]:
@@ -121,12 +134,26 @@ class _Looking:
         return frozenset(found)
 
     def with_texts(self, needles: Sequence[str]) -> set[str]:
-        """The traces that hold one of these."""
+        """The traces that hold one of these; notes that do are put into `noted`."""
         found: set[str] = set()
         for files in self.listed if needles else ():
             if {"parts", "step_parts"} <= files.paths.keys():
                 with self.tolerant(), _opened(self.place, files) as reader:
-                    found |= searching.in_store(reader, needles, views=True)[0]
+                    traces, others = searching.in_store(reader, needles, views=True)
+                    found |= traces
+                    notes = [one.where for one in others if one.place == f"table {searching.NOTES}"]
+                    if notes:
+                        self.noted[files.day, files.source] = notes
+        return found
+
+    def with_tags(self, tags: Sequence[tuple[str, str]]) -> set[str]:
+        """The traces that have one of these."""
+        found: set[str] = set()
+        for files in self.listed if tags else ():
+            if "traces" in files.paths:
+                with self.tolerant(), _opened(self.place, files, ("traces",)) as reader:
+                    rows = reader.execute("SELECT id, tags FROM traces").fetchall()
+                    found |= {own for own, told in rows if any(_tags(told).get(key) == value for key, value in tags)}
         return found
 
     def family(self, ids: set[str]) -> set[str]:
@@ -144,18 +171,35 @@ class _Looking:
             return {row[0] for row in made.execute(_FAMILY, [sorted(ids)]).fetchall()}
 
 
-def remove(found: Sequence[Held], progress: Progress | None = None) -> None:
+def _tags(told: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(told or "{}")
+    except ValueError:  # written by another hand
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remove(found: Sequence[Held], progress: Progress | None = None) -> tuple[str, ...]:
     """Take out of lakes what `holding` has found.
 
-    Raises `UsageError` where a lake cannot be reached or written, `DamagedData` for a file that cannot be read.
+    What cannot be reached, read or written stays as it is, and the rest is done. Returns what stayed, with the reason.
     """
+    problems: list[str] = []
+    listed: dict[str, list[_Files]] = {}
     for at, held in enumerate(found):
-        place = Place.of(held.url)
-        for files in _listed(place):
-            if (files.day, files.source) == (held.day, held.source):
-                _rewrite(place, files, set(held.traces))
+        try:
+            place = Place.of(held.url)
+            if held.lake not in listed:
+                listed[held.lake] = []  # one that cannot be listed is asked once
+                listed[held.lake] = _listed(place)
+            for files in listed[held.lake]:
+                if (files.day, files.source) == (held.day, held.source):
+                    _rewrite(place, files, set(held.traces), held.notes)
+        except RashomonError as error:
+            problems.append(f"lake {held.lake}: {error.problem}")
         if progress is not None:
             progress(at + 1, len(found))
+    return tuple(problems)
 
 
 def _listed(place: Place) -> list[_Files]:
@@ -213,8 +257,8 @@ def _opened(place: Place, files: _Files, tables: Iterable[str] | None = None) ->
             ) from error
 
 
-def _rewrite(place: Place, files: _Files, going: set[str]) -> None:
-    """Write the files of one home and day without these traces."""
+def _rewrite(place: Place, files: _Files, going: set[str], notes: Sequence[str]) -> None:
+    """Write the files of one home and day without these traces and notes."""
     manifest_path = place.path("_manifest", f"day={files.day}", f"{files.source}.json")
     tables = [table for table in reversed(export_tables.TABLES) if table.name in files.paths]
     rows: dict[str, int] = {}
@@ -222,12 +266,16 @@ def _rewrite(place: Place, files: _Files, going: set[str]) -> None:
         left = any(_stays(reader, table, going) for table in tables if table.trace)
         if "parts" in files.paths and "step_parts" in files.paths:  # before that is written anew
             reader.execute(
-                "CREATE TABLE staying AS SELECT DISTINCT part FROM step_parts WHERE trace NOT IN (SELECT unnest(?))",
+                "CREATE TABLE staying AS SELECT DISTINCT part FROM step_parts"
+                " WHERE trace NOT IN (SELECT unnest(?::VARCHAR[]))",
                 [sorted(going)],
             )
         for table in tables if left else ():
-            where = f"{table.trace} NOT IN (SELECT unnest(?))" if table.trace else "digest IN (FROM staying)"
-            rows[table.name] = _written(place, files, table, reader, where, [sorted(going)] if table.trace else [])
+            where = f"{table.trace} NOT IN (SELECT unnest(?::VARCHAR[]))" if table.trace else "digest IN (FROM staying)"
+            given: list[object] = [sorted(going)] if table.trace else []
+            if table.name == searching.NOTES:
+                where, given = f"{where} AND id NOT IN (SELECT unnest(?::VARCHAR[]))", [*given, list(notes)]
+            rows[table.name] = _written(place, files, table, reader, where, given)
     with lake.explained(place.url):
         manifest = _manifest(place, manifest_path) if files.named is not None else {}
         if not left:
@@ -235,14 +283,16 @@ def _rewrite(place: Place, files: _Files, going: set[str]) -> None:
                 place.system.rm_file(path)
             return
     if manifest:
-        for name, count in rows.items():
-            manifest.get("tables", {}).get(name, {})["rows"] = count
+        told: Any = manifest.get("tables")
+        for name, count in rows.items() if isinstance(told, dict) else ():
+            if isinstance(told.get(name), dict):
+                told[name]["rows"] = count
         manifest["traces"] = {one: mark for one, mark in manifest["traces"].items() if one not in going}
         place.write_text(manifest_path, manifest)
 
 
 def _stays(reader: duckdb.DuckDBPyConnection, table: export_tables.Table, going: set[str]) -> bool:
-    sql = f"SELECT 1 FROM {table.name} WHERE {table.trace} NOT IN (SELECT unnest(?)) LIMIT 1"
+    sql = f"SELECT 1 FROM {table.name} WHERE {table.trace} NOT IN (SELECT unnest(?::VARCHAR[])) LIMIT 1"
     return bool(reader.execute(sql, [sorted(going)]).fetchall())
 
 

@@ -43,7 +43,7 @@ def _apply(writing: Writing, journal: str, frames: dict[int, list[tuple[int, lis
 def _change(writing: Writing, row: dict[str, Any], shift_us: int, frames: list[list[Any]]) -> None:
     """Write a step anew, with what these frames say of it."""
     parts, prompt = row["request_parts"], row["prompt_part"]
-    holes = tuple(restored.holes_from(row["holes"], row["runs"]))
+    holes = restored.holes_from(row["layout"])
     asked = Asked(
         bodies.Apart(b"", holes, []), parts, row["request_size"], row["request_digest"], row["prompt"],
         row["conversation"], prompt,
@@ -67,7 +67,7 @@ def _change(writing: Writing, row: dict[str, Any], shift_us: int, frames: list[l
         "id": columns.texts([step.id]),
         "started_us": columns.integers([step.started_us]),
         "within": columns.texts([step.within]),
-        "request_parts": columns.lists(array("i", parts), [len(parts)]),
+        **columns.parts(array("i", parts), [len(parts)]),
         "response_part": columns.integers([number], small=True),
         "prompt_part": columns.integers([prompt], small=True),
     }

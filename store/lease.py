@@ -1,40 +1,52 @@
 """The store open for writing for as long as nobody else wants it: opening it again for each batch would read what the
 batches before have logged again and again.
 
-Whoever waits for the store shows it (`connection.somebody_waits`), and gets it as soon as the statement at work has
-ended. Who cannot show it, such as another tool, finds the store closed every few seconds.
+Whoever waits for the store shows it (`connection.somebody_waits`), and gets it as soon as the batch at work has ended,
+or, when that would take long, has been given up: the statement at work is interrupted, and everything rolled back. Who
+cannot show it, such as another tool, finds the store closed every few seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.store import connection as connections
 from rashomon.store.engine import duckdb
+from rashomon.store.pace import Pace
 
 HELD_S = 5.0
 """For about so long the store stays open when nobody is seen to wait."""
 
+GRACE_S = 0.25
+"""A batch that is expected to end sooner than this is not given up, unless it takes longer than expected."""
+
 _LOOK_S = 0.02
 
-_LOG_BYTES = 1 << 20
-"""A longer log is put into the file before others get the store: each of them would have to read it."""
+
+class GivenUp(Exception):
+    """Somebody else wants the store: a batch ends here, and is to be rolled back."""
 
 
 class Lease:
     """One writer of a store, who comes back many times. To be ended with `end`, whatever happens."""
 
-    def __init__(self, store: Path, wait_s: float) -> None:
-        self._store, self._wait_s = store, wait_s
+    def __init__(self, store: Path, wait_s: float, pace: Pace | None = None) -> None:
+        self._store, self._wait_s, self._pace = store, wait_s, Pace() if pace is None else pace
         self._lock = threading.Lock()
         self._writer: duckdb.DuckDBPyConnection | None = None
+        self._held: int | None = None
         self._since = 0.0
         self._ended = threading.Event()
         self._watch: threading.Thread | None = None
+        self._yielding = threading.Lock()
+        self._ends: float | None = None
+        self._last_call: float | None = None
+        self._called = False
 
     @contextlib.contextmanager
     def writing(self, more: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -45,25 +57,39 @@ class Lease:
         with self._lock:
             try:
                 if self._writer is None:
-                    connections.be_asked(self._store)
-                    connections.let_readers_in(self._store)
-                    self._writer = connections.open_writer(self._store, self._wait_s)
-                    self._writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
-                    self._writer.execute("PRAGMA disable_checkpoint_on_shutdown")
-                    self._since = time.monotonic()
+                    self._writer = self._open()
                 yield self._writer
                 if not more:
                     self._writer.execute("CHECKPOINT")
             except BaseException:
                 self._close()
                 raise
-            if not more:
+            if not more or self._is_due():
                 self._close()
-            elif self._is_due():
-                self._settle()
-        if more and self._watch is None:
-            self._watch = threading.Thread(target=self._look, name="rashomon-lease", daemon=True)
-            self._watch.start()
+        if more:
+            self._look_out()
+
+    @contextlib.contextmanager
+    def giving_way(self, expected_s: float | None) -> Iterator[Callable[[], None]]:
+        """What may be given up, while the store is open: to be rolled back on `GivenUp`.
+
+        It is expected to take so long; None: it is not given up. Gives what to call now and then.
+        """
+        if expected_s is None:
+            yield lambda: None
+            return
+        self._look_out()
+        with self._yielding:
+            self._ends, self._last_call, self._called = time.monotonic() + expected_s, None, False
+        try:
+            yield self._pause
+        except duckdb.InterruptException:
+            if not self._called:
+                raise
+            raise GivenUp from None
+        finally:
+            with self._yielding:  # nothing is interrupted from here on
+                self._ends = None
 
     def release(self) -> None:
         """Close the store."""
@@ -77,31 +103,68 @@ class Lease:
         if self._watch is not None:
             self._watch.join()
 
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        self._pace.yields = connections.be_asked(self._store)
+        if connections.let_readers_in(self._store):
+            self._pace.asked()
+        writer = connections.open_writer(self._store, self._wait_s)
+        self._held = connections.show_held(self._store)
+        writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
+        writer.execute("PRAGMA disable_checkpoint_on_shutdown")
+        self._since = time.monotonic()
+        return writer
+
     def _close(self) -> None:
+        """Let go of the store. Its log stays: to put it into the file takes several times as long as to read it."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
-    def _settle(self) -> None:
-        """Close the store in a state that is quickly opened."""
-        try:
-            if self._writer is not None and self._log_size() > _LOG_BYTES:
-                self._writer.execute("CHECKPOINT")
-        finally:
-            self._close()
-
-    def _log_size(self) -> int:
-        try:
-            return self._store.with_name(f"{self._store.name}.wal").stat().st_size
-        except OSError:
-            return 0
+    def _is_asked(self) -> bool:
+        asked = connections.somebody_waits(self._store)
+        if asked:
+            self._pace.asked()
+        return asked
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._since > HELD_S or connections.somebody_waits(self._store)
+        return self._is_asked() or time.monotonic() - self._since > HELD_S
+
+    def _pause(self) -> None:
+        """Raise `GivenUp` when what is at work is to be given up."""
+        if self._called:
+            raise GivenUp
+
+    def _look_out(self) -> None:
+        """Have somebody look whether others wait."""
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._look, name="rashomon-lease", daemon=True)
+            self._watch.start()
 
     def _look(self) -> None:
-        """In a thread: close the store between two batches when somebody wants it."""
+        """In a thread: close the store between two batches when somebody wants it, or have a batch given up."""
         while not self._ended.wait(_LOOK_S):
-            if self._writer is not None and self._is_due():
+            if self._ends is not None:
+                self._call()
+            elif self._writer is not None and self._is_due():
                 with self._lock, contextlib.suppress(duckdb.Error):  # it is closed: the next batch meets it again
-                    self._settle()
+                    self._close()
+
+    def _call(self) -> None:
+        """Have a batch given up that others would wait for too long.
+
+        Again and again: an interruption that falls between two statements is none.
+        """
+        if not self._called and not self._is_asked():
+            return
+        now = time.monotonic()
+        with self._yielding:
+            if self._ends is None or self._writer is None:
+                return
+            if self._last_call is None:
+                self._last_call = now + GRACE_S if self._ends - now <= GRACE_S else now
+            if now >= self._last_call:
+                self._called = True
+                self._writer.interrupt()

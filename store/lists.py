@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from rashomon.model import End, Grade, Kind, Lane, Trace
 from rashomon.store.exact import lane_of, restore
@@ -49,11 +49,40 @@ class StepRow(NamedTuple):
     reasoning_tokens: int | None
 
 
+class StepLine(NamedTuple):
+    """What a `StepRow` has that is printed of it, each under the same name."""
+
+    id: str
+    index: int  # type: ignore[assignment]
+    kind: Kind
+    name: str
+    lane: Lane
+    started_us: int
+    duration_us: int
+    end: End
+    failure_type: str | None
+    failure_message: str | None
+    grade: Grade | None
+    recorded: str | None
+    within: str | None
+    marks: tuple[str, ...]
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    status: int | None
+    finish: str | None
+    title: str
+    match_detail: str
+
+
+L = TypeVar("L", StepRow, StepLine)
+
+
 class Outline(NamedTuple):
     """A trace and the lines of its steps: what a `Tape` is, without what the steps carried."""
 
     trace: Trace
-    steps: list[StepRow]
+    steps: Sequence[StepRow | StepLine]
 
 
 _COLUMN_OF = {
@@ -62,27 +91,38 @@ _COLUMN_OF = {
     "pieces": "len(piece_sizes)",
     "marks": "CASE WHEN len(marks) > 0 THEN marks END",  # an empty list takes longer to make than all else of a row
 }
-STEP_ROW_COLUMNS = ", ".join([*(_COLUMN_OF.get(name, name) for name in StepRow._fields), "exact"])
-"""The columns of `steps` that a `StepRow` is made of, in the order of its fields; last, the exact values."""
+
+
+def columns_of(line: type[StepRow] | type[StepLine]) -> str:
+    """The columns of `steps` that a line is made of, in the order of its fields; last, the exact values."""
+    return ", ".join([*(_COLUMN_OF.get(name, name) for name in line._fields), "exact"])
+
 
 _KINDS, _ENDS = ({one.value: one for one in values} for values in (Kind, End))
 _GRADES: dict[str | None, Grade | None] = {None: None, **{one.value: one for one in Grade}}
-_KIND, _LANE, _END, _GRADE, _MARKS, _DETAIL = map(
-    StepRow._fields.index, ("kind", "lane", "end", "grade", "marks", "match_detail")
-)
+_CHANGES: dict[str, Callable[[Any], Any]] = {
+    "kind": _KINDS.__getitem__,
+    "lane": lambda lane: lane_of(lane) if lane else (),
+    "end": _ENDS.__getitem__,
+    "grade": _GRADES.__getitem__,
+    "marks": lambda marks: tuple(marks) if marks else (),
+    "match_detail": lambda detail: detail or "",
+}
+"""What becomes of columns that a line has otherwise."""
 
 
-def step_row_from(columns: Sequence[Any]) -> StepRow:
-    """A line of a list from the columns of `STEP_ROW_COLUMNS`. There may be thousands: no name is looked up twice."""
-    *fields, exact = columns
-    fields[_MARKS] = fields[_MARKS] or []
-    if exact is not None:
-        found = restore({**dict(zip(StepRow._fields, fields, strict=True)), "exact": exact})
-        fields = [found[name] for name in StepRow._fields]
-    fields[_KIND] = _KINDS[fields[_KIND]]
-    fields[_LANE] = lane_of(fields[_LANE]) if fields[_LANE] else ()
-    fields[_END] = _ENDS[fields[_END]]
-    fields[_GRADE] = _GRADES[fields[_GRADE]]
-    fields[_MARKS] = tuple(fields[_MARKS]) if fields[_MARKS] else ()
-    fields[_DETAIL] = fields[_DETAIL] or ""
-    return StepRow._make(fields)
+def lines_from(line: type[L], rows: Sequence[Sequence[Any]]) -> list[L]:
+    """Lines of a list from the columns of `columns_of`. There may be thousands: they are made column by column."""
+    if not rows:
+        return []
+    whole = [row[:-1] if row[-1] is None else _restored(line._fields, row) for row in rows]
+    columns: list[Sequence[Any]] = list(zip(*whole, strict=True))
+    for name, change in _CHANGES.items():
+        at = line._fields.index(name)
+        columns[at] = list(map(change, columns[at]))
+    return list(map(line._make, zip(*columns, strict=True)))
+
+
+def _restored(names: Sequence[str], row: Sequence[Any]) -> list[Any]:
+    found = restore(dict(zip((*names, "exact"), row, strict=True)))
+    return [found[name] for name in names]

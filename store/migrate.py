@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,8 @@ from rashomon.store.engine import duckdb
 APPLICATION = "rashomon"
 _FOLDER = Path(__file__).parent
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
+_INDENTED = re.compile(r"^ +", re.MULTILINE)
+"""Of no use in a store, which keeps the text of its views."""
 
 
 class Migration(NamedTuple):
@@ -23,7 +27,9 @@ class Migration(NamedTuple):
 def migrations(folder: Path = _FOLDER) -> list[Migration]:
     """All migrations, in order."""
     found = [(match, path) for path in folder.glob("*.sql") if (match := _NAME.fullmatch(path.name))]
-    return sorted(Migration(int(match[1]), path.read_text(encoding="utf-8")) for match, path in found)
+    return sorted(
+        Migration(int(match[1]), _INDENTED.sub("", path.read_text(encoding="utf-8"))) for match, path in found
+    )
 
 
 def newest() -> int:
@@ -44,12 +50,29 @@ def schema_of(connection: duckdb.DuckDBPyConnection) -> int | None:
         return None
 
 
-def migrate(connection: duckdb.DuckDBPyConnection, steps: list[Migration] | None = None) -> int:
+def migrate(connection: duckdb.DuckDBPyConnection, steps: Iterable[Migration] | None = None) -> int:
     """Bring the schema up to date, whole or not at all; the number it has then."""
     current = schema_of(connection) or 0  # before: a question that fails ends a transaction
+    with _committed_to_the_file(connection):
+        return _migrate(connection, current, migrations() if steps is None else steps)
+
+
+@contextlib.contextmanager
+def _committed_to_the_file(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """What is committed goes into the file itself, and not into its log first: a log with tables that have computed
+    columns, left by a process that was killed, cannot be read by who opens the file directly."""
+    (before,) = connection.execute("SELECT current_setting('checkpoint_threshold')").fetchall()[0]
+    connection.execute("SET checkpoint_threshold = '1B'")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET checkpoint_threshold = '{before}'")
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, current: int, steps: Iterable[Migration]) -> int:
     connection.begin()
     try:
-        for step in migrations() if steps is None else steps:
+        for step in steps:
             if step.number > current:
                 connection.execute(step.sql)
                 current = step.number

@@ -71,6 +71,18 @@ def pack(points: Sequence[Point]) -> bytes:
     return zlib.compress(msgpack.packb(content, use_bin_type=True, unicode_errors="surrogatepass"), 6)
 
 
+def rows_of(found: Sequence[Point], start: int) -> tuple[tuple[int, int, bytes], ...]:
+    """Points as rows of (position, count, blob) that begin at multiples of `IN_A_ROW`, but for the first."""
+    made, at = [], 0
+    while at < len(found):
+        place = (start + at) // IN_A_ROW
+        stop = (place + 1) * IN_A_ROW - start
+        listed = found[at:stop]
+        made.append((place, len(listed), pack(listed)))
+        at += len(listed)
+    return tuple(made)
+
+
 def unpack(blob: bytes, where: Whereabouts = _AS_IT_IS) -> tuple[Point, ...]:
     """The points of a blob. Raises ValueError or zlib.error when it is none."""
     content = msgpack.unpackb(zlib.decompress(blob), strict_map_key=False, unicode_errors="surrogatepass")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -100,6 +101,20 @@ class Portion(NamedTuple):
     """Where in the journal this reading of it began."""
     begins: bool
     ends: bool
+
+    def in_order(self) -> list[tuple[str, bytes]]:
+        """`parts` as they are numbered in the store: messages first, then frames, answers and prompts.
+
+        So the messages of a conversation have numbers without gaps, and a request tells them as one run.
+        """
+        starts = accumulate(self.request_lengths[:-1], initial=0) if self.request_lengths else ()
+        numbers: set[int | None] = {self.request_parts[start] for start in starts}
+        for head in self.heads:
+            numbers |= {head.response, head.prompt}
+        first = self.first_part
+        beside = {number - first for number in numbers if number is not None}
+        places = range(len(self.parts))
+        return [self.parts[at] for at in sorted(places, key=beside.__contains__)]
 
 
 class Parts:

@@ -34,8 +34,14 @@ _DAY, _MINUTE = 86_400_000_000_000, 60_000_000_000  # nanoseconds
 _EVER = (-(2**63), 2**63)
 _LAST = 4_000_000_000 * 10**9
 _MILLION = 1_000_000
-_READ = "2"  # changes when this module prices the same tokens differently
+_READ = "3"  # changes when this module prices the same tokens differently
 _LOCAL = ("localhost", "0.0.0.0", "127.", "10.", "192.168.", "[")
+_IMPORTED = "genai://"
+"""The address of a call of which another tool told the provider and not where it is."""
+
+_RUNTIMES = ("ollama", "vllm", "lmstudio", "lm_studio", "llama_cpp", "llamacpp", "llamafile", "localai", "transformers")
+"""What another tool calls the provider of a model on a machine of one's own."""
+
 _EMBEDDINGS = ("openai.embeddings", "google.embeddings")
 
 
@@ -98,19 +104,29 @@ class Pricer:
         for name in filter(None, (asked, answered)):
             if name.lower() in self._settings.prices:
                 return _Span(_EVER[0], _EVER[1], _Rate.of(self._settings.prices[name.lower()]))
-        host = _host(address)
-        provider = self._settings.providers.get(host) or self._settings.providers.get(host.partition(":")[0])
-        if provider is not None or not host or not _is_local(host):
+        seller = self._seller(address)
+        if seller is not None:
             # an answer names the model more exactly, but with Amazon: there it is a maker's name for another's price
-            names = (asked, answered) if host.endswith("amazonaws.com") else (answered, asked)
+            amazon = seller[0] == "aws" or _host(address).endswith("amazonaws.com")
+            names = (asked, answered) if amazon else (answered, asked)
             for name in filter(None, names):
                 try:
-                    found = _find(name, provider, address)
+                    found = _find(name, *seller)
                     if found is not None:
                         return _span(*found, tier, started_ns)
                 except Exception:  # of another package's data: a call without a price beats one that is not kept
                     continue
         return _Span(*_EVER, None)
+
+    def _seller(self, address: str) -> tuple[str | None, str] | None:
+        """Who asks for money at an address, as provider or as address; both empty: the model's maker. None: nobody."""
+        host = _host(address)
+        provider = self._settings.providers.get(host) or self._settings.providers.get(host.partition(":")[0])
+        if provider is not None:
+            return provider, address
+        if address.startswith(_IMPORTED):
+            return None if host in _RUNTIMES else (_told_provider(host), "")
+        return None if host and _is_local(host) else (None, address)
 
 
 def pricer(home: Path | str) -> Pricer:
@@ -199,6 +215,18 @@ def _find(name: str, provider_id: str | None, address: str) -> tuple[Provider, M
         except LookupError:
             return None
     return None
+
+
+def _told_provider(name: str) -> str | None:
+    """The package's name of a provider that another tool tells of; None of one that it does not know."""
+    if name.startswith(("azure", "az.")):
+        return "azure"
+    try:
+        from genai_prices.data_snapshot import get_snapshot
+
+        return str(get_snapshot().find_provider("", name.replace("_", "-"), None).id)
+    except (ImportError, LookupError):
+        return None
 
 
 def _span(provider: Provider, model: ModelInfo, tier: str | None, started_ns: int) -> _Span:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon.errors import DamagedData, TraceNotFound, UsageError
 from rashomon.store import connection as connections
+from rashomon.store import engine
 from rashomon.store.engine import duckdb
 from rashomon.store.opening import Opening
 
@@ -103,6 +104,7 @@ class TraceStore:
 
     def begin(self) -> None:
         """Have the file opened by another thread, for the first question within `with`; `close` lets go of it."""
+        engine.load()  # here, and not by the other thread: that is no place for Ctrl-C
         self._opening = Opening(lambda: connections.open_reader(self.path, 0))
 
     def begun(self) -> None:
@@ -296,11 +298,12 @@ class TraceStore:
     def outline(self, trace_id: str) -> Outline:
         """What `tape` has, without bodies, reads and points: enough for a list. Raises `TraceNotFound`."""
         with self._session():
-            from rashomon.store.lists import Outline
+            from rashomon.store.lists import Outline, StepLine, columns_of, lines_from
 
             family = self._family(trace_id, True)
             if len(family) == 1:
-                return Outline(self.trace(trace_id), self._light(trace_id))
+                rows = self._listed(trace_id, columns_of(StepLine))
+                return Outline(self.trace(trace_id), lines_from(StepLine, rows))
             # which processes the whole has, and under which numbers, depends on all that the parts of it tell
             return Outline(self.tape(trace_id).trace, self.step_rows(trace_id))
 
@@ -330,6 +333,11 @@ class TraceStore:
         """The steps that a filter means, newest trace first; of the traces `of` only. Raises `FilterError`."""
         with self._search(query, "step", now_ns) as search:
             return search.steps(limit, of)
+
+    def saying_steps(self, query: Query) -> list[Place]:
+        """The same for a filter that ends with a term on bodies, with the parts of requests that hold its text."""
+        with self._search(query, "step", None) as search:
+            return search.told(search.steps(), query.terms[-1])
 
     @contextlib.contextmanager
     def _search(self, query: Query, about: str, now_ns: int | None) -> Iterator[Search]:
@@ -370,8 +378,10 @@ class TraceStore:
     def _light(self, trace_id: str) -> list[StepRow]:
         from rashomon.store import lists
 
-        sql = f"SELECT {lists.STEP_ROW_COLUMNS} FROM steps WHERE trace = ? ORDER BY position"
-        return [lists.step_row_from(row) for row in self._tuples(sql, [trace_id])]
+        return lists.lines_from(lists.StepRow, self._listed(trace_id, lists.columns_of(lists.StepRow)))
+
+    def _listed(self, trace_id: str, columns: str) -> list[tuple[Any, ...]]:
+        return self._tuples(f"SELECT {columns} FROM steps WHERE trace = ? ORDER BY position", [trace_id])
 
     def _steps(self, trace_id: str, positions: Sequence[int] | None = None) -> list[Step]:
         """The steps of one trace, or some of them, with their bodies."""
@@ -411,6 +421,12 @@ class TraceStore:
             except (duckdb.Error, RuntimeError, ValueError, OverflowError) as error:
                 raise UsageError(f"{what} cannot be run: {connections.first_line(error)}.", _TABLES) from error
         return Result([column[0] for column in columns], [str(column[1]) for column in columns], found)
+
+    def damage(self) -> tuple[str | None, int]:
+        """The first journal that could not be read whole, by name, and how many there are."""
+        sql = "SELECT min(name), count(*) FROM journals WHERE len(damage) > 0 OR state <> 'read'"
+        name, count = self.query(sql).rows[0]
+        return name, count
 
     def journals(self) -> list[JournalRow]:
         """The journals that were read, with what is wrong with them, by name."""

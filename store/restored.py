@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon.model import (
     Coverage,
@@ -22,9 +23,11 @@ from rashomon.model import (
     Step,
     Trace,
 )
-from rashomon.store.bodies import Hole, put_together
 from rashomon.store.engine import duckdb
 from rashomon.store.exact import lane_of, restore
+
+if TYPE_CHECKING:
+    from rashomon.store.bodies import Hole
 
 RESPONSE = -1
 """`step_parts.position` of a response."""
@@ -104,7 +107,7 @@ def bases(
     `process` is what its journal says of it, `traces` are those that it took part in.
     """
     found = reader.execute(
-        "SELECT wanted.number, request_parts, holes, runs FROM steps"
+        "SELECT wanted.number, request_parts, layout FROM steps"
         " JOIN processes ON processes.trace = steps.trace AND epoch_ns = ? AND pid = ?"
         " JOIN (SELECT unnest(?::BIGINT[]) AS number) AS wanted"
         " ON steps.id = processes.number || '.' || wanted.number"
@@ -113,17 +116,22 @@ def bases(
     ).fetchall()
     if sorted(row[0] for row in found) != sorted(numbers):
         return None
+    from rashomon.store.bodies import put_together
+
     contents = parts(reader, {part for row in found for part in row[1]})
     bodies = {}
-    for number, listed, holes, runs in found:
+    for number, listed, layout in found:
         frame, *filling = [contents[part] for part in listed]
-        bodies[number] = put_together(frame, holes_from(holes, runs), filling)
+        bodies[number] = put_together(frame, holes_from(layout), filling)
     return {number: bodies[number] for number in numbers}
 
 
-def holes_from(offsets: Sequence[int], runs: Sequence[Mapping[str, Any]]) -> list[Hole]:
-    """The holes of a request's frame, from the columns `holes` and `runs`."""
-    return [Hole(at, *run.values()) for at, run in zip(offsets, runs, strict=True)]
+@functools.lru_cache(maxsize=4096)
+def holes_from(layout: str) -> tuple[Hole, ...]:
+    """The holes of a request's frame, from the column `layout`, which is the same for many steps."""
+    from rashomon.store.bodies import Hole
+
+    return tuple(Hole(**hole) for hole in json.loads(layout))
 
 
 def parts(reader: duckdb.DuckDBPyConnection, numbers: Iterable[int]) -> dict[int, bytes]:
@@ -135,9 +143,11 @@ def parts(reader: duckdb.DuckDBPyConnection, numbers: Iterable[int]) -> dict[int
 
 def step_from(row: dict[str, Any], contents: Mapping[int, bytes]) -> Step:
     """A step from its row and the contents of parts, by their numbers."""
+    from rashomon.store.bodies import put_together  # with all that takes bodies apart: a trace needs nothing of it
+
     row = restore(row, "request_head", "response_head")
     frame, *filling = [contents[number] for number in row["request_parts"]]
-    body = put_together(frame, holes_from(row["holes"], row["runs"]), filling)
+    body = put_together(frame, holes_from(row["layout"]), filling)
     answer = b"" if row["response_part"] is None else contents[row["response_part"]]
     failure = None
     if row["failure_type"] is not None:

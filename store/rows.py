@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from rashomon.model import Divergence, Kind, Process, Trace
+from rashomon.model import Divergence, Process, Trace
 from rashomon.store import surroundings
 from rashomon.store.exact import Shown, shown_json
 
@@ -30,25 +29,6 @@ NO_SUMS: Row = (0, 0, 0, 0, 0, 0, None, 0, [])
 
 SUMMED = ("kind", "failure_type", "status", "input_tokens", "output_tokens", "cost", "model")
 """The columns of a step that the sums are made of."""
-
-
-def sums(steps: Sequence[Sequence[Any]]) -> Row:
-    """The columns `steps` to `models` of a trace with these steps, each given by its columns `SUMMED`."""
-    cost = None
-    llm, tool, failures, tokens_in, tokens_out, unpriced = 0, 0, 0, 0, 0, 0
-    models = set()
-    for kind, failure, status, came, went, price, model in steps:
-        llm += kind == Kind.LLM
-        tool += kind in (Kind.TOOL, Kind.MCP)
-        failures += failure is not None or (status is not None and status >= 400)
-        tokens_in, tokens_out = tokens_in + (came or 0), tokens_out + (went or 0)
-        if price is not None:
-            cost = price + (cost or 0.0)
-        elif kind == Kind.LLM:
-            unpriced += came is not None or went is not None
-        if model is not None:
-            models.add(model)
-    return (len(steps), llm, tool, failures, tokens_in, tokens_out, cost, unpriced, sorted(models))
 
 
 class Rows:

@@ -79,6 +79,10 @@ class _Salvage:
         """Whether what can be read of the old store is what was written to it last."""
 
     def run(self) -> Salvaged:
+        if self.store.is_dir():
+            connections.check_file(self.store)
+        if self.store.exists():
+            connections.refuse_newer(self.store)
         homes.prepare(str(self.home))
         for left in self.store.parent.glob(f"{self.store.name}{_BESIDE}*"):
             left.unlink(missing_ok=True)

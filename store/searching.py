@@ -18,6 +18,9 @@ from rashomon.errors import DamagedData
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Delta, Scan
 from rashomon.store.engine import duckdb
 
+NOTES = "annotations"
+"""The table of what people wrote."""
+
 _CHUNK = 1 << 20
 _ROWS = 256
 _ENCODINGS = ("gzip", "deflate", "br", "zstd")
@@ -71,13 +74,15 @@ def in_store(
 ) -> tuple[set[str], list[Found]]:
     """Ids of the traces that hold any of these, and the places that hold one and are no trace's.
 
-    With `views`, views are searched in place of tables: those that stand for the files of a lake.
+    A person's note is such a place: it can go without the trace that it is on. With `views`, views are searched in
+    place of tables: those that stand for the files of a lake.
     """
     traces: set[str] = set()
     others: list[Found] = []
     parts: set[str] = set()
+    noted: set[str] = set()
     for table, columns in _columns(reader, views).items():
-        key = {"traces": "id", "parts": "digest"}.get(table, "trace" if "trace" in columns else None)
+        key = {"traces": "id", "parts": "digest", NOTES: "id"}.get(table, "trace" if "trace" in columns else None)
         for column, kind in columns.items():
             if kind == "BLOB":
                 hits = _blob_hits(reader, table, column, key, needles)
@@ -87,6 +92,8 @@ def in_store(
                 others.extend(Found(f"table {table}", f"column {column}") for _ in range(len(hits) > 0))
             elif table == "parts":
                 parts |= hits
+            elif table == NOTES:
+                noted |= hits
             else:
                 traces |= hits
     if parts:
@@ -95,6 +102,7 @@ def in_store(
         ).fetchall()
         traces |= {trace for _, trace in users}
         others.extend(Found("table parts", one) for one in sorted(parts - {part for part, _ in users}))
+    others.extend(Found(f"table {NOTES}", one) for one in sorted(noted))
     return traces, others
 
 

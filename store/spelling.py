@@ -69,24 +69,10 @@ def is_json(value: Any) -> bool:
     return True
 
 
-class _Pairs(dict[tuple[str, str], str]):
-    """Headers as JSON. Keys are looked up by what is equal, so only texts are in it."""
+class _Remembered(dict[Any, str]):
+    """Values that are never changed, as JSON: names and values in heads."""
 
-    def __missing__(self, pair: tuple[str, str]) -> str:
-        if type(pair[0]) is not str or type(pair[1]) is not str:
-            raise TypeError("no header")
-        text = exact_json(pair)
-        if len(text) <= _LONG:
-            if len(self) >= _REMEMBERED:
-                self.clear()
-            self[pair] = text
-        return text
-
-
-class _Texts(dict[str, str]):
-    """Names and values in heads as JSON."""
-
-    def __missing__(self, value: str) -> str:
+    def __missing__(self, value: Any) -> str:
         text = exact_json(value)
         if len(text) <= _LONG:
             if len(self) >= _REMEMBERED:
@@ -95,7 +81,18 @@ class _Texts(dict[str, str]):
         return text
 
 
-_pairs, _texts = _Pairs(), _Texts()
+class _Pairs(_Remembered):
+    """Headers as JSON. Keys are looked up by what is equal, so only texts are in it."""
+
+    def __missing__(self, pair: tuple[Any, Any]) -> str:
+        if type(pair[0]) is not str or type(pair[1]) is not str:
+            raise TypeError("no header")
+        return super().__missing__(pair)
+
+
+_pairs = _Pairs()
+texts = _Remembered()
+"""Names and values in heads as JSON. Only texts are to be looked up."""
 
 
 def head_json(head: Any) -> str | None:
@@ -108,14 +105,14 @@ def head_json(head: Any) -> str | None:
             if type(key) is not str:
                 return None
             if type(value) is str:
-                text = _texts[value]
+                text = texts[value]
             elif key == "headers" and type(value) is list and set(map(type, value)) == _LISTS:
                 text = f"[{','.join([_pairs[name, content] for name, content in value])}]"
             elif is_json(value):
                 text = exact_json(value)
             else:
                 return None
-            members.append(f"{_texts[key]}:{text}")
+            members.append(f"{texts[key]}:{text}")
     except (TypeError, ValueError, RecursionError):  # no headers, NaN, too deep
         return None
     line = f"{{{','.join(members)}}}"

@@ -6,7 +6,9 @@ What depends on the rest of the trace (its place, its id, the numbers of its par
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import json
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgpack
@@ -15,7 +17,7 @@ from rashomon import views
 from rashomon.canonical import address_of, content_digest, digest
 from rashomon.model import Call, End, Failure, Head, Json, Kind, Match, Request, Step
 from rashomon.store import bodies
-from rashomon.store.bodies import Apart
+from rashomon.store.bodies import Apart, Hole
 from rashomon.store.exact import Shown
 from rashomon.store.spelling import exact_json
 from rashomon.views import Summary
@@ -140,16 +142,29 @@ def summary(step: Step, asked: Json, response: Json = None) -> Summary:
         return Summary(None, None, None, None, None, "", f"{step.kind} {step.name}")
 
 
-def step_row(step: Step, asked: Asked, said: Summary, response: str | None, size: int, cost: float | None) -> Row:
-    """The columns of `columns.COLUMNS["steps"]`; `response` is the digest of the answer's bytes, `size` how many."""
+def step_row(
+    step: Step,
+    asked: Asked,
+    said: Summary,
+    response: str | None,
+    size: int,
+    cost: float | None,
+    heads: tuple[str | None, str | None] = (None, None),
+) -> Row:
+    """The columns of `columns.COLUMNS["steps"]`; `response` is the digest of the answer's bytes, `size` how many.
+
+    `heads` are the JSON texts of both heads, where they are known.
+    """
     shown, answer, match, failure = Shown(), step.response, step.match, step.response.failure
-    holes, pieces = asked.apart.holes, answer.pieces
+    pieces, duration_us = answer.pieces, shown.integer("duration_us", answer.duration_us)
+    offsets = shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces])
+    whole = len(pieces) == 1 and size > 0  # then its size is that of the answer
     return (
         step.kind._value_,
         shown.text("name", step.name),
         shown.lane("lane", step.lane),
         len(step.lane),
-        shown.integer("duration_us", answer.duration_us),
+        duration_us,
         answer.end._value_,
         *(_NOTHING if failure is None else _failure_columns(shown, failure)),
         *(_NOTHING if match is None else _match_columns(shown, match)),
@@ -157,19 +172,36 @@ def step_row(step: Step, asked: Asked, said: Summary, response: str | None, size
         *_summary_columns(said),
         asked.digest,
         response,
-        shown.head("request_head", step.request.head),
-        None if answer.head is None else shown.head("response_head", answer.head),
+        heads[0] or shown.head("request_head", step.request.head),
+        None if answer.head is None else heads[1] or shown.head("response_head", answer.head),
         asked.size,
         size,
-        [hole.at for hole in holes],
-        [hole[1:] for hole in holes],
-        shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces]),
-        [len(piece.data) for piece in pieces],
+        layout(asked.apart.holes),
+        [] if whole and offsets == [duration_us] else offsets,
+        [] if whole else [len(piece.data) for piece in pieces],
         shown.exact(),
         *_decoded_columns(said, cost),
         asked.prompt,
         asked.conversation,
     )
+
+
+def layout(holes: Iterable[Hole]) -> str:
+    """Where the parts of a request go, as the column `layout` has it."""
+    return f"[{','.join(map(_hole, holes))}]"
+
+
+def _hole(hole: Hole) -> str:
+    first = "null" if hole.first is None else hole.first
+    return (
+        f'{{"at":{hole.at},"path":{_quoted(hole.path)},"first":{first},"start":{hole.start},"count":{hole.count},'
+        f'"separator":{_quoted(hole.separator)}}}'
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 _NOTHING: Row = (None, None, None)
@@ -189,33 +221,36 @@ def _match_columns(shown: Shown, match: Match) -> Row:
 
 def _summary_columns(said: Summary) -> Row:
     """The decoded columns. They are made again from the bytes at will, so nothing of them is kept exactly."""
-    shown = _UNKEPT
+    shown, (model, came, went, status, finish, text, title) = _UNKEPT, said[:7]
     return (
-        None if said.model is None else shown.text("", said.model),
-        None if said.input_tokens is None else shown.integer("", said.input_tokens),
-        None if said.output_tokens is None else shown.integer("", said.output_tokens),
-        None if said.status is None else shown.integer("", said.status),
-        None if said.finish is None else shown.text("", said.finish),
-        shown.text("", said.title),
-        shown.text("", said.text) if said.text else None,
+        None if model is None else shown.text("", model),
+        None if came is None else shown.integer("", came),
+        None if went is None else shown.integer("", went),
+        None if status is None else shown.integer("", status),
+        None if finish is None else shown.text("", finish),
+        shown.text("", title),
+        shown.text("", text) if text else None,
     )
 
 
 def _decoded_columns(said: Summary, cost: float | None) -> Row:
     """The decoded columns that the third schema added."""
-    shown = _UNKEPT
+    shown, dialect, decoded, unknown = _UNKEPT, said.dialect, said.decoded, said.unknown
+    cached, written, thought, reasoning, refusal, kind, message = said[10:17]
+    if not (reasoning or unknown) and said[10:13] == said[14:17] == _NOTHING:
+        return (dialect, decoded, [], None, None, None, cost, None, None, None, None)  # as most calls are
     return (
-        said.dialect,
-        said.decoded,
-        shown.texts("", said.unknown) if said.unknown else [],
-        None if said.cached_tokens is None else shown.integer("", said.cached_tokens),
-        None if said.cache_write_tokens is None else shown.integer("", said.cache_write_tokens),
-        None if said.reasoning_tokens is None else shown.integer("", said.reasoning_tokens),
+        dialect,
+        decoded,
+        shown.texts("", unknown) if unknown else [],
+        None if cached is None else shown.integer("", cached),
+        None if written is None else shown.integer("", written),
+        None if thought is None else shown.integer("", thought),
         cost,
-        shown.text("", said.reasoning) if said.reasoning else None,
-        None if said.refusal is None else shown.text("", said.refusal),
-        None if said.error_type is None else shown.text("", said.error_type),
-        None if said.error_message is None else shown.text("", said.error_message),
+        shown.text("", reasoning) if reasoning else None,
+        None if refusal is None else shown.text("", refusal),
+        None if kind is None else shown.text("", kind),
+        None if message is None else shown.text("", message),
     )
 
 

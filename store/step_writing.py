@@ -16,33 +16,53 @@ if TYPE_CHECKING:
 
 
 class _Row(NamedTuple):
-    """A step of a batch: which portion has it, and where."""
+    """A step of a batch: where its portion has it, and what sorts it in its trace."""
 
-    portion: int
     at: int
     head: Head
-    started_us: int
+    portion: int
+    order: tuple[int, ...]
+
+    @property
+    def started_us(self) -> int:
+        """When it began, since the trace did."""
+        return self.order[0]
+
+
+_Key = tuple[str, str]
 
 
 def add_steps(writing: Writing) -> None:
     """Add the steps of all portions; of one that is there more than once, the last counts."""
-    latest: dict[tuple[str, str], _Row] = {}
+    latest: dict[_Key, _Row] = {}
     for number, (portion, _) in enumerate(writing.portions):
-        for at, head in enumerate(portion.heads):
-            if writing.placed(portion, head):
-                started_us = head.t_us + writing.placements[head.trace].shift_us(portion.name)
-                latest[head.trace, writing.step_id(portion.name, head)] = _Row(number, at, head, started_us)
+        _place(writing, number, portion, latest)
     last = {row[0]: row[1:] for row in writing.rows(_LAST_STEPS, sorted({key[0] for key in latest} & writing.found))}
     positions = replaced(writing, [key for key, row in latest.items() if row.head.again])
-    crossed = new_positions(writing, latest, positions, last)
-    for number, (portion, numbers) in enumerate(writing.portions):
-        mine = [(key, row) for key, row in latest.items() if row.portion == number]
-        if mine:
-            insert_steps(writing, portion, numbers, mine, positions)
+    crossed = new_positions(latest, positions, last)
+    _insert(writing, latest, positions)
     if crossed:
         writing.flush("parts", "steps", "tool_requests", "step_values")
     for trace in sorted(crossed):
         renumber(writing, trace)
+
+
+def _place(writing: Writing, number: int, portion: Portion, latest: dict[_Key, _Row]) -> None:
+    """Find out what the steps of a portion are called, and when they began."""
+    spots: dict[str, tuple[int, int] | None] = {}
+    for at, head in enumerate(portion.heads):
+        trace, own, given, t_us, *_ = head
+        if trace not in spots:
+            place = writing.placements.get(trace)
+            placed = place is not None and writing.placed(portion, head)
+            spots[trace] = (place.number(portion.name), place.shift_us(portion.name)) if place and placed else None
+        spot = spots[trace]
+        if spot is None:
+            continue
+        if given is None:
+            latest[trace, f"{spot[0]}.{own}"] = _Row(at, head, number, (t_us + spot[1], spot[0], own))
+        else:
+            latest[trace, given] = _Row(at, head, number, (t_us + spot[1], *_numbers(given)))
 
 
 def replaced(writing: Writing, keys: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -80,10 +100,7 @@ def delete_steps(writing: Writing, places: list[tuple[str, int]]) -> None:
 
 
 def new_positions(
-    writing: Writing,
-    latest: dict[tuple[str, str], _Row],
-    positions: dict[tuple[str, str], int],
-    last: dict[str, tuple[int, int, str]],
+    latest: dict[_Key, _Row], positions: dict[_Key, int], last: dict[str, tuple[int, int, str]]
 ) -> set[str]:
     """Give each new step a place behind those that are there; the traces where that is not the right one.
 
@@ -91,9 +108,9 @@ def new_positions(
     deleted to be told of again.
     """
     new: dict[str, list[tuple[tuple[int, ...], str]]] = {}
-    for (trace, name), row in latest.items():
-        if (trace, name) not in positions:
-            new.setdefault(trace, []).append(((row.started_us, *_numbers(name)), name))
+    for key, row in latest.items():
+        if key not in positions:
+            new.setdefault(key[0], []).append((row.order, key[1]))
     crossed = set()
     for trace, listed in new.items():
         listed.sort()
@@ -105,36 +122,75 @@ def new_positions(
     return crossed
 
 
-def insert_steps(
-    writing: Writing,
-    portion: Portion,
-    numbers: Numbers,
-    mine: list[tuple[tuple[str, str], _Row]],
-    positions: dict[tuple[str, str], int],
-) -> None:
-    """Append steps of one portion."""
-    taken = [row.at for _, row in mine]
-    table, lengths, parts = portion.steps, portion.request_lengths, numbers.of(portion.request_parts)
-    if taken != list(range(len(portion.heads))):
-        table, lengths, parts = _chosen(table, lengths, parts, taken)
-    own = [positions[key] for key, _ in mine]
-    added: dict[str, pa.Array] = {
-        "trace": columns.texts([key[0] for key, _ in mine]),
-        "position": columns.integers(own, small=True),
-        "id": columns.texts([key[1] for key, _ in mine]),
-        "started_us": columns.integers([row.started_us for _, row in mine]),
-        "within": columns.texts([writing.within(portion.name, row.head) for _, row in mine]),
-        "request_parts": columns.lists(parts, lengths),
-        "response_part": columns.integers([_number(numbers, row.head.response) for _, row in mine], small=True),
-        "prompt_part": columns.integers([_number(numbers, row.head.prompt) for _, row in mine], small=True),
-    }
-    for name, values in added.items():
-        table = table.append_column(name, values)
-    writing.insert("steps", table)
-    where = {row.at: (key[0], positions[key]) for key, row in mine}
-    for name, listed in (("tool_requests", portion.tool_requests), ("step_values", portion.step_values)):
-        kept = [(where[at], row) for at, row in listed if at in where]
-        insert_beside(writing, name, kept)
+def _insert(writing: Writing, latest: dict[_Key, _Row], positions: dict[_Key, int]) -> None:
+    """Append steps, those of all portions as one table: setting one up takes as long as some hundred rows."""
+    by_portion: list[list[tuple[_Key, _Row]]] = [[] for _ in writing.portions]
+    for item in latest.items():
+        by_portion[item[1].portion].append(item)
+    added, tables = _Added(), []
+    for (portion, numbers), mine in zip(writing.portions, by_portion, strict=True):
+        if mine:
+            writing.pause()
+            tables.append(added.take(writing, portion, numbers, mine, positions))
+    if tables:
+        table = pa.concat_tables(tables).combine_chunks()
+        for name, values in added.columns().items():
+            table = table.append_column(name, values)
+        writing.insert("steps", table)
+    for name, listed in added.beside.items():
+        insert_beside(writing, name, listed)
+
+
+class _Added:
+    """What is known of the steps of a batch only here: their columns, and the rows that say more of them."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, str, int, str | None, int | None, int | None]] = []
+        self.parts, self.lengths = array("i"), array("i")
+        self.beside: dict[str, list[tuple[tuple[str, int], columns.Row]]] = {"tool_requests": [], "step_values": []}
+
+    def take(
+        self,
+        writing: Writing,
+        portion: Portion,
+        numbers: Numbers,
+        mine: list[tuple[_Key, _Row]],
+        positions: dict[_Key, int],
+    ) -> pa.Table:
+        """Take steps of one portion; the columns that it has of them."""
+        taken = [row.at for _, row in mine]
+        table, lengths, parts = portion.steps, portion.request_lengths, numbers.of(portion.request_parts)
+        if taken != list(range(len(portion.heads))):
+            table, lengths, parts = _chosen(table, lengths, parts, taken)
+        self.parts += parts
+        self.lengths.extend(lengths)
+        known = numbers.known
+        for key, (_, head, _, order) in mine:
+            _, _, _, _, within, _, response, prompt = head
+            self.rows.append((
+                key[0], positions[key], key[1], order[0],
+                None if within is None else writing.within(portion.name, head),
+                None if response is None else known[response],
+                None if prompt is None else known[prompt],
+            ))  # fmt: skip
+        where = {row.at: (key[0], positions[key]) for key, row in mine}
+        for name, listed in (("tool_requests", portion.tool_requests), ("step_values", portion.step_values)):
+            self.beside[name] += [(where[at], row) for at, row in listed if at in where]
+        return table
+
+    def columns(self) -> dict[str, pa.Array]:
+        """The columns, in the order of the steps that were taken."""
+        trace, position, name, started_us, within, response, prompt = zip(*self.rows, strict=True)
+        return {
+            "trace": columns.texts(trace),
+            "position": columns.integers(position, small=True),
+            "id": columns.texts(name),
+            "started_us": columns.integers(started_us),
+            "within": columns.texts(within),
+            **columns.parts(self.parts, self.lengths),
+            "response_part": columns.integers(response, small=True),
+            "prompt_part": columns.integers(prompt, small=True),
+        }
 
 
 def insert_beside(writing: Writing, name: str, listed: list[tuple[tuple[str, int], columns.Row]]) -> None:
@@ -160,10 +216,6 @@ def renumber(writing: Writing, trace: str) -> None:
 
 def _numbers(name: str) -> list[int]:
     return [int(part) for part in name.split(".")]
-
-
-def _number(numbers: Numbers, own: int | None) -> int | None:
-    return None if own is None else numbers.known[own]
 
 
 def _chosen(

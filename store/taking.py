@@ -16,8 +16,9 @@ from rashomon.store import bodies, compaction, crew, ingestion, ledger, restored
 from rashomon.store import connection as connections
 from rashomon.store.arrival import Arrival
 from rashomon.store.known_parts import KnownParts
-from rashomon.store.lease import Lease
+from rashomon.store.lease import GivenUp, Lease
 from rashomon.store.ledger import NOTHING, READER, About, Entry, Known, Stat, read_known
+from rashomon.store.pace import Pace, weight
 from rashomon.store.portions import Parts, Portion
 from rashomon.store.pricing import pricing as pricing
 from rashomon.store.told import Member, Resume
@@ -27,8 +28,8 @@ _SHORT_S = 0.5
 """So long the store is waited for to put a log into it that a killed process left: with it, each command would look at
 all journals again."""
 
-_FIRST_BYTES, _LEAST_BYTES = 1536 * 1024, 256 * 1024
-"""Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
+Item = tuple[Portion, Numbers] | Entry
+"""What is to be written: a portion with the numbers of its parts, or the entry of a journal that brings nothing."""
 
 
 class Source(NamedTuple):
@@ -44,6 +45,12 @@ class Source(NamedTuple):
     def whole(self) -> bool:
         """True when it is read from its beginning."""
         return self.resume.offset == 0
+
+
+def _another_wrote(error: BaseException) -> bool:
+    """Whether another thread of this process wrote meanwhile. What finds a full disk at its end fails alike."""
+    text = str(error)
+    return isinstance(error, duckdb.TransactionException) and ("Conflict" in text or "constraint" in text)
 
 
 class _Generation(Exception):
@@ -76,10 +83,10 @@ class Taking:
         self.price = pricing(self.home)
         self.crew = True
         self.begun: dict[str, Entry] = {}
-        self.room = float(min(ingestion.BATCH_BYTES, _FIRST_BYTES))
         self.logged = False
         self.tight = 0
-        self.lease = Lease(store, wait_s)
+        self.pace = Pace()
+        self.lease = Lease(store, wait_s, self.pace)
         self.parts, self.parts_of = KnownParts(), ""
 
     def run(self) -> None:
@@ -133,27 +140,29 @@ class Taking:
 
     def take(self, todo: list[str]) -> None:
         """Read and write these journals, batch by batch."""
-        batch: list[tuple[Portion, Numbers]] = []
-        entries: dict[str, Entry] = {}
+        batch: list[Item] = []
         size = 0
         for item in self.arrivals(todo):
-            if isinstance(item, Entry):
-                entries[item.name] = item
-            else:
-                portion, numbers = item
-                before = entries.get(portion.name)
-                entries[portion.name] = self.entry(portion, before)
-                size += portion.whole - (before.whole if before else 0)
-                batch.append((portion, numbers))
-            if size >= self.room:
-                self.write(batch, entries, more=True)
-                batch, entries, size = [], {}, 0
-                self.tell(len(todo))
-        if entries:
-            self.write(batch, entries)
-        self.tell(len(todo))
+            batch.append(item)
+            size += _weight(item)
+            if size >= self.pace.room:
+                self.put(batch, len(todo), more=True)
+                batch, size = [], 0
+        self.put(batch, len(todo))
 
-    def arrivals(self, todo: list[str]) -> Iterator[tuple[Portion, Numbers] | Entry]:
+    def put(self, items: list[Item], todo: int, more: bool = False) -> None:
+        """Write what has arrived, in one go or, where others wait for the store, in several."""
+        weights = [_weight(item) for item in items]
+        done = 0
+        while done < len(items):
+            behind = done + self.pace.fitting(weights[done:])
+            last = not more and behind == len(items)
+            with contextlib.suppress(GivenUp):  # the same again, in smaller pieces
+                self.write(items[done:behind], sum(weights[done:behind]), more=not last)
+                done = behind
+        self.tell(todo)
+
+    def arrivals(self, todo: list[str]) -> Iterator[Item]:
         """What these journals bring, one after another; an entry for each that brings nothing.
 
         Many that are read from their beginning are read by other processes, before the others.
@@ -165,7 +174,7 @@ class Taking:
             todo = [name for name in todo if name in self.known.entries and name not in fresh]
         yield from self.by_oneself(todo)
 
-    def by_crew(self, names: list[str], hands: int) -> Iterator[tuple[Portion, Numbers] | Entry]:
+    def by_crew(self, names: list[str], hands: int) -> Iterator[Item]:
         """What journals bring that other processes read."""
         try:
             for item in crew.arrivals(self.folder, self.home, names, hands):
@@ -181,7 +190,7 @@ class Taking:
             self.crew = False
             raise _Generation from None
 
-    def by_oneself(self, todo: list[str]) -> Iterator[tuple[Portion, Numbers] | Entry]:
+    def by_oneself(self, todo: list[str]) -> Iterator[Item]:
         """What journals bring that this process reads."""
         parts, memory, numbers = Parts(), bodies.Memory(), Numbers()
         for name in todo:
@@ -247,33 +256,35 @@ class Taking:
 
     # ------------------------------------------------------------------------------------------ writing
 
-    def write(self, batch: list[tuple[Portion, Numbers]], entries: dict[str, Entry], more: bool = False) -> None:
-        """Write a batch. Raises `_Generation` when the store is not as it was.
+    def write(self, items: list[Item], size: int, more: bool = False) -> None:
+        """Write a batch. Raises `_Generation` when the store is not as it was, `GivenUp` when somebody else wants it.
 
         Where `more` follow, the store's log of changes may stay beside it, which is read with it: putting it into the
         file at each batch would write the ends of all tables again and again.
         """
-        began = time.monotonic()
+        batch, entries = self.batch(items)
         following = str(int(self.known.generation) + 1)
+        if self.parts_of != self.known.generation:
+            self.parts.forget()
+        before = dict(self.kept), set(self.skipped)
+        expected_s = self.pace.expected_s(size)
         try:
-            if self.parts_of != self.known.generation:
-                self.parts.forget()
-            self.parts_of = ""  # until this batch is there as a whole
             with self.lease.writing(more) as writer:
                 began = time.monotonic()
                 self.logged = more
-                written = self.transaction(writer, following, batch, entries)
-        except duckdb.TransactionException:  # another thread of this process wrote
-            raise _Generation from None
-        except duckdb.Error as error:
-            raise DamagedData(
-                f"{self.store} cannot be written: {connections.first_line(error)}.",
-                "Check the disk; what was ingested before is still there, and so are the journals.",
-            ) from error
+                written = self.transaction(writer, following, batch, entries, expected_s)
+                took = time.monotonic() - began
+        except BaseException as error:
+            self.parts.undo()
+            self.kept, self.skipped = before
+            if _another_wrote(error):
+                raise _Generation from None
+            if isinstance(error, duckdb.Error):
+                raise self.unwritable(error) from error
+            raise
+        self.parts.keep()
+        self.pace.took(size, took, long=expected_s is not None)
         self.parts_of = following
-        took = time.monotonic() - began
-        fits = self.room * min(2.0, ingestion.BATCH_S / max(took, 1e-3))
-        self.room = min(ingestion.BATCH_BYTES, max(_LEAST_BYTES, fits))
         self.known = Known(following, self.known.entries | entries)
         ended = {portion.name for portion, _ in batch if portion.ends}
         ended |= {name for name in entries if entries[name].state != "read"}
@@ -287,17 +298,37 @@ class Taking:
                 self.updated[trace] = None
             self.steps += steps
 
+    def batch(self, items: list[Item]) -> tuple[list[tuple[Portion, Numbers]], dict[str, Entry]]:
+        """Some items as portions, and the entries of the ledger when they are written."""
+        batch: list[tuple[Portion, Numbers]] = []
+        entries: dict[str, Entry] = {}
+        for item in items:
+            if isinstance(item, Entry):
+                entries[item.name] = item
+            else:
+                batch.append(item)
+                entries[item[0].name] = self.entry(item[0], entries.get(item[0].name))
+        return batch, entries
+
+    def unwritable(self, error: duckdb.Error) -> DamagedData:
+        """What to say when the database cannot write."""
+        return DamagedData(
+            f"{self.store} cannot be written: {connections.first_line(error)}.",
+            "Check the disk; what was ingested before is still there, and so are the journals.",
+        )
+
     def transaction(
         self,
         writer: duckdb.DuckDBPyConnection,
         following: str,
         batch: list[tuple[Portion, Numbers]],
         entries: dict[str, Entry],
+        expected_s: float | None,
     ) -> Written:
         """Write a batch, and traces anew where that is needed."""
         removed: set[str] = set()
         extra: list[tuple[Portion, Numbers]] = []
-        with connections.transaction(writer):
+        with connections.transaction(writer), self.lease.giving_way(expected_s) as pause:
             claimed = writer.execute(
                 "UPDATE meta SET value = ? WHERE key = 'generation' AND value = ? RETURNING 1",
                 [following, self.known.generation],
@@ -308,8 +339,8 @@ class Taking:
             while True:
                 if again:
                     again = self.remake(writer, again, batch, entries, extra, removed)
-                portions, known = [*extra, *batch], self.known.entries
-                writing = Writing(writer, portions, removed, self.skipped, entries, self.price, known, self.parts)
+                portions, names, price = [*extra, *batch], self.known.entries, self.price
+                writing = Writing(writer, portions, removed, self.skipped, entries, price, names, self.parts, pause)
                 try:
                     return writing.write()
                 except Conflict as conflict:
@@ -386,6 +417,10 @@ class Taking:
             (*skipped, *sorted(self.unreadable.items())),
             tuple(sorted(self.kept.items())),
         )
+
+
+def _weight(item: Item) -> int:
+    return 0 if isinstance(item, Entry) else weight(item[0])
 
 
 def _only(portion: Portion, trace: str) -> Portion:

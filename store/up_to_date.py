@@ -28,13 +28,12 @@ def open_home(home: Path | str, progress: Progress | None = None, thorough: bool
     return TraceStore(path, ingested=report)
 
 
-def begin_home(home: Path | str) -> TraceStore | None:
-    """The same, its file being opened while who asks goes on; None where there is something to take in before."""
+def ready(home: Path | str) -> TraceStore | None:
+    """The same where nothing is to be taken in before; else None. Its file is not open, nor DuckDB loaded, yet."""
     store = TraceStore(homes.store_path(home))
     if not _holds_all(store.path, Path(homes.journals(home)), False):
         return None
     mirror(home)
-    store.begin()
     return store
 
 

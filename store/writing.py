@@ -9,7 +9,8 @@ made anew from its journals.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import duckdb  # the whole of it: the engine alone does not take Arrow
@@ -73,11 +74,15 @@ class Writing:
         price: Price | None = None,
         known: Collection[str] | None = None,
         parts: KnownParts | None = None,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """`known` are the journals of which the store has something; None: it may be any."""
+        """`known` are the journals of which the store has something; None: it may be any.
+
+        `pause` is called now and then, and may raise to have the batch given up.
+        """
         self.writer, self.portions, self.removed = writer, portions, removed
         self.known, self.parts = known, KnownParts() if parts is None else parts
-        self.skipped, self.entries, self.pricing = skipped, entries, price
+        self.skipped, self.entries, self.pricing, self.pause = skipped, entries, price, pause
         self.resumes = {portion.name: portion.resume for portion, _ in portions if portion.name in entries}
         self.queue: dict[str, list[pa.Table]] = {}
         self.following = 0
@@ -98,8 +103,11 @@ class Writing:
         self.place()
         if self.removed:
             self.remove()
+        self.pause()
         self.add_parts()
+        self.pause()
         step_writing.add_steps(self)
+        self.pause()
         other_writing.add_others(self)
         other_writing.add_points(self)
         late.apply(self)
@@ -209,7 +217,7 @@ class Writing:
         """Add the parts that the store does not have, and learn the numbers of all."""
         contents: dict[str, bytes] = {}
         for portion, _ in self.portions:
-            contents.update(portion.parts)
+            contents.update(portion.in_order())
         following = self.writer.execute("SELECT coalesce(max(id) + 1, 0) FROM parts").fetchall()[0][0]
         ids = self.parts.find(self.writer, list(contents), following)
         new = [name for name in contents if name not in ids]
@@ -264,6 +272,7 @@ class Writing:
     def flush(self, *tables: str) -> None:
         """Append what waits for it, in this order."""
         for table in tables:
+            self.pause()
             waiting = self.queue.pop(table, None)
             if waiting:
                 arriving = pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
@@ -272,12 +281,6 @@ class Writing:
                 names = ", ".join(f'"{name}"' for name in arriving.column_names)
                 # DuckDB finds the variable by its name, in half the time that registering the table takes
                 self.writer.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM arriving")
-
-    def step_id(self, journal: str, head: Head) -> str:
-        """What a step is called in its trace."""
-        if head.given is not None:
-            return head.given
-        return f"{self.placements[head.trace].number(journal)}.{head.own}"
 
     def within(self, journal: str, head: Head | Place) -> str | None:
         """The id in the trace of what encloses a step or a read."""
@@ -308,16 +311,13 @@ class Writing:
 
     def sums(self, names: list[str]) -> dict[str, columns.Row]:
         """What the steps of traces add up to. All of a new one are at hand; those of others are sought in the store."""
-        sought = {name for name in names if name in self.found or name in self.altered}
-        arrived: dict[str, list[columns.Row]] = {name: [] for name in names if name not in sought}
-        for table in self.arrived if arrived else ():
-            for trace, *step in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                if trace in arrived:
-                    arrived[trace].append(tuple(step))
-        return {
-            **{row[0]: row[1:] for row in self.rows(_SUMS, sorted(sought))},
-            **{trace: rows.sums(steps) for trace, steps in arrived.items() if steps},
-        }
+        sought = [name for name in names if name in self.found or name in self.altered]
+        found = self.rows(_SUMS.format("steps"), sought)
+        if self.arrived:
+            arrived = pa.concat_tables(self.arrived)  # noqa: F841  # DuckDB finds it by its name
+            fresh = [[name for name in names if name not in self.found and name not in self.altered]]
+            found += self.writer.execute(_SUMS.format("arrived"), fresh).fetchall()
+        return {row[0]: row[1:] for row in found}
 
     def add_entries(self) -> None:
         """Write the ledger: what was told of each trace, and how far each journal was read."""
@@ -360,9 +360,9 @@ class Writing:
             for trace in portion.members:
                 if trace in self.placements:
                     (updated if trace in before else new).setdefault(trace, 0)
-            for head in portion.heads:
-                if head.trace in self.placements and self.wanted(portion, head.trace):
-                    (updated if head.trace in before else new)[head.trace] += not head.again
+            for trace, count in Counter([head.trace for head in portion.heads if not head.again]).items():
+                if trace in self.placements and self.wanted(portion, trace):
+                    (updated if trace in before else new)[trace] += count
         return Written(new, updated, self.faulty)
 
 
@@ -376,23 +376,30 @@ def _moved(before: Placement, now: Placement, journal: str, member: Member) -> b
 
 
 def _parts_table(found: list[tuple[str, bytes, int]]) -> pa.Table:
-    shown = [_text_or_bytes(content) for _, content, _ in found]
+    bodies = pa.array([content for _, content, _ in found], pa.binary())
+    try:
+        text, body = bodies.cast(pa.string()), pa.nulls(len(found), pa.binary())
+    except pa.ArrowInvalid:  # one of them is no text
+        is_text = [_is_text(content) for _, content, _ in found]
+        shown = [content if plain else None for (_, content, _), plain in zip(found, is_text, strict=True)]
+        text = pa.array(shown, pa.binary()).cast(pa.string())
+        body = pa.array([None if plain else row[1] for row, plain in zip(found, is_text, strict=True)], pa.binary())
     return pa.table(
         {
             "digest": columns.texts([name for name, _, _ in found]),
-            "size": columns.integers([len(content) for _, content, _ in found]),
-            "text": columns.texts([text for text, _ in shown]),
-            "body": pa.array([body for _, body in shown], pa.binary()),
+            "text": text,
+            "body": body,
             "id": columns.integers([number for _, _, number in found], small=True),
         }
     )
 
 
-def _text_or_bytes(content: bytes) -> tuple[str | None, bytes | None]:
+def _is_text(content: bytes) -> bool:
     try:
-        return content.decode("utf-8"), None
+        content.decode("utf-8")
     except UnicodeDecodeError:
-        return None, content
+        return False
+    return True
 
 
 def _plain(about: About) -> list[Any]:
@@ -411,12 +418,15 @@ _PARTS_OF = """
     UNION SELECT response_part FROM steps WHERE response_part IS NOT NULL AND trace IN (SELECT unnest($1))
     UNION SELECT prompt_part FROM steps WHERE prompt_part IS NOT NULL AND trace IN (SELECT unnest($1))
 """
+# what is needed is sought among the loose ones: a list of everything that is needed would not fit into memory
 _DROP_LOOSE = """
     DELETE FROM parts WHERE id IN (
         SELECT id FROM loose
-        EXCEPT SELECT response_part FROM steps
-        EXCEPT SELECT prompt_part FROM steps
-        EXCEPT SELECT id FROM (SELECT unnest(request_parts) AS id FROM steps)
+        EXCEPT (
+            SELECT response_part FROM steps WHERE response_part IN (SELECT id FROM loose)
+            UNION ALL SELECT prompt_part FROM steps WHERE prompt_part IN (SELECT id FROM loose)
+            UNION ALL SELECT id FROM (SELECT unnest(request_parts) AS id FROM steps) WHERE id IN (SELECT id FROM loose)
+        )
     )
 """
 _SUMS = """
@@ -431,5 +441,5 @@ _SUMS = """
         sum(cost),
         count(*) FILTER (kind = 'llm' AND cost IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)),
         list_sort(coalesce(list(DISTINCT model) FILTER (model IS NOT NULL), []))
-    FROM steps WHERE trace IN (SELECT unnest(?)) GROUP BY trace
+    FROM {} WHERE trace IN (SELECT unnest(?)) GROUP BY trace
 """

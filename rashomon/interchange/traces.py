@@ -12,7 +12,7 @@ from rashomon.interchange import exchanges, genai, openinference
 from rashomon.interchange.exchanges import JSON_HEADERS, Times
 from rashomon.interchange.nested import count, plain, text, tree
 from rashomon.interchange.spans import Span
-from rashomon.model import End, Failure, Kind, Piece, Request, Response, Step, Tape, Trace
+from rashomon.model import End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
 
 OTLP, OPENINFERENCE = "otlp", "openinference"
 NOTE = "rashomon.note"
@@ -57,7 +57,7 @@ def _reader(span: Span) -> _Reader:
 
 def _tape(trace_id: str, spans: list[Span], source: Source) -> Tape | None:
     """One trace; None when nothing of it crossed a boundary and nothing is told of it."""
-    spans = _once(spans)
+    spans = _rooted(_once(spans))
     roles = {index: _role(span) for index, span in enumerate(spans)}
     by_id = {span.id: index for index, span in enumerate(spans) if span.id}
     chosen = [index for index, role in roles.items() if role and not _inside_llm(spans, roles, by_id, index)]
@@ -87,6 +87,24 @@ def _once(spans: list[Span]) -> list[Span]:
     for number, span in enumerate(spans):
         found[span.id or number] = span
     return list(found.values())
+
+
+def _rooted(spans: list[Span]) -> list[Span]:
+    """Spans of which each has a root: where parents lead around in a circle, who began first in it has none."""
+    by_id = {span.id: index for index, span in enumerate(spans) if span.id}
+    found, done = list(spans), set[int]()
+    for start in range(len(spans)):
+        path: dict[int, None] = {}
+        at: int | None = start
+        while at is not None and at not in done and at not in path:
+            path[at] = None
+            at = by_id.get(spans[at].parent)
+        if at is not None and at in path:
+            around = list(path)[list(path).index(at) :]
+            first = min(around, key=lambda index: (spans[index].start_ns, index))
+            found[first] = spans[first]._replace(parent="")
+        done.update(path)
+    return found
 
 
 def _role(span: Span) -> str:
@@ -152,7 +170,10 @@ def _answered(step: Step, span: Span) -> Step:
 
 
 def _ended(step: Step, span: Span) -> Step:
-    """The step, ended as we said that it did when we exported it."""
+    """The step, ended and answered as we said that it was when we exported it."""
+    grade = text(span.attributes.get("rashomon.grade"))
+    if grade in set(Grade):  # a replay's: what the recording answered cost nothing
+        step = step._replace(match=Match(Grade(grade)))
     end = text(span.attributes.get("rashomon.end"))
     if end not in (End.CLOSED, End.CANCELLED, End.LEAKED, End.OPEN):
         return step
@@ -177,7 +198,8 @@ def _http_step(span: Span, number: int, times: Times, failure: Failure | None, w
     status = _status_of(span)
     path = "/" + url.split("?", 1)[0].split("://", 1)[-1].partition("/")[2]
     head = None if status is None else {"status": status, "headers": []}
-    end = End.ERROR if failure is not None else End.COMPLETE if status is not None else End.OPEN
+    ended = status is not None or span.end_ns > 0
+    end = End.ERROR if failure is not None else End.COMPLETE if ended else End.OPEN
     request = Request({"method": method, "url": url, "headers": []}, b"")
     response = Response(head, (), end, failure, times.duration_us)
     name = f"{method} {path}"
@@ -226,7 +248,7 @@ class _Told(NamedTuple):
 
 
 def _trace(trace_id: str, spans: list[Span], steps: list[Step], started_ns: int, told: _Told) -> Trace:
-    ids = {span.id for span in spans}
+    ids = {span.id for span in spans if span.id}
     roots = sorted((span for span in spans if span.parent not in ids), key=lambda span: span.start_ns)
     root = roots[0]
     ended_ns = max((span.end_ns for span in spans), default=0)
@@ -237,7 +259,7 @@ def _trace(trace_id: str, spans: list[Span], steps: list[Step], started_ns: int,
         id=_trace_id(trace_id, spans),
         name=name or "trace",
         started_ns=started_ns,
-        ended_ns=ended_ns or None,
+        ended_ns=max(ended_ns, started_ns) if ended_ns else None,
         outcome=outcome,
         exit_code=count(root.attributes.get("rashomon.exit_code")),
         error=next((span.message for span in roots if span.failed and span.message), None),

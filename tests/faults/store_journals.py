@@ -56,7 +56,10 @@ def _however_read(told: bytes) -> Any:
 
 def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables, but for how often and when the store was written, and the numbers that parts got."""
-    numbers = {"parts": "id", "steps": "request_parts, response_part, prompt_part"}
+    numbers = {
+        "parts": "id",
+        "steps": "request_parts, frame_part, lead_part, other_parts, parts_from, parts_to, response_part, prompt_part",
+    }
     with TraceStore(store) as traces:
         tables = [row[0] for row in traces.query("select table_name from duckdb_tables()").rows]
         found = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from rashomon.errors import DamagedData
 from rashomon.journal import Code
 from rashomon.store import TraceStore, ingest, ingest_new, open_home
 from tests.faults.store_journals import frames, packed, write, write_frames
+from tests.support import rashomon
 
 
 def test_a_flipped_byte_costs_one_frame_and_is_named(tmp_path: Path) -> None:
@@ -138,3 +141,28 @@ def test_a_damaged_store_is_told_and_left(tmp_path: Path) -> None:
     assert store.read_bytes() == data
     store.rename(tmp_path / "moved.duckdb")
     assert ingest_new(tmp_path).new == ("t",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of a process")
+def test_a_full_disk_ends_an_ingestion(tmp_path: Path) -> None:
+    """Where the store finds no room, ingestion ends with a sentence, and goes on once there is some."""
+    chance = random.Random(7)
+    for number in range(30):
+        content = frames(f"t{number:02d}", 4)
+        for item in content:
+            if item[0] == Code.CALL:
+                said = {"role": "user", "content": chance.randbytes(12_000).hex()}
+                item[9] = json.dumps({"messages": [said]}).encode()
+        write_frames(tmp_path / "journals" / f"t{number:02d}.rsj", content)
+
+    def limited() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+
+    done = rashomon("ingest", home=tmp_path, preexec_fn=limited)
+    assert (done.returncode, "Traceback" in done.stderr) == (4, False), done.stderr
+    assert "store.duckdb cannot be written" in done.stderr
+    again = rashomon("ingest", home=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len(open_home(tmp_path).traces()) == 30

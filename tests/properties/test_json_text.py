@@ -64,3 +64,16 @@ DOCUMENTS = st.recursive(
 def test_json_is_as_the_standard_library_writes_it(document: Any) -> None:
     """Every document: texts, numbers, words, keys that are no texts, empty lists, values that JSON does not have."""
     assert dumps(document, default) == json.dumps(document, indent=2, ensure_ascii=False, default=default)
+
+
+@given(st.lists(st.text(max_size=4), min_size=1, max_size=4, unique=True), st.data())
+def test_many_objects_with_the_same_keys_are_written_the_same(keys: list[str], data: st.DataObject) -> None:
+    """Rows of a table, whose columns hold texts, numbers, nothing, lists or a mixture."""
+    kinds = [st.text(max_size=3), st.integers(), st.none(), st.booleans(), st.just([]), SCALARS, DOCUMENTS]
+    columns = [st.one_of(*data.draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2))) for _ in keys]
+    count = data.draw(st.integers(14, 20))
+    rows = [dict(zip(keys, [data.draw(column) for column in columns], strict=True)) for _ in range(count)]
+    if data.draw(st.booleans()):
+        rows[-1] = dict(reversed(rows[-1].items()))
+    document = {"rows": rows}
+    assert dumps(document, default) == json.dumps(document, ensure_ascii=False, indent=2, default=default)

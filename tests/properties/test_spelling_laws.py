@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rashomon.canonical import canonical_json
+from rashomon.journal_parts import Reader
 from rashomon.model import End, Kind, Piece, Request, Response, Step
 from rashomon.store import parcels, step_rows
 from rashomon.store.arrival import Arrival
 from rashomon.store.bodies import Memory
 from rashomon.store.exact import Shown
+from rashomon.store.heads import Heads, Odd
 from rashomon.store.portions import Parts, Portion
 from rashomon.store.spelling import canonical_text, exact_json, head_json
 from rashomon.views import request_view, response_view
@@ -41,6 +43,13 @@ HEADERS = st.lists(st.lists(st.sampled_from(["content-type", "é", "\ud800", "1"
 HEADS = st.dictionaries(
     st.sampled_from(["method", "url", "headers", "status", "\udfff", "é"]), HEADERS | ODD | SCALARS, max_size=5
 )
+
+
+NAMES = st.sampled_from(["content-type", "Content-Encoding", "content-length", "x-é", "\udc80", 'x"'])
+NUMBERED = st.lists(
+    st.integers(0, 3) | st.tuples(st.none() | st.integers(0, 3), NAMES, NAMES).map(list) | SCALARS, max_size=5
+)
+"""Headers as a journal has them: numbers of those that came before, and new ones, with a number or without."""
 
 
 def outcome(spell: Any, value: Any) -> Any:
@@ -71,6 +80,33 @@ def test_heads_are_spelled_as_any_value_is(head: dict[str, Any]) -> None:
         assert repr(as_head.kept) == repr(as_value.kept)
     text = head_json(head)
     assert text is None or json.loads(text) == head
+
+
+@settings(max_examples=300)
+@given(st.lists(st.dictionaries(st.sampled_from(["url", "status", "headers", "é"]), NUMBERED | ODD, max_size=4)))
+def test_heads_are_put_together_as_a_reader_does(heads: list[dict[str, Any]]) -> None:
+    """Heads whose headers are numbers or define some: what is remembered of the ones before changes nothing, and
+    their text and the content's type are those of the head itself."""
+    reader, known = Reader(), dict[int, list[str]]()
+    quick = Heads(known)
+    for head in heads:
+        if "headers" not in head:
+            continue
+        try:
+            headed = quick.headed(head)
+        except (Odd, KeyError, TypeError, ValueError):
+            quick.forget()  # what it defined so far, it defines again
+            try:
+                reader.head(head)
+            except (IndexError, KeyError, TypeError):
+                pass
+            known.clear()
+            known.update(reader.headers)
+            continue
+        assert (headed.head, True) == reader.head(head)
+        assert known == reader.headers
+        assert headed.text is None or headed.text == head_json(headed.head)
+        assert (headed.type, headed.encoding) == step_rows.content_headers(headed.head)
 
 
 @settings(max_examples=300)

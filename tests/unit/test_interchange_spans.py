@@ -14,7 +14,7 @@ from rashomon import dialects, views
 from rashomon.dialects import Message, ToolCall, ToolResult
 from rashomon.errors import DamagedData, UsageError
 from rashomon.interchange import exchanges, read
-from rashomon.model import End, Kind, Step, Tape
+from rashomon.model import End, Grade, Kind, Match, Step, Tape
 from tests.support import ROOT
 
 TRACE = "5b8efff798038103d269b633813fc60c"
@@ -352,6 +352,37 @@ def test_vercels_tools_and_wrappers(tmp_path: Path) -> None:
     step = only_step(tmp_path, otlp(outer, tool))
     assert (step.kind, step.name, step.request.head["call"]) == (Kind.TOOL, "get_weather", "call_1")
     assert views.step_view(step) == {"request": {"city": "Paris"}, "response": {"sky": "rain"}}
+
+
+@pytest.mark.parametrize("ids", [("", "", ""), ("a" * 16, "a" * 16, ""), ("a" * 16, "b" * 16, "a" * 16)])
+def test_spans_without_a_root_are_not_lost(ids: tuple[str, str, str], tmp_path: Path) -> None:
+    """No ids at all, a span that is its own parent, two that are each other's: the calls are there."""
+    own, parent, other = ids
+    spans = [otlp_span(FACTS, spanId=own, parentSpanId=parent)]
+    if other:
+        spans.append(otlp_span(FACTS, spanId=parent, parentSpanId=other, startTimeUnixNano="1"))
+    (tape,) = read_back(tmp_path, otlp(*spans))
+    assert len(tape.steps) == 1, "of two that are within each other, the outer one is the call"
+    assert tape.trace.outcome == "ok"
+
+
+def test_a_replay_of_ours_keeps_its_grades(tmp_path: Path) -> None:
+    """How a call of a replay was answered comes back, so that what the recording answered is not paid again."""
+    assert only_step(tmp_path, otlp(otlp_span(FACTS | {"rashomon.grade": "exact"}))).match == Match(Grade.EXACT)
+    assert only_step(tmp_path, otlp(otlp_span(FACTS | {"rashomon.grade": "?"}))).match is None
+
+
+def test_times_that_cannot_be(tmp_path: Path) -> None:
+    """A span that ended before it began took no time, and never less."""
+    (tape,) = read_back(tmp_path, otlp(otlp_span(FACTS, startTimeUnixNano="2000", endTimeUnixNano="1000")))
+    assert (tape.trace.started_ns, tape.trace.ended_ns) == (2000, 2000)
+
+
+def test_an_http_call_without_a_status_has_ended(tmp_path: Path) -> None:
+    """A client's span that tells its end and no status is an ended call, not one that never ended."""
+    told = {"http.method": "GET", "http.url": "https://shop.example/orders"}
+    step = only_step(tmp_path, otlp(otlp_span(told)))
+    assert (step.kind, step.response.end) == (Kind.HTTP, End.COMPLETE)
 
 
 def test_a_failed_call_is_a_failed_step(tmp_path: Path) -> None:

@@ -204,6 +204,9 @@ def test_parquet_has_a_file_for_each_table_and_for_a_query(tmp_path: Path) -> No
     query = "select name, count(*) as n from traces group by name"
     assert rashomon("export", "--sql", query, "-o", tmp_path / "q.parquet", home=home).returncode == 0
     assert duckdb.sql(f"SELECT * FROM '{tmp_path}/q.parquet'").fetchall() == [("talk", 2)]
+    for name in ("q.csv", "q.jsonl", "q.rsh"):
+        other = rashomon("export", "--sql", query, "-o", tmp_path / name, home=home)
+        assert (other.returncode, (tmp_path / name).exists()) == (2, False), "no Parquet under another's name"
     bad = rashomon("export", "--sql", "drop table traces", "-o", tmp_path / "x.parquet", home=home)
     assert (bad.returncode, (tmp_path / "x.parquet").exists()) == (2, False)
     assert "Traceback" not in bad.stderr

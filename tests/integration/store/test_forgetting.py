@@ -136,6 +136,22 @@ def test_notes_that_hold_the_text_go(tmp_path: Path) -> None:
     assert [note.id for note in notes.read(tmp_path).notes] == ["n2"]
 
 
+def test_a_trace_is_not_forgotten_for_a_note_on_it(tmp_path: Path) -> None:
+    """The note with the text goes, from the table as well, and the trace that it is on stays."""
+    put(tmp_path, "other", days=0)
+    rashomon("note", "other", f"ask {PERSON}", home=tmp_path)
+    rashomon("note", "other", "all good", home=tmp_path)
+    listed = rashomon("sql", "select text from annotations", "--format", "csv", home=tmp_path).stdout
+    assert PERSON.replace('"', '""') in listed, "the table has it"
+    planned = rashomon("forget", "--text", PERSON, home=tmp_path)
+    assert "0 traces would be forgotten.\n1 note with the text would go." in planned.stdout
+    done = rashomon("forget", "--text", PERSON, "--yes", home=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert ids(tmp_path) == {"other"}
+    assert [note.text for note in notes.read(tmp_path).notes] == ["all good"]
+    assert TraceStore(tmp_path / "store.duckdb").query("SELECT text FROM annotations").rows == [("all good",)]
+
+
 def test_a_copy_of_a_forgotten_journal_is_not_taken_in_again(tmp_path: Path) -> None:
     """What was forgotten stays forgotten when its journal is copied back; the copy is named and goes with the next."""
     path = put(tmp_path, "gone", days=0)
@@ -182,6 +198,8 @@ def test_the_command_tells_and_proves(tmp_path: Path) -> None:
         (["--tag", "anna"], "'anna' is no tag"),
         (["--trace", "nobody"], "nobody"),
         (["--where", "colour = 1"], "colour"),
+        (["--filter", ""], "would choose every trace"),
+        (["--where", " "], "would choose every trace"),
     ],
 )
 def test_bad_arguments_forget_nothing(tmp_path: Path, arguments: list[str], problem: str) -> None:

@@ -256,6 +256,37 @@ def test_a_lake_that_is_gone_is_one_sentence(lake_home: Path, tmp_path: Path) ->
     assert asked_of(lake_home, "SELECT count(*) FROM steps") == [(3,)]
 
 
+def test_a_damaged_lake_is_named_with_its_file(lake_home: Path, tmp_path: Path) -> None:
+    """A file that is no Parquet is a sentence with its name, exit code 4, and how to go on without that lake."""
+    damaged = next(iter((tmp_path / "lake").rglob("table=steps/day=2024-10-05/*.parquet")))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    done = rashomon("sql", "select 1", home=lake_home)
+    assert (done.returncode, "Traceback" in done.stderr, "bug" in done.stderr) == (4, False, False)
+    for named in ("years", f"table=steps/day=2024-10-05/{damaged.name}", "lake detach years"):
+        assert named in done.stderr
+
+
+@pytest.mark.parametrize(
+    "listed", ['{"name": "main", "url": "x"}', '{"name": "a\'b", "url": "x"}', '{"name": "x", "url": null}', "3"]
+)
+def test_a_list_of_lakes_that_somebody_broke(tmp_path: Path, listed: str) -> None:
+    """What was edited by hand and cannot be is refused in a sentence with the file's name."""
+    home = home_of(tmp_path / "home", trace(1))
+    (home / "lakes.json").write_text(f'{{"lakes": [{listed}]}}')
+    with pytest.raises(UsageError, match=r"lakes\.json is not a list of lakes"):
+        asked_of(home, "SELECT 1")
+
+
+def test_a_lake_is_not_called_by_a_word_of_sql(lake_home: Path, tmp_path: Path) -> None:
+    """`select` and its like are refused as names; one that stands in the file all the same is quoted."""
+    for word in ("select", "order", "table"):
+        with pytest.raises(UsageError, match="word of SQL"):
+            lake.attach(lake_home, str(tmp_path / "lake"), word)
+    config = lake_home / "lakes.json"
+    config.write_text(config.read_text().replace("years", "select"))
+    assert asked_of(lake_home, 'SELECT count(*) FROM "select".llm_calls') == [(6,)]
+
+
 HOSTILE = (
     "SELECT * FROM read_text('/etc/passwd')",
     "SELECT * FROM read_csv('{secret}')",
@@ -411,6 +442,16 @@ def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: Callable[[str], str]
     assert "no-such-bucket" in done.stderr
 
 
+def test_a_bucket_without_keys(tmp_path: Path) -> None:
+    """Where there are no keys, that is a sentence and exit code 2."""
+    pytest.importorskip("s3fs", reason="s3:// needs s3fs")
+    home = home_of(tmp_path / "home", trace(1))
+    none = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    kept = {name: "" for name in os.environ if name.startswith("AWS_")}
+    done = rashomon("export", "--to", "s3://bucket/lake", home=home, env={**kept, **none})
+    assert (done.returncode, "s3://bucket/lake cannot be used" in done.stderr) == (2, True), done.stderr
+
+
 def test_names_in_lakes_are_completed(tmp_path: Path) -> None:
     """`from years.` offers the lake's tables and views, an alias its columns; a lake out of reach offers nothing."""
     place, home = tmp_path / "lake", tmp_path / "home"
@@ -488,6 +529,24 @@ def test_a_text_is_found_in_lakes_where_the_home_has_it_no_more(tmp_path: Path) 
     assert not list(place.rglob("day=2024-10-04/*")), "a day of which nothing is left has no files"
 
 
+def test_a_note_goes_from_the_lake_without_its_trace(tmp_path: Path) -> None:
+    """What only a note says goes with the note; the trace that it was on stays, in the home and in the lake."""
+    place = tmp_path / "lake"
+    home = home_of(tmp_path / "home", trace(1), trace(2))
+    write(home, Note("n1", trace(1).trace.id, None, 5, "ana", "ask jane", ()))
+    write(home, Note("n2", trace(1).trace.id, None, 6, "ana", "all good", ()))
+    exported(home, str(place))
+    lake.attach(home, str(place), "years")
+    done = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    assert done.returncode == 0, done.stdout
+    assert "taken out of lake years, day 2024-10-04" in done.stdout
+    assert "1 note" in done.stdout.splitlines()[-1]
+    assert "jane" not in everything_in(place)
+    assert rows(place, "annotations", "text") == [("all good",)]
+    assert rows(place, "traces") == [(2,)]
+    assert asked_of(home, "SELECT count(*) FROM traces") == [(2,)]
+
+
 def test_other_homes_files_are_no_exception(tmp_path: Path) -> None:
     """A trace that another home wrote into the shared lake goes as well."""
     place = tmp_path / "lake"
@@ -517,7 +576,7 @@ def test_a_lake_that_cannot_be_reached_or_read_is_named(tmp_path: Path) -> None:
     damaged.write_bytes(b"PAR1 nothing")
     said = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
     assert said.returncode == 4
-    assert "NOT searched, lake years" in said.stdout
+    assert "NOT searched or changed, lake years" in said.stdout
     assert "day=2024-10-05" in said.stdout
     assert "LEFT" not in said.stdout, "what could be read was dealt with"
     assert rows(place, "traces", "id") == [(trace(2).trace.id,)]
@@ -525,3 +584,75 @@ def test_a_lake_that_cannot_be_reached_or_read_is_named(tmp_path: Path) -> None:
     gone = rashomon("forget", "--lakes", "--yes", home=home)
     assert (gone.returncode, "NOT searched" in gone.stdout) == (4, True)
     assert "Traceback" not in gone.stderr
+
+
+def test_a_day_that_cannot_be_written_anew_does_not_hide_what_was_done(tmp_path: Path) -> None:
+    """The home has forgotten, other days and lakes too; the damaged day is named, and the exit code is 4."""
+    place, second = tmp_path / "lake", tmp_path / "second"
+    home = forgetful(tmp_path / "home", str(place), trace(1, text="jane"), trace(2), trace(3, day=1, text="jane"))
+    exported(home, str(second))
+    lake.attach(home, str(second), "zz")
+    damaged = next(iter(place.rglob("table=traces/day=2024-10-04/*.parquet")))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    said = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    assert (said.returncode, "Traceback" in said.stderr) == (4, False), said.stderr
+    assert "2 traces forgotten" in said.stdout
+    assert "NOT searched or changed, lake years" in said.stdout
+    assert "LEFT in lake years, day 2024-10-04" in said.stdout
+    assert not list(place.rglob("day=2024-10-05/*"))
+    assert "LEFT in lake zz" not in said.stdout
+    assert rows(second, "traces", "id") == [(trace(2).trace.id,)]
+
+
+def test_what_only_a_lake_holds_is_noted_as_forgotten(tmp_path: Path) -> None:
+    """Killed before it came to the lakes, `forget --lakes` takes the trace out that a text had found in a lake."""
+    place, one = tmp_path / "lake", trace(1, text="jane")
+    home = forgetful(tmp_path / "home", str(place), one)
+    kept = (home / "lakes.json").read_bytes()
+    shutil.rmtree(home)
+    home_of(home, trace(6))
+    (home / "lakes.json").write_bytes(kept)
+    killed = """
+import os, sys
+from rashomon import cli
+from rashomon.store import lake_removal
+lake_removal.remove = lambda *_: os._exit(9)
+sys.exit(cli.main(["forget", "--text", "jane", "--lakes", "--yes"]))
+"""
+    assert subprocess.run([sys.executable, "-c", killed], env=environment(home), check=False).returncode == 9
+    assert rows(place, "traces", "id") == [(one.trace.id,)]
+    assert rashomon("forget", "--lakes", "--yes", home=home).returncode == 0
+    assert "jane" not in everything_in(place)
+
+
+def test_a_family_that_only_the_lake_knows_goes_from_the_home_too(tmp_path: Path) -> None:
+    """The recording is in the lake alone: with `--lakes` its replay goes from the home as well as from the lake."""
+    place = tmp_path / "lake"
+    one, replay = trace(1, text="jane"), trace(2, text="retold")
+    replay = replay._replace(trace=replay.trace._replace(parent=one.trace.id))
+    home = forgetful(tmp_path / "home", str(place), one, replay)
+    kept = (home / "lakes.json").read_bytes()
+    shutil.rmtree(home)
+    home_of(home, replay, trace(3))
+    (home / "lakes.json").write_bytes(kept)
+    done = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    assert done.returncode == 0, done.stdout
+    assert asked_of(home, "SELECT id FROM traces") == [(trace(3).trace.id,)]
+    assert not list(place.rglob("*.parquet"))
+
+
+def test_a_tag_or_an_id_that_only_the_lake_has(tmp_path: Path) -> None:
+    """With `--lakes`, a tag and a whole id find what the home has no more; an id that nobody has is refused."""
+    place = tmp_path / "lake"
+    tagged = trace(1, text="jane")
+    tagged = tagged._replace(trace=tagged.trace._replace(tags={"user": "u-17"}))
+    home = forgetful(tmp_path / "home", str(place), tagged, trace(2), trace(3))
+    kept = (home / "lakes.json").read_bytes()
+    shutil.rmtree(home)
+    home_of(home, trace(6))
+    (home / "lakes.json").write_bytes(kept)
+    refused = rashomon("forget", "--trace", "nobody", "--lakes", "--yes", home=home)
+    assert (refused.returncode, "'nobody'" in refused.stderr) == (2, True)
+    said = rashomon("forget", "--tag", "user=u-17", "--trace", trace(2).trace.id, "--lakes", "--yes", home=home)
+    assert said.returncode == 0, said.stderr
+    assert rows(place, "traces", "id") == [(trace(3).trace.id,)]

@@ -124,6 +124,31 @@ def test_what_is_not_known_has_no_price(known: prices.Pricer) -> None:
     assert known.price("gpt-4o", "http://[::1", used(), WHEN) is None
 
 
+@pytest.mark.parametrize(
+    ("told", "model", "address"),
+    [
+        ("openai", "gpt-4o", OPENAI),
+        ("unknown", "gpt-4o", ""),
+        ("some-gateway", "gpt-4o", ""),
+        ("aws.bedrock", "amazon.nova-micro-v1:0", BEDROCK),
+        ("azure.ai.openai", "gpt-4o-2024-05-13", AZURE),
+        ("gcp.vertex_ai", "gemini-2.5-pro", GOOGLE),
+        ("anthropic", "claude-sonnet-4-5-20250929", ANTHROPIC),
+    ],
+)
+def test_an_imported_call_is_priced_by_who_is_told(known: prices.Pricer, told: str, model: str, address: str) -> None:
+    """Of a call whose address is not told, the provider that is told asks for its price; else the model's maker."""
+    found = known.price(model, f"genai://{told}/chat/completions", used(), WHEN)
+    assert found is not None
+    assert found == known.price(model, address, used(), WHEN)
+
+
+def test_an_imported_call_of_a_machine_of_ones_own_has_no_price(known: prices.Pricer) -> None:
+    """Nobody is paid for a model in ollama, whatever its name; nor does a provider sell what its list does not have."""
+    assert known.price("gpt-4o", "genai://ollama/chat/completions", used(), WHEN) is None
+    assert known.price("gpt-4o", "genai://groq/chat/completions", used(), WHEN) is None
+
+
 def test_an_azure_deployment_is_priced_by_the_model_that_answered(known: prices.Pricer) -> None:
     """A deployment's name says nothing; the answer names the model."""
     assert known.price("ours", AZURE, used(), WHEN) is None

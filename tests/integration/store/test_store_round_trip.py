@@ -15,6 +15,7 @@ from rashomon.canonical import content_digest
 from rashomon.journal import common_prefix
 from rashomon.model import Call, End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
 from rashomon.store import TraceStore, bodies, ingest
+from rashomon.store.growing import grown
 from tests.steps import http, said
 from tests.steps import tape as tape_of
 
@@ -152,7 +153,7 @@ def test_what_is_known_of_a_body_is_what_reading_it_says(sent: list[bytes], agai
     for body in [*sent, *(sent[at % len(sent)] for at in again)]:
         apart = bodies.take_apart(body, keep, memory, known, common_prefix(before, body))
         alone = bodies.take_apart(body, keep)
-        assert apart._replace(known=None, shared=0) == alone._replace(known=None, shared=0)
+        assert apart._replace(known=None, shared=0, rest=None) == alone._replace(known=None, shared=0, rest=None)
         filling = [contents[number] for number in apart.parts]
         assert bodies.put_together(apart.frame, apart.holes, filling) == body
         if apart.identity is not None:
@@ -161,6 +162,52 @@ def test_what_is_known_of_a_body_is_what_reading_it_says(sent: list[bytes], agai
             assert apart.keys == value.keys()
             assert bodies.identity(json.loads(json.dumps(value, indent=1))) == apart.identity
         known, before = apart.known, body
+
+
+MEMBERS = st.dictionaries(st.sampled_from(["a", "model", "tools", "z", "é", "messages"]), JSONS, max_size=3)
+"""Members that stand before or behind a conversation, sometimes in the place of it."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    before=MEMBERS,
+    after=MEMBERS,
+    turns=st.lists(st.lists(MEMBERS | JSONS, max_size=3), min_size=1, max_size=5),
+    separator=st.sampled_from([",", ", ", " ,\n"]),
+    remembered=st.booleans(),
+)
+def test_a_conversation_that_went_on_is_what_reading_it_says(
+    before: dict[str, Any], after: dict[str, Any], turns: list[list[Any]], separator: str, remembered: bool
+) -> None:
+    """Of a body that has more elements than the one before it only those are read; what is known of it is what
+    reading the whole of it gives, turn after turn, whatever stands around the list and between its elements."""
+    memory, contents, numbers = bodies.Memory(), list[bytes](), dict[bytes, int]()
+
+    def keep(content: bytes) -> int:
+        if content not in numbers:
+            numbers[content] = len(contents)
+            contents.append(content)
+        return numbers[content]
+
+    def spelled(members: dict[str, Any]) -> list[str]:
+        return [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in members.items()]
+
+    elements: list[Any] = [{"role": "system"}, {"role": "user"}]
+    base, last = None, b""
+    for turn in turns:
+        elements = [*elements, *turn]
+        listed = separator.join([json.dumps(element, ensure_ascii=False) for element in elements])
+        members = [*spelled(before), f'"messages": [{listed}]', *spelled(after)]
+        body = f"{{{', '.join(members)}}}".encode("utf-8", "replace")
+        prefix = common_prefix(last, body)
+        apart = bodies.take_apart(body, keep)
+        if base is not None:
+            found = grown(body, keep, memory if remembered else bodies.Memory(), base, prefix)
+            slow = bodies.take_apart(body, keep, None, base.known, prefix)
+            assert found is None or found._replace(rest=None) == slow._replace(rest=None)
+            assert found or before or after or not all(isinstance(element, dict) for element in elements)
+            apart = found or apart
+        base, last = apart, body
 
 
 def test_steps_are_summed_up_as_their_views_say(tmp_path: Path) -> None:

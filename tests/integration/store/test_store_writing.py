@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from rashomon.canonical import digest
-from rashomon.store import compaction, connection, folder, ingest_new, ingestion, known_parts, lease, taking
+from rashomon.store import compaction, connection, folder, ingest_new, ingestion, known_parts, lease, pace
 from tests.bench import store_journals
-from tests.faults.store_journals import content
+from tests.faults.store_journals import content, frames, write_frames
 
 FREE = "SELECT free_blocks FROM pragma_database_size() WHERE database_name = current_database()"
 
@@ -23,8 +25,8 @@ FREE = "SELECT free_blocks FROM pragma_database_size() WHERE database_name = cur
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of a journal or two."""
-    for name in ("_FIRST_BYTES", "_LEAST_BYTES"):
-        monkeypatch.setattr(taking, name, 20_000)
+    for name in ("FIRST_BYTES", "LEAST_BYTES"):
+        monkeypatch.setattr(pace, name, 20_000)
     monkeypatch.setattr(ingestion, "BATCH_BYTES", 20_000)
 
 
@@ -42,7 +44,7 @@ def free(store: Path) -> int:
 
 def test_a_small_store_is_left_without_free_blocks(tmp_path: Path, small_batches: None) -> None:
     """What many batches leave free in a small file is given back by the ingestion itself, and nothing else changes."""
-    one, other = journals(tmp_path / "one", 40, 1200), journals(tmp_path / "other", 40, 1200)
+    one, other = journals(tmp_path / "one", 80, 2400), journals(tmp_path / "other", 80, 2400)
     ingest_new(one)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compaction, "tighten", lambda store, since: False)
@@ -52,6 +54,7 @@ def test_a_small_store_is_left_without_free_blocks(tmp_path: Path, small_batches
     assert (one / "store.duckdb").stat().st_size < (other / "store.duckdb").stat().st_size
     assert {path.name for path in one.glob("store.duckdb*")} <= {
         "store.duckdb",
+        "store.duckdb.held",
         "store.duckdb.seen",
         "store.duckdb.waiting",
     }
@@ -63,7 +66,7 @@ def test_a_small_store_is_left_without_free_blocks(tmp_path: Path, small_batches
 
 def test_a_store_is_not_written_anew_for_every_little_thing(tmp_path: Path, small_batches: None) -> None:
     """Only a file that has doubled since it was written anew is worth it again."""
-    home = journals(tmp_path, 40, 1200)
+    home = journals(tmp_path, 80, 2400)
     ingest_new(home)
     inode = (home / "store.duckdb").stat().st_ino
     store_journals.write_journals(tmp_path / "more" / "journals", 2, 30, 2)
@@ -75,7 +78,7 @@ def test_a_store_is_not_written_anew_for_every_little_thing(tmp_path: Path, smal
 
 def test_nobody_is_waited_for_to_make_a_file_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody reads the store it stays as it is, without an error and without anything left beside it."""
-    home = journals(tmp_path, 40, 1200)
+    home = journals(tmp_path, 80, 2400)
     monkeypatch.setattr(compaction, "_PATIENCE_S", 0.05)
     with monkeypatch.context() as patched:
         patched.setattr(compaction, "tighten", lambda store, since: False)
@@ -147,6 +150,85 @@ def test_who_comes_back_often_keeps_the_store_until_somebody_waits(tmp_path: Pat
         writing.end()
 
 
+def test_a_long_batch_is_given_up_for_who_waits(tmp_path: Path) -> None:
+    """A statement that would take long is interrupted when somebody waits, who has the store as it was before."""
+    store = tmp_path / "store.duckdb"
+    writing = lease.Lease(store, 10)
+    seen: list[tuple[str]] = []
+
+    def read() -> None:
+        with connection.open_reader(store, 60) as reader:
+            seen.extend(reader.execute("SELECT key FROM meta WHERE key IN ('kept', 'lost')").fetchall())
+
+    def write_for_long() -> None:
+        with writing.writing(more=True) as own, connection.transaction(own), writing.giving_way(3600.0):
+            own.execute("INSERT INTO meta VALUES ('lost', '1')")
+            reading.start()
+            own.execute("SELECT count(*) FROM range(10000000000) AS one, range(10000000000) AS other")
+
+    reading = threading.Thread(target=read)
+    try:
+        with writing.writing(more=True) as writer:
+            writer.execute("INSERT INTO meta VALUES ('kept', '1')")
+        with pytest.raises(lease.GivenUp):
+            write_for_long()
+        reading.join()
+        assert seen == [("kept",)]
+        with writing.writing(more=False) as writer:
+            writer.execute("INSERT INTO meta VALUES ('later', '1')")
+    finally:
+        writing.end()
+    with connection.open_reader(store) as reader:
+        keys = reader.execute("SELECT key FROM meta WHERE key IN ('kept', 'lost', 'later') ORDER BY 1").fetchall()
+    assert keys == [("kept",), ("later",)]
+
+
+def test_batches_that_are_given_up_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ingestion whose batches are given up at random moments, and done again in pieces, ends as any other does."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance, given_up = random.Random(seed), 0
+    one, other = journals(tmp_path / "one", 30, 600), journals(tmp_path / "other", 30, 600)
+    for home in (one, other):  # traces of several processes, which turn up in any order, and steps that end later
+        for number in range(12):
+            path = home / "journals" / f"{number % 5}-{number:04d}.rsj"
+            write_frames(path, frames(f"t{number // 3}", 30, process=number, size=200))
+    expected_report = ingest_new(other)
+
+    @contextlib.contextmanager
+    def giving_way(self: lease.Lease, expected_s: float | None) -> Iterator[Callable[[], None]]:
+        def pause() -> None:
+            nonlocal given_up
+            if given_up < 40 and chance.random() < 0.15:
+                given_up += 1
+                raise lease.GivenUp
+
+        yield pause
+
+    monkeypatch.setattr(lease.Lease, "giving_way", giving_way)
+    monkeypatch.setattr(pace.Pace, "room", property(lambda self: chance.choice([1, 20_000, 200_000])))
+    monkeypatch.setattr(known_parts, "MANY", 0)
+    monkeypatch.setattr(known_parts, "_ASKED", 1)
+    monkeypatch.setattr(known_parts, "_ADDED", 40)
+    report = ingest_new(one)
+    assert given_up == 40
+    assert sorted(report.new) == sorted(expected_report.new)
+    assert (report.updated, report.kept, report.damaged) == ((), (), ())
+    found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
+    found.pop("journals"), expected.pop("journals")  # when the files were changed
+    assert found == expected
+
+
+def test_a_look_at_the_file_lets_nobody_in(tmp_path: Path) -> None:
+    """While a process has the store open for writing, what else looks at the file keeps others out as before."""
+    store = tmp_path / "store.duckdb"
+    with connection.open_writer(store):
+        connection.check_file(store)
+        other = "import duckdb, sys; duckdb.connect(sys.argv[1], read_only=True)"
+        done = subprocess.run([sys.executable, "-c", other, str(store)], capture_output=True, text=True, check=False)
+    assert "Could not set lock" in done.stderr
+
+
 def test_two_who_come_back_often_take_turns(tmp_path: Path) -> None:
     """Two writers that both keep the store open as long as they may, both get all of their batches in."""
     store, batches = tmp_path / "store.duckdb", 8
@@ -193,9 +275,17 @@ def test_known_parts_are_those_of_the_store(tmp_path: Path, monkeypatch: pytest.
             chance.shuffle(wanted)
             assert known.find(store, wanted, len(there)) == {name: there[name] for name in wanted if name in there}
             added = {**new, **alike}
+            store.begin()
             known.add(added)
-            store.executemany("INSERT INTO parts (digest, size, id) VALUES (?, 0, ?)", [*added.items()])
-            there |= added
+            store.executemany("INSERT INTO parts (digest, id) VALUES (?, ?)", [*added.items()])
+            assert known.find(store, wanted, len(there)) == {name: (there | added)[name] for name in wanted}
+            if chance.random() < 0.3:
+                store.rollback()
+                known.undo()
+            else:
+                store.commit()
+                known.keep()
+                there |= added
 
 
 def test_batches_that_know_the_parts_write_the_same_store(

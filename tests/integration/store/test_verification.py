@@ -53,7 +53,7 @@ def test_a_sound_home_is_well(sound: Path, deep: bool) -> None:
     ("statement", "place", "problem"),
     [
         ("UPDATE parts SET text = text || ' ' WHERE contains(text, 't1 0 2 ')", "store.duckdb", "digest"),
-        ("UPDATE steps SET piece_sizes = [3] WHERE trace = 't1' AND position = 2", "trace t1", "bytes"),
+        ("UPDATE steps SET sizes = [3] WHERE trace = 't1' AND position = 2", "trace t1", "bytes"),
         ("UPDATE steps SET request_digest = 'b2:00' WHERE trace = 't1' AND position = 2", "trace t1", "digest"),
         ("DELETE FROM steps WHERE trace = 't1' AND position = 2", "trace t1", "4 are there where 5 are noted"),
         ("DELETE FROM parts WHERE contains(text, 't1 0 2 ')", "trace t1", ""),
@@ -157,3 +157,17 @@ def test_salvage_without_anything_makes_an_empty_store(tmp_path: Path) -> None:
     """A home that holds nothing gets a store that holds nothing."""
     assert salvage(tmp_path / "home").traces == 0
     assert rashomon("ls", home=tmp_path / "home").returncode == 0
+
+
+def test_a_newer_store_is_neither_damaged_nor_salvaged(tmp_path: Path) -> None:
+    """What a newer version wrote is sound: `verify` and `salvage` refuse it in a sentence, and no file changes."""
+    put(tmp_path, "t", days=0)
+    ingest_new(tmp_path)
+    change(tmp_path, "UPDATE meta SET value = '99' WHERE key = 'schema'")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for command in ("verify", "salvage"):
+        done = rashomon(command, home=tmp_path)
+        assert (done.returncode, done.stdout) == (4, ""), command
+        assert "has schema 99" in done.stderr
+        assert "Upgrade" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

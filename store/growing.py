@@ -1,0 +1,82 @@
+"""A body that is an earlier one with more elements in its longest list: a conversation that went on.
+
+Only the new elements are looked at: the frame, its holes and everything else that is known of the earlier body hold.
+"""
+
+from __future__ import annotations
+
+from rashomon.store.apart import Apart, Hole, Known, Rest
+from rashomon.store.bodies import LONG, Keep, Memory, scan, spelled_element
+
+
+def grown(body: bytes, keep: Keep, memory: Memory, base: Apart, prefix: int) -> Apart | None:
+    """What `take_apart` makes of a body whose first `prefix` bytes are those of another; None where that must tell.
+
+    That is so unless the body has all elements of the other's longest list, more behind them that are parts too,
+    separated in the same way, and then the same as the other.
+    """
+    known, rest = base.known, base.rest
+    if known is None or rest is None or prefix < known.ends[-1]:
+        return None
+    offset = known.ends[-1]
+    tail = body[offset:]
+    try:
+        text = tail.decode("utf-8")
+        found = _elements(text, known, keep, memory)
+    except (ValueError, IndexError, RecursionError, StopIteration):  # not JSON, or cut
+        return None
+    if found is None:
+        return None
+    at, parts, ends, spelled = found
+    if text[at:] != rest.text:
+        return None
+    if len(text) != len(tail):
+        ends = [len(text[:end].encode()) for end in ends]
+    return _with(base, known, rest, parts, [*known.ends, *[offset + end for end in ends]], spelled)
+
+
+def _elements(
+    text: str, known: Known, keep: Keep, memory: Memory
+) -> tuple[int, list[int], list[int], list[bytes]] | None:
+    """Where the elements at the beginning of a text end, their parts, where each ends, and what stands for each."""
+    separator, key, place, at = known.hole.separator, known.key, len(known.ends), 0
+    parts: list[int] = []
+    ends: list[int] = []
+    spelled: list[bytes] = []
+    while text.startswith(separator, at):
+        start = at + len(separator)
+        where = f"{key}[{place}]"
+        seen = memory.find(where, text, start)
+        if seen is not None:
+            element, part, stands = seen
+            at = start + len(element)
+        else:
+            value, at = scan(text, start)
+            if value.__class__ is not dict and at - start < LONG:
+                return None
+            element, stands = text[start:at], spelled_element(value)
+            part = keep(element.encode())
+            memory.keep(where, element, part, stands)
+        parts.append(part)
+        ends.append(at)
+        spelled.append(stands)
+        place += 1
+    return at, parts, ends, spelled
+
+
+def _with(base: Apart, known: Known, rest: Rest, new: list[int], ends: list[int], spelled: list[bytes]) -> Apart:
+    """The earlier body with these parts behind those of its list."""
+    key, _, _, old, frame, before, were, values, members = known
+    at, path, first, start, counted, separator = old
+    shared, end, state = start - 1 + counted, start - 1 + len(ends), rest.spelled.copy()
+    for one in spelled:
+        state.update(b"," + one)
+    parts = [*were[:shared], *new, *rest.parts]
+    hole = Hole(at, path, first, start, len(ends), separator)
+    holes = (*before, hole)
+    if rest.holes:
+        holes += tuple([Hole(*one[:3], one.start + end, *one[4:]) for one in rest.holes])
+    identity = b"".join((rest.before, state.digest(), rest.after))
+    now = Known(key, ends, [*known.spelled, *spelled], hole, frame, before, parts, values, members)
+    left = Rest(rest.text, rest.holes, rest.parts, state, rest.before, rest.after)
+    return Apart(base.frame, holes, parts, identity, base.values, base.keys, now, shared, left)

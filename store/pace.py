@@ -1,0 +1,80 @@
+"""How much goes into one transaction: a lot while nobody waits for the store, little while somebody does.
+
+Each transaction has its price, whatever it writes: the ends of two dozen tables are written anew. In long ones a step
+costs half as much. A long one is given up when somebody comes to wait, and done again in short ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rashomon.store import ingestion
+from rashomon.store.portions import Portion
+
+STEP_BYTES, PLACE_BYTES = 1024, 256
+"""So much a step, and a read of the clock, weigh beside parts: about what their rows take in memory."""
+
+FIRST_BYTES, LEAST_BYTES = 1536 * 1024, 256 * 1024
+"""Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
+
+CALM_S = 1.0
+"""For so long after somebody was last seen to wait, batches are short."""
+
+
+def weight(portion: Portion) -> int:
+    """About how many bytes a portion takes in memory."""
+    contents = sum([len(content) for _, content in portion.parts])
+    packed = sum([len(row[2]) for chunk in portion.chunks for row in chunk.rows])
+    places = sum([len(found) for found in portion.places.values()])
+    return contents + packed + STEP_BYTES * (len(portion.heads) + len(portion.late)) + PLACE_BYTES * places
+
+
+class Pace:
+    """The sizes of batches, by how long those before took."""
+
+    def __init__(self) -> None:
+        self._short = self._long = float(min(ingestion.BATCH_BYTES, FIRST_BYTES))
+        self._s_a_byte = 0.0
+        self._asked = -CALM_S
+        self.yields = False
+        """Whether those who wait for the store can be seen, so that a long batch can be given up for them."""
+
+    def asked(self) -> None:
+        """Somebody is seen to wait."""
+        self._asked, self._long = time.monotonic(), 0.0
+
+    @property
+    def room(self) -> float:
+        """How many bytes may be written at once by now."""
+        return max(self._short, self._long) if self._is_calm() else self._short
+
+    def fitting(self, weights: Sequence[int]) -> int:
+        """How many of some portions, of which there is at least one, may be written at once by now."""
+        room, size = self.room, 0
+        for count, one in enumerate(weights, 1):
+            size += one
+            if size >= room:
+                return count
+        return len(weights)
+
+    def expected_s(self, size: int) -> float | None:
+        """How long a batch will take; None for one that is not given up."""
+        return size * self._s_a_byte if self._is_calm() and size > self._short else None
+
+    def took(self, size: int, seconds: float, long: bool) -> None:
+        """Learn from a batch."""
+        self._s_a_byte = seconds / max(size, 1)
+        if long:
+            self._long = _fit(self._long, ingestion.LONG_S, seconds)
+        else:
+            self._short = _fit(self._short, ingestion.BATCH_S, seconds)
+            self._long = _fit(max(self._long, 2 * self._short), 1.0, 1.0)
+
+    def _is_calm(self) -> bool:
+        return self.yields and time.monotonic() - self._asked >= CALM_S
+
+
+def _fit(size: float, wanted_s: float, took_s: float) -> float:
+    fits = size * min(2.0, wanted_s / max(took_s, 1e-3))
+    return min(ingestion.BATCH_BYTES, max(LEAST_BYTES, fits))
