@@ -9,6 +9,7 @@ data; 70 a bug of ours; 130 interrupted; 141 the reader of a pipe went away.
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
 import signal
@@ -31,6 +32,7 @@ _RARELY = 1_000_000
 """So many new values later, cycles among them are looked for: every 700, as is usual, takes as long as the values."""
 
 _DEBUG = "RASHOMON_DEBUG"
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,12 +75,15 @@ def _exit_code(arguments: list[str]) -> int:
     pressed: list[bool] = []
     before = None if arguments[:1] and arguments[0] in DIRECT else _notice_interrupts(pressed)
     try:
-        return _run(arguments)
+        _stand_in()
+        code = _run(arguments)
+        if arguments[:1] and arguments[0] not in DIRECT and sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # what is still buffered has no reader: without this, Python complains when it exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return 141
     except Exception as error:
         if pressed:  # whatever was under way says in its own way that it was stopped; DuckDB, as a failure
@@ -90,6 +95,25 @@ def _exit_code(arguments: list[str]) -> int:
             options.end()
         if before is not None:
             signal.signal(signal.SIGINT, before)
+
+
+def _stand_in() -> None:
+    """Have something in place of a stdout or stderr that whoever started this has closed.
+
+    What is opened next would else be written to by all that prints.
+    """
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115  # for all that prints
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go where nobody reads it: without this, Python complains when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _notice_interrupts(pressed: list[bool]) -> _Handler | None:
@@ -114,6 +138,13 @@ def _told(error: Exception) -> int:
     if isinstance(error, RashomonError):
         print(f"rashomon: {error}", file=sys.stderr)
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f"{error.filename}: " if error.filename else ""
+        problem = f"There is no room for what is to be written: {where}{error.strerror}."
+        print(f"rashomon: {problem} Make room, or write elsewhere.", file=sys.stderr)
+        if error.filename is None:
+            _drop_output()
+        return 2
     if os.environ.get(_DEBUG):
         raise error
     damaged = _damaged_store(error)

@@ -215,9 +215,9 @@ class Scan:
             payload = window[at + _FRAME.size : stop]
             if 0 < length == len(payload) and 0x91 <= payload[0] <= 0x9F and crc32(payload) == crc:
                 try:
-                    elements = unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
-                except Exception:  # the checksum is right and the content is not msgpack: somebody else's bytes
-                    elements = None
+                    elements = unpackb(payload)  # most have no need of the arguments, which take as long as all else
+                except Exception:
+                    elements = _unusual(payload)
                 if elements is not None:
                     at = stop
                     self.end = self._place + at
@@ -286,6 +286,17 @@ class Scan:
         except Exception:  # as in the walk: not ours
             return False
         return True
+
+
+def _unusual(payload: bytes) -> Any:
+    """A frame with keys that are no texts, or texts that UTF-8 cannot hold; None of what is not msgpack at all.
+
+    That is somebody else's bytes: the checksum is right.
+    """
+    try:
+        return msgpack.unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
+    except Exception:
+        return None
 
 
 def _read_header(data: bytes, path: str) -> Loss | None:

@@ -102,7 +102,7 @@ class Reader:
 
     def frame(self, elements: list[Any]) -> None:
         """Take one frame. Raises IndexError, KeyError, TypeError or ValueError for one that contradicts the format."""
-        handler = _HANDLERS.get(elements[0])
+        handler = HANDLERS.get(elements[0])
         if handler is not None:
             getattr(self, handler)(elements)
 
@@ -254,7 +254,7 @@ def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
-_HANDLERS = {
+HANDLERS = {
     Code.PROCESS: "on_process",
     Code.TRACE: "on_trace",
     Code.CALL: "on_call",
@@ -272,6 +272,7 @@ _HANDLERS = {
     Code.LAUNCHED: "on_launched",
     Code.UNCONTROLLED: "on_uncontrolled",
 }
+"""The method of a `Reader` that takes a frame, by the frame's code."""
 
 
 def divergence_from_map(content: dict[str, Any]) -> Divergence:

@@ -17,6 +17,7 @@ from rashomon.model import Json, Kind, Launched, Site, Step, Tape, Trace, Uncont
 if TYPE_CHECKING:
     from rashomon.replay.alignment import Alignment, Pair
     from rashomon.store import Outline, StepRow
+    from rashomon.store.lists import StepLine
 
 
 def rfc3339(ns: int) -> str:
@@ -80,7 +81,7 @@ def site_facts(site: Site | None) -> Json:
     return None if site is None else {"file": site.file, "line": site.line, "function": site.function}
 
 
-def step_facts(step: Step | StepRow) -> dict[str, Json]:
+def step_facts(step: Step | StepRow | StepLine) -> dict[str, Json]:
     """A step without what it carried."""
     said = told(step)
     failure, grade = said.failure_type, said.grade

@@ -37,7 +37,13 @@ class Partition(StrEnum):
     DAY = "day"
 
 
-_SUFFIXES = {".rsh": Format.BUNDLE, ".jsonl": Format.JSONL, ".parquet": Format.PARQUET, ".json": Format.OTLP}
+_SUFFIXES = {
+    ".rsh": Format.BUNDLE,
+    ".jsonl": Format.JSONL,
+    ".parquet": Format.PARQUET,
+    ".json": Format.OTLP,
+    ".otlp": Format.OTLP,
+}
 _References = Annotated[
     list[str] | None,
     typer.Argument(metavar="TRACE", help="Ids, prefixes, names, @last, @prev.", autocompletion=options.complete_trace),
@@ -139,7 +145,10 @@ def _export(
 ) -> dict[str, Any]:
     if output is None:
         raise UsageError("There is no file to export to.", "Name one: -o refund.rsh")
-    shape = shape or (Format.PARQUET if sql is not None else _SUFFIXES.get(Path(output).suffix, Format.BUNDLE))
+    suffix = Path(output).suffix.lower()
+    if shape is None and sql is not None:
+        shape = Format.PARQUET if suffix in ("", ".pq") else _SUFFIXES.get(suffix, Format.BUNDLE)
+    shape = shape or _SUFFIXES.get(suffix, Format.BUNDLE)
     if output == "-" and shape not in (Format.JSONL, Format.OTLP):
         raise UsageError(f"A {shape.value} export cannot be written to stdout.", "Name a file with -o.")
     path = Path(output)
@@ -167,7 +176,10 @@ def _export(
 
 def _query(home: Path | None, sql: str, shape: Format, path: Path, selects: bool) -> dict[str, Any]:
     if shape is not Format.PARQUET or selects:
-        raise UsageError("--sql writes its rows as Parquet, and nothing else.", "For other formats: rashomon sql")
+        raise UsageError(
+            "--sql writes its rows as Parquet, and nothing else.",
+            "Name a .parquet file; for other formats: rashomon sql",
+        )
     from rashomon.store import export_tables
 
     return {"to": str(path), "rows": export_tables.export_query(options.reading(home).path, sql, path)}
@@ -177,6 +189,8 @@ def _lake(folder: Path, home: Path | None, url: str) -> dict[str, Any]:
     from rashomon.commands.progress import Bar
     from rashomon.store import lake_writing
 
+    if not url:
+        raise UsageError("--to is empty.", "Name a folder, or an address such as s3://bucket/prefix.")
     store = options.reading(home)
     with Bar("exporting") as bar:
         done = lake_writing.export_lake(store, folder, url, bar.tell)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from rashomon.commands import options
 from rashomon.commands.gc import SHOWN, Ended, Yes, shown_size
 from rashomon.commands.gc import chosen as by_query
-from rashomon.errors import DamagedData, UsageError
+from rashomon.errors import DamagedData, TraceNotFound, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rashomon.store import TraceStore
     from rashomon.store.forgetting import Choice, Forgotten
-    from rashomon.store.lake_removal import InLakes
+    from rashomon.store.lake_removal import Held, InLakes
 
 EXAMPLE = "Example: rashomon forget --tag user=u-17 --text jane@example.com"
 
@@ -51,9 +52,7 @@ def forget(
     --lakes alone takes out of lakes what was forgotten before. Exit code 4 when something is left. Bundles, exports
     and backups are outside.
     """
-    from rashomon.commands import terminal
-    from rashomon.commands.progress import Bar
-    from rashomon.store import forgetting, lake_removal
+    from rashomon.store import forgetting
 
     texts = text or []
     if where is None and matching is None and not (texts or trace or tag or lakes):
@@ -62,51 +61,119 @@ def forget(
     pairs = [pair(one) for one in tag or ()]
     folder = options.chosen_home(home)
     with options.reading(home) as store:
-        ids = [*by_query(store, where, matching), *chosen(store, trace or [], pairs)]
-    choice = forgetting.choose(folder, ids, texts)
-    elsewhere = lake_removal.holding(folder, choice.traces, texts)
-    done = None
+        ids = [*by_query(store, where, matching), *chosen(store, trace or [], pairs, lakes)]
+    wanted = Wanted(tuple(ids), tuple(texts), tuple(pairs), lakes)
+    choice, elsewhere = looked_up(folder, wanted)
+    done, found = None, elsewhere
     if yes:
-        with Bar("forgetting") as bar:
-            done = forgetting.forget(folder, choice, texts, bar.tell, ended)
-        if lakes:
-            elsewhere = out_of_lakes(folder, elsewhere, choice, texts)
-    if as_json:
-        terminal.print_json(document(choice, done, elsewhere))
-    else:
-        told = planned(choice) if done is None else reported(done, choice)
-        terminal.print_text("\n".join([*told, *lake_lines(elsewhere, done is not None, lakes)]))
+        done, elsewhere = carried_out(folder, wanted, choice, elsewhere, ended)
+    tell(Told(choice, done, elsewhere, found, lakes), as_json)
     if done is not None and (done.proof.found or done.done.left or elsewhere.held or elsewhere.problems):
         raise typer.Exit(DamagedData.exit_code)
 
 
-def out_of_lakes(folder: Path, elsewhere: InLakes, choice: Choice, texts: list[str]) -> InLakes:
-    """Take it out of lakes, and look again."""
-    from rashomon.commands.progress import Bar
-    from rashomon.store import lake_removal
+class Wanted(NamedTuple):
+    """What was asked for: ids of traces, texts, tags; and whether to take it out of lakes too."""
 
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    tags: tuple[tuple[str, str], ...]
+    lakes: bool
+
+
+def looked_up(folder: Path, wanted: Wanted) -> tuple[Choice, InLakes]:
+    """What would go from the home, and what attached lakes hold of it.
+
+    Where it is to go from lakes too, what they hold goes from the home as well: a lake may know of a family that the
+    home has only in part. Raises `TraceNotFound` for an id that neither has.
+    """
+    from rashomon.store import forgetting, lake_removal
+
+    ids = wanted.ids
+    choice = forgetting.choose(folder, ids, wanted.texts)
+    while True:
+        elsewhere = lake_removal.holding(folder, [*ids, *choice.traces], wanted.texts, wanted.tags)
+        known = {*choice.traces, *elsewhere.traces}
+        for one in ids:
+            if one not in known and not elsewhere.problems:
+                raise TraceNotFound(f"Neither this home nor a lake of it has a trace {one!r}.", "Give the whole id.")
+        if not wanted.lakes or known == choice.traces.keys():
+            return choice, elsewhere
+        wider = forgetting.choose(folder, [*ids, *elsewhere.traces], wanted.texts)
+        if wider.traces.keys() == choice.traces.keys():
+            return choice, elsewhere
+        choice = wider
+
+
+def carried_out(
+    folder: Path, wanted: Wanted, choice: Choice, elsewhere: InLakes, ended: bool
+) -> tuple[Forgotten, InLakes]:
+    """Do it, and in lakes too where that is wanted. What was done, and what lakes hold afterwards."""
+    from rashomon.commands.progress import Bar
+    from rashomon.store import forgetting, lake_removal
+
+    with Bar("forgetting") as bar:
+        beside = elsewhere.traces if wanted.lakes else ()
+        done = forgetting.forget(folder, choice, wanted.texts, bar.tell, ended, beside)
+    if not wanted.lakes:
+        return done, elsewhere
+    problems: tuple[str, ...] = ()
     if elsewhere.held:
         with Bar("forgetting in lakes") as bar:
-            lake_removal.remove(elsewhere.held, bar.tell)
-    return lake_removal.holding(folder, choice.traces, texts)
+            problems = lake_removal.remove(elsewhere.held, bar.tell)
+    left = lake_removal.holding(folder, [*choice.traces, *beside], wanted.texts, wanted.tags)
+    return done, left._replace(problems=tuple(dict.fromkeys([*problems, *left.problems])))
 
 
-def lake_lines(elsewhere: InLakes, done: bool, lakes: bool) -> list[str]:
-    """What lakes hold, for people."""
+class Told(NamedTuple):
+    """What is told: what was chosen, what was done, what lakes hold now, what they held before, and `--lakes`."""
+
+    choice: Choice
+    done: Forgotten | None
+    left: InLakes
+    before: InLakes
+    lakes: bool
+
+    @property
+    def taken(self) -> list[Held]:
+        """What was taken out of lakes."""
+        still = {(one.url, one.day, one.source) for one in self.left.held}
+        return [one for one in self.before.held if (one.url, one.day, one.source) not in still]
+
+
+def tell(told: Told, as_json: bool) -> None:
+    """Say what would go, or what was done."""
     from rashomon.commands import terminal
 
-    what = "LEFT in" if done else "also in"
-    told = []
-    for held in elsewhere.held[:SHOWN]:
-        told.append(
-            f"  {what} lake {held.lake}, day {held.day}, {held.source}: {terminal.plural(len(held.traces), 'trace')}"
-        )
-    if len(elsewhere.held) > SHOWN:
-        told.append(f"  ... and {len(elsewhere.held) - SHOWN:,} more days (--json names all)")
-    if elsewhere.held and not lakes:
-        told.append(f"--lakes takes {'them' if done else 'what is in lakes'} out there too.")
-    told += [f"  NOT searched, {problem}" for problem in elsewhere.problems]
-    return told
+    if as_json:
+        terminal.print_json(document(told))
+        return
+    said = planned(told.choice) if told.done is None else reported(told.done, told.choice)
+    terminal.print_text("\n".join([*said, *lake_lines(told)]))
+
+
+def lake_lines(told: Told) -> list[str]:
+    """What lakes hold, for people."""
+    said = held_lines("taken out of", told.taken)
+    said += held_lines("also in" if told.done is None else "LEFT in", told.left.held)
+    if told.left.held and not told.lakes:
+        said.append(f"--lakes takes {'what is in lakes' if told.done is None else 'them'} out there too.")
+    said += [f"  NOT searched or changed, {problem}" for problem in told.left.problems]
+    return said
+
+
+def held_lines(what: str, found: Sequence[Held]) -> list[str]:
+    """What lakes hold, or held, by day."""
+    from rashomon.commands import terminal
+
+    said = []
+    for held in found[:SHOWN]:
+        counts = [(len(held.traces), "trace"), (len(held.notes), "note")]
+        listed = " and ".join(terminal.plural(count, noun) for count, noun in counts if count)
+        said.append(f"  {what} lake {held.lake}, day {held.day}, {held.source}: {listed}")
+    if len(found) > SHOWN:
+        said.append(f"  ... and {len(found) - SHOWN:,} more days (--json names all)")
+    return said
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -117,9 +184,19 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def chosen(store: TraceStore, traces: list[str], tags: list[tuple[str, str]]) -> list[str]:
-    """Ids of the traces that are named, and of those with one of the tags."""
-    found = [store.resolve(one) for one in traces]
+def chosen(store: TraceStore, traces: list[str], tags: list[tuple[str, str]], lakes: bool) -> list[str]:
+    """Ids of the traces that are named, and of those with one of the tags.
+
+    With `lakes` a name that the home does not know is taken for an id that only a lake may have.
+    """
+    found = []
+    for one in traces:
+        try:
+            found.append(store.resolve(one))
+        except TraceNotFound:
+            if not lakes:
+                raise
+            found.append(one)
     if tags:
         found += [row.id for row in store.traces() if any(row.tags.get(key) == value for key, value in tags)]
     return found
@@ -134,7 +211,7 @@ def planned(choice: Choice) -> list[str]:
     if len(choice.traces) > SHOWN:
         told.append(f"  ... and {len(choice.traces) - SHOWN:,} more (--json names all)")
     if choice.notes:
-        told.append(f"{terminal.plural(choice.notes, 'note')} that hold the text would go.")
+        told.append(f"{terminal.plural(choice.notes, 'note')} with the text would go.")
     told += [f"  also in {one.place}, {one.where}" for one in choice.loose]
     told.append("Nothing was changed. --yes does it, and cannot be undone.")
     return told
@@ -166,20 +243,22 @@ def reported(done: Forgotten, choice: Choice) -> list[str]:
     return told
 
 
-def document(choice: Choice, done: Forgotten | None, elsewhere: InLakes) -> dict[str, Any]:
+def document(told: Told) -> dict[str, Any]:
     """`rashomon.forget/1`."""
+    choice, done = told.choice, told.done
     found: dict[str, Any] = {
         "format": "rashomon.forget/1",
         "applied": done is not None,
         "traces": [{"id": one, "reason": why} for one, why in choice.traces.items()],
         "notes": choice.notes if done is None else done.notes,
-        "lakes": [held._asdict() for held in elsewhere.held],
-        "lake_problems": list(elsewhere.problems),
+        "lakes": [held._asdict() for held in told.left.held],
+        "lake_problems": list(told.left.problems),
     }
     if done is not None:
         work, proof = done.done, done.proof
         found |= {
             "removed": list(work.removed),
+            "removed_from_lakes": [held._asdict() for held in told.taken],
             "journals": [one._asdict() for one in work.journals],
             "store_bytes": work.store_before,
             "store_bytes_after": work.store_after,

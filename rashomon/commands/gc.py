@@ -65,6 +65,8 @@ def gc(
 
     if keep is None and max_size is None:
         raise UsageError("Nothing says what is to stay.", "Give --keep 30d, --max-size 20GB, or both.")
+    if not all(label.strip() for label in keep_label or ()):
+        raise UsageError("A --keep-label is empty.", "Write a label, such as incident.")
     age_ns = None if keep is None else age(keep)
     max_bytes = None if max_size is None else size(max_size)
     folder = options.chosen_home(home)
@@ -83,8 +85,15 @@ def gc(
 
 
 def chosen(store: TraceStore, where: str | None, text: str | None) -> list[str]:
-    """Ids of the traces for which SQL over `trace_list` holds, and of those that a filter finds."""
+    """Ids of the traces for which SQL over `trace_list` holds, and of those that a filter finds.
+
+    Raises `UsageError` for one that is empty: a variable of a script that is not set must not choose everything.
+    """
     from rashomon import filters
+
+    for given in (where, text):
+        if given is not None and not given.strip():
+            raise UsageError("A filter or condition is empty, which would choose every trace.", "Write what is meant.")
 
     found = [] if where is None else [row.id for row in store.traces(where=where)]
     if text is not None:
@@ -109,7 +118,7 @@ def collect(folder: Path, policy: Keep, plan: Plan, tell: Any, ended: bool) -> l
 
 def age(text: str) -> int:
     """`30d` in nanoseconds. Raises `UsageError` for what is no age."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdwy])", text.strip())
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhdwy])", text.strip())
     if found is None:
         raise UsageError(f"--keep {text!r} is no age.", "Write a number and s, m, h, d, w or y, such as 30d.")
     return int(float(found[1]) * _AGE[found[2]] * 1_000_000_000)
@@ -117,7 +126,7 @@ def age(text: str) -> int:
 
 def size(text: str) -> int:
     """`20GB` in bytes. Raises `UsageError` for what is no size."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", text.strip().upper())
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,12})?)\s*([KMGT]?I?)B?", text.strip().upper())
     if found is None or found[2] not in _SIZE:
         raise UsageError(f"--max-size {text!r} is no size.", "Write a number and MB, GB or TB, such as 20GB.")
     return int(float(found[1]) * _SIZE[found[2]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from rashomon.commands import filtering, options
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rashomon.filters import Query
     from rashomon.model import Json, Step
     from rashomon.store import TraceStore
+    from rashomon.store.filtering import Place
 
 EXAMPLE = "Example: rashomon grep 'refund.*window' kind:llm since:7d"
 
@@ -94,22 +95,62 @@ def _query(pattern: str, chosen: Query, ignore_case: bool, fixed: bool) -> Query
 
 def _hits(store: TraceStore, query: Query, search: re.Pattern[str], once: bool) -> Iterator[Hit]:
     """Lines that match, newest trace first; with `once`, one of each trace."""
-    places = store.matching_steps(query)
-    trace, done, seen = "", "", set[str]()
-    start, stop = 0, _AT_FIRST
-    while start < len(places):
-        chunk = [place for place in places[start:stop] if place.trace != done]
-        start, stop = stop, stop + _AT_ONCE
-        for place, step in zip(chunk, store.steps_of(chunk), strict=True):
-            if place.trace == done:
-                continue
-            if place.trace != trace:
-                trace, seen = place.trace, set()
-            hits = [hit for hit in step_hits(trace, step, search) if not (_repeats(hit) and hit.line in seen)]
-            seen.update(hit.line for hit in hits)
-            yield from hits[:1] if once else hits
-            if once and hits:
-                done = trace
+    trace, seen = "", set[str]()
+    chosen = _Chosen(store, store.saying_steps(query))
+    for place, step in chosen.steps():
+        if place.trace != trace:
+            trace, seen = place.trace, set()
+        found = step_hits(trace, step, search)
+        hits = [hit for hit in found if not (_repeats(hit) and hit.line in seen)]
+        seen.update(hit.line for hit in hits)
+        yield from hits[:1] if once else hits
+        if once and hits:
+            chosen.done = trace
+        chosen.told(place, any(hit.path.startswith(("request.", "request[")) for hit in found))
+
+
+class _Chosen:
+    """The steps in which something was found, but for those that can only repeat what an earlier one has said.
+
+    A call of a conversation sends all of it again. Where the same messages of two requests hold the pattern, and
+    nothing else of the later one does, its lines are those of the earlier one. `done` is a trace to go on from.
+    """
+
+    def __init__(self, store: TraceStore, places: Sequence[Place]) -> None:
+        self._store, self._places = store, places
+        self._told: dict[tuple[str, str], bool] = {}
+        self._each = False
+        self.done = ""
+
+    def told(self, place: Place, lines: bool) -> None:
+        """Whether a step showed `lines` of its request. Where one has none, what is alike may have others."""
+        if place.asked:
+            self._told[place.trace, place.asked] = lines
+            self._each = self._each or not lines
+
+    def steps(self) -> Iterator[tuple[Place, Step]]:
+        """The steps with their places, in the order of these."""
+        start, stop = 0, _AT_FIRST
+        while start < len(self._places):
+            chunk = self._places[start:stop]
+            start, stop = stop, stop + _AT_ONCE
+            there: dict[Place, Step] = {}
+            for at, place in enumerate(chunk):
+                if place.trace == self.done or self._told.get((place.trace, place.asked)):
+                    continue
+                if place not in there:
+                    wanted = self._wanted(chunk[at:])
+                    there = dict(zip(wanted, self._store.steps_of(wanted), strict=True))
+                yield place, there[place]
+
+    def _wanted(self, places: Sequence[Place]) -> list[Place]:
+        """Those of the places that are looked at for certain, by what is known so far; the first one is."""
+        first: dict[Any, Place] = {}
+        for place in places:
+            alike = (place.trace, place.asked)
+            if place.trace != self.done and not self._told.get(alike):
+                first.setdefault(alike if place.asked and not self._each else place, place)
+        return list(first.values())
 
 
 def _repeats(hit: Hit) -> bool:

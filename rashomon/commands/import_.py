@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,13 +50,20 @@ def import_(
 ) -> None:
     """Take traces from elsewhere into the home.
 
-    What a file is, its content says. A file is taken whole or not at all; the same again changes nothing. Exit code 4
-    when a bundle is damaged, also where --salvage took the rest of it.
+    What a file is, its content says. A bundle is taken whole or not at all; the same again changes nothing. Exit code 4
+    when a bundle is damaged, also where --salvage took the rest of it, and when lines of a file could not be read.
     """
     from rashomon.commands import terminal
 
     folder, limit = options.chosen_home(home), size_of(max_size)
-    done = [(path, take(folder, path, conflict, salvage, limit)) for path in files]
+    done: list[tuple[Path, Imported]] = []
+    try:
+        for path in files:
+            done.append((path, take(folder, path, conflict, salvage, limit)))
+    except BaseException:
+        if done and not as_json:  # they are here, whatever became of the next
+            terminal.print_text("\n".join(line for one in done for line in lines(*one)))
+        raise
     if as_json:
         terminal.print_json({"format": "rashomon.import/1", "files": [document(*one) for one in done]})
     else:
@@ -71,9 +80,11 @@ def size_of(text: str) -> int:
     number = text.upper().rstrip("KMGTB")
     unit = text.upper()[len(number) :]
     try:
-        return int(float(number) * _UNITS[unit])
+        if float(number) >= 0:
+            return int(float(number) * _UNITS[unit])
     except (KeyError, ValueError, OverflowError):
-        raise UsageError(f"--max-size {text!r} is no size.", "Write a number and KB, MB, GB or TB.") from None
+        pass  # as what is below zero
+    raise UsageError(f"--max-size {text!r} is no size.", "Write a number and KB, MB, GB or TB.")
 
 
 def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: int) -> Imported:
@@ -86,19 +97,37 @@ def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: i
     try:
         with path.open("rb") as file:
             bundle = file.read(len(MAGIC)) == MAGIC
-        if bundle:
-            return importing.import_bundle(folder, path, choice, salvage, limit)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name files that exist.") from error
+    if bundle:
+        with _written(folder):
+            return importing.import_bundle(folder, path, choice, salvage, limit)
     from rashomon import interchange
     from rashomon.home import prepare
     from rashomon.interchange.cleaning import cleaned
     from rashomon.session import redactor_of
 
     found = interchange.read(path)
-    prepare(str(folder))
-    redactor = redactor_of(str(folder))
-    return importing.import_tapes(folder, (cleaned(tape, redactor) for tape in found), path.name, choice)
+    with _written(folder):
+        prepare(str(folder))
+        redactor = redactor_of(str(folder))
+        done = importing.import_tapes(folder, (cleaned(tape, redactor) for tape in found), path.name, choice)
+    unread = max((tape.trace.provenance["imported"].get("unread_lines", 0) for tape in found), default=0)
+    if not unread:
+        return done
+    left_out = ("1 line" if unread == 1 else f"{unread:,} lines", "cut, or no JSON for another reason")
+    return done._replace(left_out=(*done.left_out, left_out), damaged=True)
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Say of the home why it cannot take what was read: it is not the file's fault."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror or error}.", "Check its permissions and its disk."
+        ) from error
 
 
 def document(path: Path, done: Imported) -> dict[str, Any]:

@@ -6,9 +6,12 @@ hundred thousand values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
+
+_MANY = 16
+"""So many objects in a list may be alike."""
 
 _WORDS = {True: "true", False: "false", None: "null"}
 
@@ -33,7 +36,8 @@ def _value(value: Any, line: str, default: Callable[[Any], Any]) -> str:
         if not value:
             return "[]"
         inside = line + "  "
-        return "[" + inside + f",{inside}".join([_value(one, inside, default) for one in value]) + line + "]"
+        texts = _alike(value, inside, default) or [_value(one, inside, default) for one in value]
+        return "[" + inside + f",{inside}".join(texts) + line + "]"
     return _other(value, line, default)
 
 
@@ -54,6 +58,37 @@ def _object(value: dict[Any, Any], line: str, default: Callable[[Any], Any]) -> 
             text = _value(one, inside, default)
         members.append(f"{encode_basestring(key if type(key) is str else _key(key))}: {text}")
     return f"{{{inside}{f',{inside}'.join(members)}{line}}}"
+
+
+def _alike(values: Sequence[Any], line: str, default: Callable[[Any], Any]) -> list[str] | None:
+    """Many objects with the same keys, written key by key and not object by object; None of others."""
+    if len(values) < _MANY or type(values[0]) is not dict or not values[0]:
+        return None
+    keys = list(values[0])
+    if any(type(key) is not str for key in keys) or any(type(one) is not dict or list(one) != keys for one in values):
+        return None
+    inside = line + "  "
+    columns = [_column(column, inside, default) for column in zip(*[one.values() for one in values], strict=True)]
+    members = [f"{encode_basestring(key)}: ".replace("%", "%%") + "%s" for key in keys]
+    form = f"{{{inside}{f',{inside}'.join(members)}{line}}}"
+    return [form % texts for texts in zip(*columns, strict=True)]
+
+
+def _column(values: tuple[Any, ...], line: str, default: Callable[[Any], Any]) -> list[str]:
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        return list(map(encode_basestring, values))
+    if kinds == {int}:
+        return list(map(int.__repr__, values))
+    if kinds == {type(None)}:
+        return ["null"] * len(values)
+    if kinds == {str, type(None)}:
+        return ["null" if one is None else encode_basestring(one) for one in values]
+    if kinds == {int, type(None)}:
+        return ["null" if one is None else str(one) for one in values]
+    if kinds == {list} and not any(values):
+        return ["[]"] * len(values)
+    return [_value(one, line, default) for one in values]
 
 
 def _other(value: Any, line: str, default: Callable[[Any], Any]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
+from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rashomon.commands import filtering, options
@@ -12,7 +15,9 @@ from rashomon.commands.declared import typer
 from rashomon.errors import UsageError
 
 if TYPE_CHECKING:
-    from rashomon.store import TraceRow, TraceStore
+    from rashomon.filters import Query
+    from rashomon.store import TraceRow
+    from rashomon.store.listed import Line
 
 EXAMPLE = "Example: rashomon ls status:err 'cost>0.01' tool:refund* since:24h"
 
@@ -39,31 +44,84 @@ def ls(
 
     A FILTER narrows the list; docs/filter.md is its language. Terms about steps hold for one step of the trace.
     """
-    options.begin(home, options.TO_FILTER if terms else options.TO_LIST)
     from rashomon.commands import terminal
 
+    asked = _Asked(home, where, name, limit, options.TO_FILTER if terms else options.TO_LIST)
     query = filtering.query_of(terms) if terms else None
     since_ns = None if since is None else time.time_ns() - age_ns(since)
-    with options.reading(home) as store:
-        rows = store.traces(where=where, since_ns=since_ns, name=name, limit=limit, matching=query)
-        missed = store.missed([row.id for row in rows if row.coverage_missed])
-        noted = store_notes(store)
-        options.tell_damage(store)
+    lines, damage = asked.beside(query, since_ns) or asked.store(query, since_ns)
+    options.tell(damage)
     if as_json:
-        listed = [facts(row, missed.get(row.id, ())) | {"notes": noted.get(row.id, 0)} for row in rows]
-        terminal.print_json({"format": "rashomon.traces/1", "traces": listed})
+        told = [facts(line.row, line.missed) | {"notes": line.notes} for line in lines]
+        terminal.print_json({"format": "rashomon.traces/1", "traces": told})
     elif terminal.in_terminal():
-        _print_rich(rows, missed, noted, narrowed=bool((query and query.terms) or where or since or name))
-    elif rows:
-        lines = [cells(row, missed.get(row.id, ()), noted.get(row.id, 0)) for row in rows]
-        terminal.print_text(terminal.columns(lines, HEADS, right=(3,)))
+        _print_rich(lines, narrowed=bool((query and query.terms) or where or since or name))
+    elif lines:
+        terminal.print_text(terminal.columns([cells(*line) for line in lines], HEADS, right=(3,)))
+    asked.keep()
 
 
-def store_notes(store: TraceStore) -> dict[str, int]:
-    """How many notes people wrote on each trace and its steps."""
-    from rashomon.store.annotations import noted
+_Found = tuple[Sequence["Line"], tuple[str | None, int]]
+"""What a list shows, and of which journals to tell that they could not be read whole."""
 
-    return noted(store)
+
+class _Asked:
+    """A question for traces: answered by the list beside the store where that can, else by the store."""
+
+    def __init__(self, home: Path | None, where: str | None, name: str | None, limit: int, meanwhile: Sequence[str]):
+        from rashomon.store import listed
+
+        self._home, self._where, self._name, self._limit, self._meanwhile = home, where, name, limit, meanwhile
+        self._store = options.ready(home)
+        self._listed = None if self._store is None or where is not None else listed.beside(self._store.path)
+        self._keep = self._store is not None and where is None and self._listed is None
+        if self._listed is None:
+            self._open()
+
+    def _open(self) -> None:
+        if self._store is not None:
+            options.open_soon(self._home, self._store, self._meanwhile)
+
+    def beside(self, query: Query | None, since_ns: int | None) -> _Found | None:
+        """What the list beside the store answers; None where it cannot."""
+        if self._listed is None:
+            return None
+        from rashomon.store.filter_listed import Beyond, traces
+        from rashomon.store.listed import Unusable
+
+        try:
+            return traces(self._listed, query, since_ns, self._name, self._limit), self._listed.damage
+        except Beyond:
+            pass
+        except Unusable:
+            self._keep = True
+        finally:
+            self._listed.close()
+        self._open()
+        return None
+
+    def store(self, query: Query | None, since_ns: int | None) -> _Found:
+        """What the store answers."""
+        from rashomon.store import listed
+        from rashomon.store.annotations import noted
+
+        with options.reading(self._home) as store:
+            rows = store.traces(
+                where=self._where, since_ns=since_ns, name=self._name, limit=self._limit, matching=query
+            )
+            missed = store.missed([row.id for row in rows if row.coverage_missed])
+            notes, damage = noted(store), store.damage()
+            self._keep = self._keep and listed.worthwhile(store)
+        return [listed.Line(row, missed.get(row.id, ()), notes.get(row.id, 0)) for row in rows], damage
+
+    def keep(self) -> None:
+        """Leave the list beside a store that had none and that nothing was new for: it may be listed again."""
+        if self._keep and self._store is not None:
+            from rashomon.store import TraceStore, listed
+
+            sys.stdout.flush()
+            with TraceStore(self._store.path, wait_s=0) as store:  # where somebody writes by now, it would be no use
+                listed.write(store)
 
 
 def age_ns(text: str) -> int:
@@ -158,22 +216,20 @@ def fitting(widths: list[int], room: int) -> list[int]:
     return kept
 
 
-def _print_rich(
-    rows: list[TraceRow], missed: dict[str, tuple[str, ...]], noted: dict[str, int], narrowed: bool
-) -> None:
+def _print_rich(lines: Sequence[Line], narrowed: bool) -> None:
     from rich.table import Table
 
     from rashomon.commands import terminal
 
     out = terminal.console()
-    if not rows:
+    if not lines:
         none = "No trace matches." if narrowed else "No traces. Record one: rashomon record -- python agent.py"
         out.print(terminal.styled(none, "dim"))
         return
+    rows = [line.row for line in lines]
     short = shortest([one for row in rows for one in (row.id, row.parent) if one])
     shown = [
-        cells(row._replace(parent=short.get(row.parent or "")), missed.get(row.id, ()), noted.get(row.id, 0))
-        for row in rows
+        cells(line.row._replace(parent=short.get(line.row.parent or "")), line.missed, line.notes) for line in lines
     ]
     widths = [max([len(head), *(len(line[at]) for line in shown)]) for at, head in enumerate(HEADS)]
     widths[0] = max(len(HEADS[0]), *map(len, short.values()))

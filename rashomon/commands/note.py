@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +61,8 @@ def note(
         raise UsageError("A note needs a trace.", EXAMPLE)
     elif not (text and text.strip()) and not any(labels or ()) and not values:
         raise UsageError("A note needs a text, a label or a value.", EXAMPLE)
+    elif not all(label.strip() for label in labels or ()):
+        raise UsageError("A --label is empty.", "Write a word, such as root-cause.")
     else:
         with options.reading(home) as store:
             on, step = located(store, trace)
@@ -88,14 +93,21 @@ def _data(values: list[str]) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError(f"--set {value!r} has no name and value.", "Write NAME=VALUE, such as score=0.4.")
         try:
-            found[name] = json.loads(text, parse_constant=_refuse)
-        except ValueError:
+            found[name] = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError):
             found[name] = text
     return found
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)  # NaN and Infinity are words of Python's: they are kept as texts
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):  # 1e400: no JSON has it, nor would it be what was written
+        raise ValueError(number)
+    return value
 
 
 def _write(folder: Path, trace: str, step: str | None, text: str, labels: tuple[str, ...], data: Any) -> Note:
@@ -106,8 +118,20 @@ def _write(folder: Path, trace: str, step: str | None, text: str, labels: tuple[
     clean = redactor.text
     written = Note(notes.new_id(), trace, step, time.time_ns(), _author(), clean(text),
                    tuple(map(clean, labels)), redactor.deep(data))  # fmt: skip
-    _told(notes.write(folder, written))
+    with _usable(folder):
+        _told(notes.write(folder, written))
     return written
+
+
+@contextlib.contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Say why the file of notes cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{notes.path_of(folder)} cannot be used: {error.strerror}.", "Check it and its permissions."
+        ) from error
 
 
 def _told(whole: bool) -> None:
@@ -127,12 +151,16 @@ def _author() -> str | None:
 
 
 def _take_back(folder: Path, note_id: str) -> str:
-    known = notes.read(folder).notes
-    found = [one for one in known if one.id == note_id] or [one for one in known if one.id.startswith(note_id)]
+    with _usable(folder):
+        known = notes.read(folder).notes
+    found = [one for one in known if one.id == note_id]
+    if note_id and not found:
+        found = [one for one in known if one.id.startswith(note_id)]
     if len(found) != 1:
         many = f"{note_id!r} is the beginning of {len(found)} notes" if found else f"There is no note {note_id!r}"
         raise UsageError(f"{many}.", "`rashomon note --list` has their ids.")
-    _told(notes.remove(folder, found[0].id, time.time_ns(), _author()))
+    with _usable(folder):
+        _told(notes.remove(folder, found[0].id, time.time_ns(), _author()))
     return f"Took {found[0].id} back."
 
 
@@ -140,7 +168,8 @@ def _list(home: Path | None, reference: str | None, as_json: bool) -> None:
     from rashomon.recorders.complaints import complain
 
     folder = options.chosen_home(home)
-    read = notes.read(folder)
+    with _usable(folder):
+        read = notes.read(folder)
     for number, why in read.unread:
         complain(f"line {number} of {notes.FILE} was passed over: {why}.")
     found = read.notes

@@ -46,16 +46,30 @@ def begin(home: Path | None, meanwhile: Sequence[str] = ()) -> None:
 
     The next `reading` of this home gives it. Of one that nobody asks for the command line lets go when it ends.
     """
-    try:
-        from rashomon.store.up_to_date import begin_home
-    except ModuleNotFoundError:  # `reading` says so, when the command has found its words to be right
-        return
-    chosen = chosen_home(home)
-    store = begin_home(chosen)
+    store = ready(home)
     if store is not None:
-        _begun.append((chosen, store))
-        for module in meanwhile:
-            import_module(module)
+        open_soon(home, store, meanwhile)
+
+
+def ready(home: Path | None) -> TraceStore | None:
+    """The store of a home, not open yet, where nothing is to be taken in before; else None."""
+    from rashomon.store.up_to_date import ready
+
+    try:
+        return ready(chosen_home(home))
+    except ModuleNotFoundError:  # `reading` says so, when the command has found its words to be right
+        return None
+
+
+def open_soon(home: Path | None, store: TraceStore, meanwhile: Sequence[str]) -> None:
+    """Have a store opened, and load some modules `meanwhile`; the next `reading` of this home gives it."""
+    try:
+        store.begin()
+    except ModuleNotFoundError:
+        return
+    _begun.append((chosen_home(home), store))
+    for module in meanwhile:
+        import_module(module)
 
 
 def end() -> None:
@@ -68,8 +82,10 @@ def reading(home: Path | None, bar: Bar | None = None) -> TraceStore:
     """The store of a home, with everything recorded so far in it; for use in a `with`."""
     if _begun and bar is None and _begun[0][0] == chosen_home(home):
         return _begun.pop()[1]
+    from rashomon.store import engine, open_home
+
     try:
-        from rashomon.store import open_home
+        engine.load()
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
@@ -84,11 +100,14 @@ def reading(home: Path | None, bar: Bar | None = None) -> TraceStore:
 
 def tell_damage(store: TraceStore) -> None:
     """Say on stderr, in one line, that journals of this home could not be read whole; nothing when all could."""
+    tell(store.damage())
+
+
+def tell(damage: tuple[str | None, int]) -> None:
+    """Say on stderr which journal could not be read whole, and how many more."""
     import sys
 
-    name, count = store.query("SELECT min(name), count(*) FROM journals WHERE len(damage) > 0 OR state <> 'read'").rows[
-        0
-    ]
+    name, count = damage
     if count:
         more = f" and {count - 1:,} more journals" if count > 1 else ""
         print(f"rashomon: {name}{more} cannot be read whole; `rashomon verify` says why.", file=sys.stderr)

@@ -60,16 +60,15 @@ def show(
             raise UsageError("--follow goes with a trace, not with a step.", "Leave the step out.")
         _show_step(trace, step, raw, as_json, home)
         return
-    query = filtering.query_of(words)
     if follow:
         from rashomon.commands import follow as following
 
-        following.follow(options.chosen_home(home), trace, query, as_json)
+        following.follow(options.chosen_home(home), trace, filtering.query_of(words), as_json)
         return
-    _show_trace(trace, query, as_json, home)
+    _show_trace(trace, filtering.query_of(words) if words else None, as_json, home)
 
 
-def _show_trace(trace: str, query: Query, as_json: bool, home: Path | None) -> None:
+def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | None) -> None:
     options.begin(home, options.TO_SHOW)
     from rashomon.commands import note, terminal, trace_text
 
@@ -79,7 +78,7 @@ def _show_trace(trace: str, query: Query, as_json: bool, home: Path | None) -> N
         options.tell_damage(store)
         shown: Tape | Outline
         narrowed = None
-        if not query.terms:
+        if query is None or not query.terms:
             shown = store.outline(found)
         else:
             tape = store.tape(found)

@@ -30,7 +30,9 @@ def sql(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write them to a file, there when it is whole."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write them to a file, there when it is whole; - is stdout."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     home: options.Home = None,
@@ -44,6 +46,8 @@ def sql(
     Nothing that is asked can write, or reach a file. Ctrl-C stops a query: the session goes on, and a single one exits
     with 130 and, unless it had more than 64 MB to print, prints nothing.
     """
+    if output is not None and str(output) == "-":
+        output = None
     chosen = Format.JSON if as_json else shape or (of_file(output) if output else Format.TABLE)
     if query is None and sys.stdin.isatty():
         if not sys.stdout.isatty() or output is not None or shape is not None or as_json:
@@ -52,7 +56,15 @@ def sql(
 
         session(home)
         return
-    once(sys.stdin.read() if query in (None, "-") else query, chosen, output, home)
+    once(typed() if query in (None, "-") else query, chosen, output, home)
+
+
+def typed() -> str:
+    """What stdin has. Raises `UsageError` where that is no text."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"What stdin has is no UTF-8 at byte {error.start}.", "Write the SQL in UTF-8.") from error
 
 
 def once(query: str, shape: Format, output: Path | None, home: Path | None) -> None:

@@ -158,13 +158,22 @@ def _explaining(problem: str, remedy: str) -> Iterator[None]:
     """Say what could not be written."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise UsageError(f"{problem}: {error.strerror}.", remedy) from error
 
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside its place, put there when it is whole."""
+    """A file beside its place, put there when it is whole; a device or a pipe is written to as it is."""
+    from rashomon.store.exporting import is_stream
+
+    if is_stream(path):
+        with _explaining(f"{path} cannot be written", "Choose another --output."), path.open("wb") as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with _explaining(f"{path} cannot be written", "Choose another --output."):

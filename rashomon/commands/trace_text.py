@@ -14,6 +14,7 @@ from rashomon.model import End, Grade, Site, Step, Tape, Trace
 
 if TYPE_CHECKING:
     from rashomon.store import Outline, StepRow
+    from rashomon.store.lists import StepLine
 
 
 _OUTCOME_STYLES = {"ok": "green", "error": "bold red", "killed": "bold red", "open": "yellow"}
@@ -42,7 +43,7 @@ class Row(NamedTuple):
     trouble: str
 
 
-def depths(steps: Sequence[Step | StepRow]) -> dict[str, int]:
+def depths(steps: Sequence[Step | StepRow | StepLine]) -> dict[str, int]:
     """How deep each step stands below the tools that it was made in."""
     found: dict[str, int] = {}
     for step in steps:
@@ -56,25 +57,25 @@ def rows(tape: Tape | Outline) -> list[Row]:
     return [row_of(step, deep[step.id]) for step in tape.steps]
 
 
-def row_of(step: Step | StepRow, depth: int) -> Row:
+def row_of(step: Step | StepRow | StepLine, depth: int) -> Row:
     """A step as a line."""
     said = told(step)
-    sent, received, grade = said.input_tokens, said.output_tokens, said.grade
+    sent, received, grade, end = said.input_tokens, said.output_tokens, said.grade, said.end
     return Row(
         str(said.index),
         depth,
-        said.kind.value,
+        said.kind._value_,  # a look-up of `value` takes longer, and there may be thousands
         said.title,
         "" if said.status is None else str(said.status),
         "" if sent is None and received is None else f"{sent or 0:,}/{received or 0:,}",
         ".".join(map(str, said.lane)) if said.lane else "",
-        "" if said.end is End.OPEN else terminal.duration(said.duration_us),
-        "" if grade is None else grade.value,
-        trouble(said),
+        "" if end is End.OPEN else terminal.duration(said.duration_us),
+        "" if grade is None else grade._value_,
+        "" if end is End.COMPLETE and grade is None and not said.marks and said.failure_type is None else trouble(said),
     )
 
 
-def trouble(step: Told | StepRow) -> str:
+def trouble(step: Told | StepRow | StepLine) -> str:
     """What is wrong with a step beyond what its title says; empty when nothing is."""
     found = []
     if step.failure_type is not None:
@@ -209,7 +210,7 @@ def print_trace(tape: Tape | Outline, narrowed: Narrowed | None = None, noted: S
     loud = [f"WARNING: {warning}" for warning in warnings(tape)] + divergences(tape.trace)
     labels, found = [*header(tape), *(("note", line) for line in noted)], rows(tape)
     if narrowed is not None:
-        steps: Sequence[Step | StepRow] = tape.steps
+        steps: Sequence[Step | StepRow | StepLine] = tape.steps
         found = [row for row, step in zip(found, steps, strict=True) if step.id in narrowed.ids]
         labels.append(("filter", f"{narrowed.source} ({len(found):,} of {terminal.plural(len(tape.steps), 'step')})"))
     if terminal.in_terminal():
@@ -224,14 +225,15 @@ def print_trace(tape: Tape | Outline, narrowed: Narrowed | None = None, noted: S
 
 
 def _plain_table(found: list[Row]) -> str:
-    lanes, grades = any(row.lane for row in found), any(row.grade for row in found)
-    heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", "TOOK"]
-    heads += ["LANE"] * lanes + ["MATCH"] * grades
-    cells = []
-    for number, depth, kind, title, status, tokens, lane, took, grade, wrong in found:
-        call = "  " * depth + title + (f"  !! {wrong}" if wrong else "")
-        cells.append([number, kind, call, status, tokens, took, *[lane] * lanes, *[grade] * grades])
-    return terminal.columns(cells, heads, right=(0, 4, 5))
+    number, depth, kind, title, status, tokens, lane, took, grade, trouble = map(list, zip(*found, strict=True))
+    calls = [
+        f"{'  ' * deep}{what}  !! {wrong}" if wrong else "  " * deep + what
+        for deep, what, wrong in zip(depth, title, trouble, strict=True)
+    ]
+    lanes, grades = any(lane), any(grade)
+    heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", "TOOK", *["LANE"] * lanes, *["MATCH"] * grades]
+    cells = [number, kind, calls, status, tokens, took, *[lane] * lanes, *[grade] * grades]
+    return terminal.columns(zip(*cells, strict=True), heads, right=(0, 4, 5))
 
 
 def _print_rich(labels: list[tuple[str, str]], found: list[Row], outcome: str, loud: list[str]) -> None:

@@ -31,9 +31,11 @@ def verify(
     """
     from rashomon.commands import terminal
     from rashomon.commands.progress import Bar
-    from rashomon.store import ingest_new, verification
+    from rashomon.store import connection, ingest_new, verification
 
     folder = options.chosen_home(home)
+    if Path(store_path(folder)).exists():
+        connection.refuse_newer(Path(store_path(folder)))
     try:
         with Bar("ingesting") as bar:
             ingest_new(folder, bar.tell)

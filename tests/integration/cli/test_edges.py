@@ -140,3 +140,79 @@ def test_damage_is_told_each_time(rashomon: Run, tape_home: Path) -> None:
         ran = rashomon("ingest", "--json")
         assert ran.code == 4
         assert [one["journal"] for one in ran.json()["unread"]] == ["odd.rsj"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["ls"], ["sql", "select 1"], ["verify"]], ids=" ".join)
+def test_a_full_disk_behind_stdout_is_a_sentence(rashomon: Run, tape_home: Path, arguments: list[str]) -> None:
+    """What finds no room is said to have found none, once, with exit code 2, and is no bug of ours."""
+    rashomon("ingest")
+    command = [sys.executable, "-m", "rashomon.cli", *arguments, "--home", str(tape_home)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.decode().startswith("rashomon: There is no room for what is to be written")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_stdout_is_no_bug(rashomon: Run, tape_home: Path) -> None:
+    """Whoever wants the exit code alone and closes stdout gets it."""
+    rashomon("ingest")
+    command = f"exec {sys.executable} -m rashomon.cli verify --home '{tape_home}' >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", ["sql", "export"])
+def test_an_output_that_is_no_file_is_not_replaced(rashomon: Run, tmp_path: Path, command: str) -> None:
+    """A named pipe gets the answer and stays a pipe, as `/dev/null` stays what it is; a link stays a link."""
+    arguments = ["sql", "select 42 as answer"] if command == "sql" else ["export", OLD, "--format", "jsonl"]
+    pipe, target, link = (tmp_path / name for name in ("pipe", "target.jsonl", "link"))
+    os.mkfifo(pipe)
+    reading = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    assert rashomon(*arguments, "--output", str(pipe)).code == 0
+    assert reading.communicate()[0].startswith(b"answer" if command == "sql" else b'{"format"')
+    assert pipe.is_fifo()
+    target.write_text("old")
+    link.symlink_to(target)
+    assert rashomon(*arguments, "--output", str(link)).code == 0
+    assert link.is_symlink()
+    assert target.read_text() != "old"
+    assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["link", "target.jsonl"]
+
+
+def test_a_home_that_the_database_cannot_open_is_said(rashomon: Run, tmp_path: Path) -> None:
+    """DuckDB takes what is behind a ? for a query: a folder named so is refused in a sentence, not called damaged."""
+    ran = rashomon("ls", "--home", str(tmp_path / "is it?"))
+    assert (ran.code, "DuckDB does not take a ? in a path" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command", [["ls"], ["ingest"], ["verify"], ["gc", "--keep", "1d"], ["sql", "select 1"]], ids=str
+)
+def test_a_file_where_a_folder_should_be(rashomon: Run, tmp_path: Path, command: list[str]) -> None:
+    """A home that is a file, and one whose journals are a file, are named in a sentence."""
+    (tmp_path / "file").write_text("shopping list")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "journals").write_text("shopping list")
+    for home in ("file", "other"):
+        ran = rashomon(*command, "--home", str(tmp_path / home))
+        assert ran.code == 2, ran.err
+        assert f"{tmp_path / home}" in ran.err
+        assert "cannot be read: Not a directory" in ran.err
+
+
+def test_a_folder_where_the_notes_should_be(rashomon: Run, tape_home: Path, tmp_path: Path) -> None:
+    """Notes that cannot be read or written are said to be what is wrong, and not the file that is imported."""
+    rashomon("note", OLD, "here")
+    bundle = str(tmp_path / "a.rsh")
+    rashomon("export", OLD, "-o", bundle)
+    (tape_home / "notes.jsonl").unlink()
+    (tape_home / "notes.jsonl").mkdir()
+    other = tmp_path / "other"
+    (other / "notes.jsonl").mkdir(parents=True)
+    for arguments in (["note", "--list"], ["note", OLD, "x"], ["note", "--remove", "x"]):
+        ran = rashomon(*arguments)
+        assert (ran.code, "notes.jsonl cannot be used: Is a directory" in ran.err) == (2, True), ran.err
+    ran = rashomon("import", bundle, "--home", str(other))
+    assert (ran.code, "notes.jsonl cannot be used" in ran.err) == (2, True), ran.err

@@ -123,3 +123,35 @@ def test_a_whole_benchmark_is_taken_in_and_shown(tmp_path: Path) -> None:
         for row in rows:
             shown: Any = documents.trace_document(store.tape(row.id))
             assert len(shown["steps"]) == row.steps
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(real_data() is None, reason="no recorded data here")
+def test_a_store_of_short_runs_is_no_larger_than_what_they_say(tmp_path: Path) -> None:
+    """The store of 100 runs, with all that is decoded of them and its views, has fewer bytes than their messages."""
+    folder = real_data()
+    assert folder is not None
+    runs = folder / "traj" / "tau-bench" / "gpt-4o-airline-tasks-0-24.json"
+    unique = {json.dumps(message) for run in json.loads(runs.read_bytes()) for message in run["traj"]}
+    home = tmp_path / "home"
+    assert rashomon("import", runs, home=home).returncode == 0
+    assert (home / "store.duckdb").stat().st_size <= sum(map(len, unique))
+
+
+def test_lines_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    """Of a file with a document a line, broken lines are named with exit code 4, and the whole ones are here."""
+    lines = [json.dumps({"messages": MESSAGES}), "{broken", json.dumps({"messages": MESSAGES[:3]})]
+    (tmp_path / "runs.jsonl").write_text("\n".join(lines))
+    done = rashomon("import", tmp_path / "runs.jsonl", home=tmp_path / "home")
+    assert done.returncode == 4
+    assert "2 new traces" in done.stdout
+    assert "LEFT OUT: 1 line" in done.stdout
+
+
+def test_what_was_taken_before_a_file_that_fails_is_said(tmp_path: Path) -> None:
+    """Of several files the first is here when the second cannot be read, and both is told."""
+    (tmp_path / "one.json").write_text(json.dumps(MESSAGES))
+    done = rashomon("import", tmp_path / "one.json", tmp_path / "nowhere.json", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "one.json: 1 new trace." in done.stdout
+    assert "nowhere.json cannot be read" in done.stderr

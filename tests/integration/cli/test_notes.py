@@ -59,6 +59,16 @@ def test_a_note_is_kept_and_found(place: Path) -> None:
     assert "never asked" not in listed
 
 
+def test_what_no_note_can_hold(place: Path) -> None:
+    """A number beyond all that JSON readers know stays a text; an empty label is refused; no id takes nothing back."""
+    assert rashomon("note", OLD, "far", "--set", "score=1e400", home=place).returncode == 0
+    assert rows(place, "SELECT data->>'score' FROM annotations") == [("1e400",)]
+    assert "Infinity" not in (place / "notes.jsonl").read_text()
+    for wrong in ((OLD, "x", "--label", ""), ("--remove", "")):
+        assert rashomon("note", *wrong, home=place).returncode == 2
+    assert len(json.loads(rashomon("note", "--list", "--json", home=place).stdout)["notes"]) == 1
+
+
 def test_lists_and_traces_show_notes(place: Path) -> None:
     """`ls` counts the notes of a trace, `show` has them above its steps, and those of a step below it."""
     rashomon("note", OLD, "never\nasked for", "--label", "p1", home=place)

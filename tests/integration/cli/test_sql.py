@@ -125,6 +125,38 @@ def test_a_query_can_come_from_stdin(rashomon: Run) -> None:
         assert rashomon(*arguments, stdin=b"select 42 as answer").out.split() == ["answer", "42"]
 
 
+def test_bytes_that_are_no_text_are_refused_in_a_sentence(rashomon: Run, tape_home: Path) -> None:
+    """Neither stdin nor an argument need be UTF-8: that is said, and is no bug of ours."""
+    ran = rashomon("sql", "-", stdin=b"select '\xff'")
+    assert (ran.code, "no UTF-8 at byte 8" in ran.err) == (2, True)
+    command = [sys.executable, "-m", "rashomon.cli", "sql", os.fsdecode(b"select '\xff'"), "--home", str(tape_home)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, b"no UTF-8" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_dash_is_stdout_for_an_output_too(rashomon: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-o -` prints, as it does for `export`, and leaves no file of that name."""
+    monkeypatch.chdir(tmp_path)
+    assert rashomon("sql", "select 42 as answer", "-o", "-").out.split() == ["answer", "42"]
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+def test_months_and_nanoseconds_are_what_the_database_has(rashomon: Run, shape: str) -> None:
+    """A month is not thirty days, and nanoseconds are not cut, for all that Python's types have neither."""
+    query = (
+        "select interval 1 year as a, timestamp_ns '2024-01-01 00:00:00.123456789' as b, a, [interval 2 month] as d,"
+        " range as n from range(3) order by range desc; -- the last"
+    )
+    ran = rashomon("sql", query, "--format", shape)
+    for expected in ("1 year", "2024-01-01 00:00:00.123456789", "2 months"):
+        assert ran.out.count(expected) == (6 if expected == "1 year" else 3), ran.out + ran.err
+    if shape == "csv":
+        assert [line[-1] for line in ran.out.splitlines()] == ["n", "2", "1", "0"]
+    if shape == "json":
+        assert [one["type"] for one in json.loads(ran.out)["columns"]][:2] == ["INTERVAL", "TIMESTAMP_NS"]
+
+
 def test_a_million_rows_of_csv_in_bounded_memory(rashomon: Run, tape_home: Path) -> None:
     """A million rows are never all in memory: they add less to it than a tenth of what they would take."""
     rashomon("ingest")
