@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
-from rashomon.store import migrate
+from rashomon.store import blank, migrate
 from rashomon.store.engine import duckdb
 
 WAIT_S = 10.0
@@ -33,6 +33,9 @@ _BLOCK = 16_384
 
 ROW_GROUP = 4096
 """Rows are written in groups of so many: the last, incomplete one is written anew whenever rows are added."""
+
+FORM = f"STORAGE_VERSION '{STORAGE}', BLOCK_SIZE {_BLOCK}"
+"""How a new file is made."""
 
 _CHECKPOINT = "4MB"
 """How long the log of changes may get before it is put into the file, where the ends of all tables are written anew: a
@@ -120,7 +123,7 @@ def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
 def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
     connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT})
-    form = f", STORAGE_VERSION '{STORAGE}', BLOCK_SIZE {_BLOCK}" if new else ""  # of an old file they stay as they are
+    form = f", {FORM}" if new else ""  # of an old file they stay as they are
     quoted = str(path).replace("'", "''")
     try:
         connection.execute(f"ATTACH '{quoted}' AS store (ROW_GROUP_SIZE {ROW_GROUP}{form})")
@@ -216,11 +219,12 @@ def open_reader(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection
 
 
 def _empty() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:")
-    migrate.migrate(connection)
-    for name, value in _READ.items():
-        connection.execute(f"SET {name} = {value}")
-    return connection
+    import tempfile  # with much that a reader does not need
+
+    with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
+        path = Path(folder) / "store.duckdb"
+        path.write_bytes(_blank())
+        return duckdb.connect(str(path), read_only=True, config=_READ)
 
 
 def open_writer(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
@@ -268,8 +272,13 @@ def _create(path: Path) -> None:
 
 @functools.cache
 def _blank() -> bytes:
-    """The file of an empty store: making one takes longer than most of what a test or an import does with it."""
-    import tempfile  # with much that a reader does not need
+    """The file of an empty store."""
+    return blank.ready(FORM) or migrated()
+
+
+def migrated() -> bytes:
+    """The file of an empty store, made by the migrations. Takes a second."""
+    import tempfile
 
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
         path = Path(folder) / "store.duckdb"

@@ -15,7 +15,7 @@ import pytest
 from rashomon import tapes
 from rashomon.errors import ForeignFile, NewerFormat
 from rashomon.model import Tape
-from rashomon.store import TraceStore, connection, ingest, ingest_new, migrate
+from rashomon.store import TraceStore, blank, connection, ingest, ingest_new, migrate
 from tests.faults.store_journals import content
 
 STORES = Path(__file__).parents[3] / "fixtures" / "stores"
@@ -213,3 +213,43 @@ def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.duckdb").mkdir()
     with pytest.raises(ForeignFile, match="is a folder"):
         TraceStore(tmp_path / "store.duckdb").traces()
+
+
+def test_the_ready_made_store_is_what_the_migrations_leave(tmp_path: Path) -> None:
+    """An empty store is unpacked, and is the same as one that is made step by step: tables, columns, views, macros."""
+    ready = blank.ready(connection.FORM)
+    assert ready is not None, "the schema has changed: run python tools/blank_store.py"
+    found = []
+    for name, file in (("ready", ready), ("made", connection.migrated())):
+        path = tmp_path / f"{name}.duckdb"
+        path.write_bytes(file)
+        with duckdb.connect(str(path), read_only=True) as store:
+            found.append([
+                store.execute(sql).fetchall()
+                for sql in (
+                    "SELECT table_name, sql, comment FROM duckdb_tables() ORDER BY ALL",
+                    "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() ORDER BY ALL",
+                    "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
+                    "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal ORDER BY ALL",
+                    "SELECT * FROM meta ORDER BY ALL",
+                    "SELECT block_size FROM pragma_database_size()",
+                )
+            ])  # fmt: skip
+    assert found[0] == found[1]
+    assert all(found[0])
+
+
+def test_a_ready_made_store_of_another_schema_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the one that is kept is missing, damaged or of before a migration, the migrations make it."""
+    path = tmp_path / "blank.bin"
+    monkeypatch.setattr(blank, "FILE", path)
+    assert blank.ready(connection.FORM) is None
+    path.write_bytes(blank.pack(b"empty", connection.FORM))
+    assert blank.ready(connection.FORM) == b"empty"
+    assert blank.ready("BLOCK_SIZE 4") is None
+    path.write_bytes(path.read_bytes()[:-3])
+    assert blank.ready(connection.FORM) is None
+    path.write_bytes(blank.pack(b"empty", connection.FORM))
+    later = [*migrate.migrations(), migrate.Migration(migrate.newest() + 1, "create table extra (a int)")]
+    monkeypatch.setattr(migrate, "migrations", lambda: later)
+    assert blank.ready(connection.FORM) is None
