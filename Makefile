@@ -70,5 +70,5 @@ clean:  ## remove everything that make made
 	@touch $@
 
 .venv/.dev: .venv/.demo
-	$(PIP) --group dev
+	$(PIP) --no-compile --group dev  # most of it is never imported
 	@touch $@

@@ -216,7 +216,9 @@ class Scan:
             if 0 < length == len(payload) and 0x91 <= payload[0] <= 0x9F and crc32(payload) == crc:
                 try:
                     elements = unpackb(payload)  # most have no need of the arguments, which take as long as all else
-                except Exception:
+                except (
+                    Exception
+                ):  # text that is no UTF-8, a key that is no text, or damage: `_unusual` tells them apart
                     elements = _unusual(payload)
                 if elements is not None:
                     at = stop
@@ -295,7 +297,7 @@ def _unusual(payload: bytes) -> Any:
     """
     try:
         return msgpack.unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
-    except Exception:
+    except Exception:  # msgpack raises of many kinds for bytes that are none of its own
         return None
 
 

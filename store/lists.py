@@ -50,7 +50,7 @@ class StepRow(NamedTuple):
 
 
 class StepLine(NamedTuple):
-    """What a `StepRow` has that is printed of it, each under the same name."""
+    """What lists print of a `StepRow`, each under the same name; of a whole step, too."""
 
     id: str
     index: int  # type: ignore[assignment]

@@ -57,6 +57,7 @@ def install(wheel: Path, into: Path) -> Path:
         str(python),
         "install",
         "--quiet",
+        "--no-compile",  # most of it is never imported
     ]
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
     # setuptools and build: some tests install a package of their own, as a user's project would

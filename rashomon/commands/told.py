@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rashomon.model import End, Grade, Kind, Lane, Step, Tape, Trace
+from rashomon.model import Kind, Step, Tape, Trace
 
 if TYPE_CHECKING:
     from rashomon.store import Outline, StepRow
     from rashomon.store.lists import StepLine
 
 
-class Told(NamedTuple):
-    """The fields of `rashomon.store.StepRow` that lists show, made from a step."""
-
-    id: str
-    index: int  # type: ignore[assignment]  # hides tuple.index
-    kind: Kind
-    name: str
-    lane: Lane
-    started_us: int
-    duration_us: int
-    end: End
-    failure_type: str | None
-    failure_message: str | None
-    grade: Grade | None
-    recorded: str | None
-    match_detail: str
-    within: str | None
-    marks: tuple[str, ...]
-    model: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    status: int | None
-    finish: str | None
-    title: str
-
-
-def told(step: Step | StepRow | StepLine) -> Told | StepRow | StepLine:
+def told(step: Step | StepRow | StepLine) -> StepRow | StepLine:
     """What a list tells of a step."""
     if not isinstance(step, Step):
         return step
     from rashomon import views
+    from rashomon.store.lists import StepLine
 
     said, answer, match = views.summary(step), step.response, step.match
     failure = answer.failure
-    return Told(
+    return StepLine(
         step.id,
         step.index,
         step.kind,
@@ -58,7 +33,6 @@ def told(step: Step | StepRow | StepLine) -> Told | StepRow | StepLine:
         failure.message if failure else None,
         match.grade if match else None,
         match.recorded if match else None,
-        match.detail if match else "",
         step.within,
         step.marks,
         said.model,
@@ -67,6 +41,7 @@ def told(step: Step | StepRow | StepLine) -> Told | StepRow | StepLine:
         said.status,
         said.finish,
         said.title,
+        match.detail if match else "",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rashomon.commands import terminal
-from rashomon.commands.told import Told, duration_us, told, warnings
+from rashomon.commands.told import duration_us, told, warnings
 from rashomon.model import End, Grade, Site, Step, Tape, Trace
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def row_of(step: Step | StepRow | StepLine, depth: int) -> Row:
     )
 
 
-def trouble(step: Told | StepRow | StepLine) -> str:
+def trouble(step: StepRow | StepLine) -> str:
     """What is wrong with a step beyond what its title says; empty when nothing is."""
     found = []
     if step.failure_type is not None:

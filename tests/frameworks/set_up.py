@@ -51,7 +51,7 @@ def make(root: Path, name: str) -> None:
         str(python_of(root, name)),
         "install",
     ]
-    wanted = ["--quiet", "--no-deps", "--requirement", str(HERE / "requirements" / f"{name}.txt")]
+    wanted = ["--quiet", "--no-compile", "--no-deps", "--requirement", str(HERE / "requirements" / f"{name}.txt")]
     done = subprocess.run([*pip, *wanted], check=False)
     if done.returncode:
         sys.exit(done.returncode)
