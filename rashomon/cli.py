@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 from rashomon.errors import RashomonError
@@ -35,18 +35,32 @@ _DEBUG = "RASHOMON_DEBUG"
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
+def _say_failures(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An uncaught exception as Python tells it; Ctrl-C before the command has begun, or when it is over, is none."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "rashomon":  # this process is the command's
+    sys.excepthook = _say_failures
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
     Without `argv` it is the command that this process was started for, which ends with it.
     """
     if argv is not None:
-        return _exit_code(argv)
+        code = _exit_code(argv)
+        _let_go()
+        return code
     reading = sys.argv[1:2] and sys.argv[1] in _READING
     if reading:
         gc.set_threshold(_RARELY)
     code = _exit_code(sys.argv[1:])
-    if reading and _nothing_waits():
+    if not reading or not _nothing_waits():
+        _let_go()
+    else:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -54,6 +68,13 @@ def main(argv: list[str] | None = None) -> int:
             return code
         os._exit(code)  # to take apart what was loaded would take as long as many a command
     return code
+
+
+def _let_go() -> None:
+    """Wait until the store is closed, which another thread may be about."""
+    opening = sys.modules.get("rashomon.store.opening")
+    if opening is not None:
+        opening.closed()
 
 
 def _nothing_waits() -> bool:

@@ -141,9 +141,9 @@ class Completions:
         if deaf is not None:
             self._deaf.add(deaf.number)
             self._label(deaf)
-        self._blocked.add(ident)
         try:
             while True:
+                self._blocked.add(ident)  # anew: a timer of this thread's loop may have been handed out meanwhile
                 self._move()
                 if waiter.released or (self._stuck() and self._skip() and waiter.released):
                     break
@@ -277,9 +277,12 @@ class Completions:
         recorded = min(heard, default=None)
         due_us = min((self._waiting[index].due_us for index in heard), default=None)
         on_time = self._due() is not None  # somebody has just come to wait for the head of the list
-        if self._unordered and not on_time and (due_us is None or self._unordered[0][0] < due_us):
+        first = min((one for one in self._unordered if not self._is_deaf(one[2])), default=None)
+        if first is not None and not on_time and (due_us is None or first[0] < due_us):
             self._note_left()
-            at_us, _, waiter = heapq.heappop(self._unordered)
+            self._unordered.remove(first)
+            heapq.heapify(self._unordered)
+            at_us, _, waiter = first
             self.clock.advance_to(at_us)
             self._release(waiter)
             if waiter.state is not None:

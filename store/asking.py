@@ -30,6 +30,10 @@ _BATCH = 50_000
 _INEXACT = re.compile(r"\b(INTERVAL|TIMESTAMP_NS)\b")
 """Types of which Python has less: a month would be thirty days, and nanoseconds would be cut."""
 
+_TEMPORAL = re.compile(r"DATE|TIMESTAMP(_\w+| WITH TIME ZONE)?")
+_ENDLESS = re.compile(r"'\s*-?inf(inity)?\s*'", re.I)
+"""In a statement that names it, a date may be the infinite one, for which Python has the last day of the year 9999."""
+
 _TABLES = "`.tables` in `rashomon sql` lists tables and views; docs/formats/store.md says what is in them."
 
 
@@ -90,15 +94,21 @@ class Answer:
         description = self._run(lambda: self._connection.execute(self._statement()).description) or []
         self.columns = [column[0] for column in description]
         self.types = [str(column[1]) for column in description]
-        if any(map(_INEXACT.search, self.types)) and self._statement().type == duckdb.StatementType.SELECT:
+        if any(map(self._is_inexact, self.types)) and self._statement().type == duckdb.StatementType.SELECT:
             self._run(lambda: self._connection.execute(self._as_text()))
+
+    def _is_inexact(self, kind: str) -> bool:
+        """Whether Python would have less of a type's values than the database."""
+        if _TEMPORAL.fullmatch(kind) and _ENDLESS.search(self._sql):
+            return True
+        return _INEXACT.search(kind) is not None
 
     def _as_text(self) -> str:
         """The statement, with those columns as texts of the database's whose values Python would have inexactly."""
         whole, left = statements(self._sql)
         names = [f"column{at}" for at in range(len(self.types))]
         wanted = ", ".join(
-            f"{name}::VARCHAR" if _INEXACT.search(kind) else name for name, kind in zip(names, self.types, strict=True)
+            f"{name}::VARCHAR" if self._is_inexact(kind) else name for name, kind in zip(names, self.types, strict=True)
         )
         return f"SELECT {wanted} FROM (\n{whole[0] if whole else left}\n) AS answer({', '.join(names)})"
 

@@ -8,8 +8,10 @@ are made of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
+from rashomon.errors import UsageError
 from rashomon.model import Step
 from rashomon.store.engine import duckdb
 from rashomon.store.restored import step_from
@@ -34,19 +36,40 @@ def read(
 
     `columns` may name more than `COLUMNS`, or `*`. Raises KeyError, with its number, for a part that is not there.
     """
-    found = _rows(reader, trace, positions, columns)
+    condition, parameters = "trace = ?", list[Any]([trace])
+    if positions is not None:
+        first, last = min(positions, default=0), max(positions, default=-1)
+        condition += " AND position BETWEEN ? AND ?"
+        parameters += [first, last]
+        if len(set(positions)) <= last - first:  # only then: all columns of what is joined are read of many more steps
+            condition += " AND position IN (SELECT unnest(?))"
+            parameters.append(list(positions))
+    return _whole(reader, _rows(reader, condition, parameters, columns))
+
+
+def at(reader: duckdb.DuckDBPyConnection, rowid: int) -> Step:
+    """The step in a row of `steps`. Raises as `read`."""
+    return _whole(reader, _rows(reader, "rowid = ?", [rowid], COLUMNS))[0][0]
+
+
+def no_step(trace: str, reference: str, count: int) -> UsageError:
+    """What is wrong with a reference to a step of a trace that has so many."""
+    there = f"0 to {count - 1}" if count else "none"
+    return UsageError(f"Trace {trace} has no step {reference!r}.", f"Its steps: {there}.")
+
+
+def _whole(reader: duckdb.DuckDBPyConnection, found: list[Row]) -> list[tuple[Step, Row]]:
     contents = parts(reader, _wanted(found))
     return [(step_from(row, contents), row) for row in found]
 
 
-def _rows(reader: duckdb.DuckDBPyConnection, trace: str, positions: Sequence[int] | None, columns: str) -> list[Row]:
-    sql, parameters = f"SELECT {columns} FROM steps WHERE trace = ?", list[Any]([trace])
-    if positions is not None:
-        sql += " AND position BETWEEN ? AND ? AND position IN (SELECT unnest(?))"
-        parameters += [min(positions, default=0), max(positions, default=-1), list(positions)]
-    cursor = reader.execute(f"{sql} ORDER BY position", parameters)
+def _rows(reader: duckdb.DuckDBPyConnection, condition: str, parameters: list[Any], columns: str) -> list[Row]:
+    """Rows of `steps`, in order: to sort whole rows takes the database longer than to find them."""
+    cursor = reader.execute(f"SELECT {columns} FROM steps WHERE {condition}", parameters)
     names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    found.sort(key=itemgetter("position"))
+    return found
 
 
 def _wanted(found: Iterable[Row]) -> set[int]:

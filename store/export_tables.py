@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 from rashomon.errors import RashomonError, UsageError
 from rashomon.store.connection import first_line, open_reader
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ROWS = 2048
 """Rows of one batch."""
+
+_HELD_S = 0.2
+"""For how long a store stays open over several readings."""
 
 _GROUP = 32 << 20
 """Bytes of one row group; about what an export keeps in memory."""
@@ -76,11 +80,42 @@ TABLES = (
 """In the order in which they are written: a trace is there when everything of it is."""
 
 
+class Readings:
+    """A store that is read many times: opened once, which takes longer than most of what is read, and let go of between
+    two readings when it has been open for a while, for others want to write."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._open: duckdb.DuckDBPyConnection | None = None
+        self._since = 0.0
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """The open store; what was read before is done with. Raises as `connection.open_reader`."""
+        if self._open is not None and time.monotonic() - self._since > _HELD_S:
+            self.close()
+        if self._open is None:
+            self._open, self._since = open_reader(self._store), time.monotonic()
+        return self._open
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def select(reader: duckdb.DuckDBPyConnection, table: Table) -> str | None:
     """SQL for the rows of a table that are of the traces in its parameter, a list; None if the store has no such."""
-    there = (
-        {row[0] for row in reader.execute(f"DESCRIBE {table.name}").fetchall()} if _has(reader, table.name) else set()
-    )
+    try:
+        there = {row[0] for row in reader.execute(f"DESCRIBE {table.name}").fetchall()}
+    except duckdb.CatalogException:
+        return None
     names = [name for name in table.names if name in there]
     if not names:
         return None
@@ -91,11 +126,6 @@ def select(reader: duckdb.DuckDBPyConnection, table: Table) -> str | None:
             " (SELECT part FROM step_parts WHERE trace IN (SELECT unnest(?)))"
         )
     return f"SELECT {listed} FROM {table.name} WHERE {table.trace} IN (SELECT unnest(?))"
-
-
-def _has(reader: duckdb.DuckDBPyConnection, name: str) -> bool:
-    found = reader.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [name]).fetchone()
-    return found is not None
 
 
 def batches(
@@ -141,13 +171,14 @@ def export_folder(store: Path, ids: Sequence[str], folder: Path) -> dict[Path, i
     except OSError as error:
         raise UsageError(f"{folder} cannot be made: {error.strerror}.", "Name a folder with -o.") from error
     done = {}
-    for table in TABLES:
-        with open_reader(store) as reader:  # for each anew: others want to write
-            sql = select(reader, table)
+    with Readings(store) as readings:
+        for table in TABLES:
+            sql = select(readings.reader(), table)
             if sql is not None:
                 path = folder / f"{table.name}.parquet"
+                found = batches(readings.reader(), sql, [list(ids)])
                 with replacing(path) as file:
-                    done[path] = write_parquet(file, *batches(reader, sql, [list(ids)]), {"table": table.name})
+                    done[path] = write_parquet(file, *found, {"table": table.name})
     return done
 
 

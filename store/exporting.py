@@ -102,7 +102,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))
     new = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(3).hex()}.part")
     try:
-        _sweep(path)
+        sweep(path.parent, f".{path.name}.")
         with new.open("xb") as file:
             yield file
             file.flush()
@@ -122,15 +122,23 @@ def is_stream(path: Path) -> bool:
     return (path.exists() and not path.is_file()) or os.path.abspath(path).startswith(("/dev/", "/proc/"))
 
 
-def _sweep(path: Path) -> None:
-    prefix = f".{path.name}."
-    for name in os.listdir(path.parent):
-        if not (name.startswith(prefix) and name.endswith(".part")):
-            continue
-        pid = name.removeprefix(prefix).split("-")[0]
-        if pid.isdecimal() and not lives(int(pid)):
-            with contextlib.suppress(OSError):  # somebody else is just removing it
-                path.with_name(name).unlink()
+def sweep(folder: Path, beginning: str, ending: str = ".part") -> None:
+    """Delete what killed processes left in a folder: files named by a beginning, a process's id, `-` and more."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # not there, or not to be looked into
+        return
+    for name in names:
+        if name.startswith(beginning) and name.endswith(ending):
+            remove_left(folder / name, name.removeprefix(beginning))
+
+
+def remove_left(path: Path, name: str) -> None:
+    """Delete a file if the process whose id its name begins with is gone."""
+    pid = name.split("-")[0]
+    if pid.isdecimal() and not lives(int(pid)):
+        with contextlib.suppress(OSError):  # somebody else is just removing it, or it is somebody else's
+            path.unlink()
 
 
 def lives(pid: int) -> bool:

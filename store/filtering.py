@@ -23,6 +23,9 @@ from rashomon.store.filter_text import Where, all_of, any_of, body_column, body_
 FEW = 0.2
 """Bodies of chosen steps only are searched when these are at most this share of all steps."""
 
+_MANY, _PORTIONS = 1000, 16
+"""Of so many traces, the newest sixteenth is searched first where that may be enough."""
+
 _AT_ONCE = 512
 """So many steps are put together at a time where a term needs the steps themselves."""
 
@@ -56,6 +59,7 @@ class Search:
         self._now_ns = time.time_ns() if now_ns is None else now_ns
         self._tables: list[str] = []
         self._found_in: dict[Term, str] = {}
+        self._hits: dict[Term, str] = {}
         self._check_patterns()
 
     def __enter__(self) -> Search:
@@ -112,6 +116,28 @@ class Search:
         )
         asked = {(trace, position): text for trace, position, text in rows}
         return [place._replace(asked=asked.get(place[:2], "")) for place in places]
+
+    def told_newest_first(self, limit: int | None) -> Iterator[list[Place]]:
+        """All that `told` gives for a filter whose last term is on bodies: newest trace first, in portions.
+
+        Where so many parts hold the text that the newest traces will have more than `limit` steps with it, those come
+        first: who needs no more is spared the search in all others. To find the parts takes the most time, and is done
+        once. Where other terms choose the traces, all come at once.
+        """
+        term = self.query.terms[-1]
+        if limit is None or len(self.query.terms) > 1:
+            yield self.told(self.steps(), term)
+            return
+        hits = self._hits[term] = self._parts_with(term, "")
+        (found,), (traces,) = self._rows(f"SELECT count(*) FROM {hits} UNION ALL SELECT count(*) FROM traces", [])
+        newest = set[str]()
+        if traces >= _MANY and found // _PORTIONS >= limit:
+            since = "(SELECT started_ns FROM traces ORDER BY started_ns DESC LIMIT 1 OFFSET ?)"
+            sql, bound = f"SELECT id FROM traces WHERE started_ns >= {since}", [traces // _PORTIONS]
+            newest = {trace for (trace,) in self._rows(sql, bound)}
+            yield self.told(list(self._places([term], [(f"s.trace IN ({sql})", bound)], None)), term)
+        places = self.told(self.steps(), term)
+        yield [place for place in places if place.trace not in newest] if newest else places
 
     def traces(self) -> Where:
         """The traces that match, as a condition on `trace_list`."""
@@ -226,11 +252,11 @@ class Search:
     def _found(self, term: Term, chosen: str | None) -> Where:
         """The steps with a text, as a condition on `steps AS s`."""
         table = self._found_in[term] = self._table("place BIGINT, part INTEGER")
-        steps = (
-            f"(SELECT *, rowid AS place FROM steps WHERE rowid IN (SELECT place FROM {chosen}))"
-            if chosen
-            else ("(SELECT *, rowid AS place FROM steps)")
-        )
+        steps = "(SELECT *, rowid AS place FROM steps)"
+        if chosen:
+            (low, high) = self._rows(f"SELECT coalesce(min(place), 0), coalesce(max(place), 0) FROM {chosen}", [])[0]
+            near = f"rowid BETWEEN {low:d} AND {high:d}"
+            steps = f"(SELECT *, rowid AS place FROM steps WHERE {near} AND rowid IN (SELECT place FROM {chosen}))"
         for sql, bound in self._searches(term, steps, chosen is not None):
             self._rows(f"INSERT INTO {table} {sql}", bound)
         condition: Where = (f"s.rowid IN (SELECT found.place FROM {table} AS found)", [])
@@ -251,6 +277,9 @@ class Search:
             yield f"SELECT s.place, NULL FROM {steps} AS s WHERE {said[0]}", said[1]
             texts = ("CAST(asked.arguments AS VARCHAR)", "asked.name")
             sql, bound = any_of(body_column(one, term.op, term.values) for one in texts)
+            if few:  # ids of traces begin with their time: what lies beside these is not read
+                sql += " AND asked.trace BETWEEN ? AND ?"
+                bound += self._rows(f"SELECT min(s.trace), max(s.trace) FROM {steps} AS s", [])[0]
             yield (
                 f"SELECT s.place, NULL FROM {steps} AS s JOIN tool_requests AS asked"
                 f" ON asked.trace = s.trace AND asked.step = s.position WHERE {sql}",
@@ -267,17 +296,22 @@ class Search:
         answered = f"SELECT place, response_part AS part FROM {steps} WHERE response_part IS NOT NULL"
         sides = [asked] * (term.field != "response") + [answered] * (term.field != "request")
         only = f" AND part.id IN (SELECT part FROM ({' UNION ALL '.join(sides)}))" if few else ""
-        hits = self._table("part INTEGER")  # in one statement with the join, the search takes half as long again
-        for column, binary in (("part.text", False), ("CAST(part.body AS VARCHAR)", True)):
-            found, bound = body_column(column, term.op, term.values, binary)
-            there = f"part.{'body' if binary else 'text'} IS NOT NULL"
-            self._rows(f"INSERT INTO {hits} SELECT part.id FROM parts AS part WHERE {there} AND {found}{only}", bound)
+        hits = self._hits.get(term) or self._parts_with(term, only)
         if not self._rows(f"SELECT 1 FROM {hits} LIMIT 1", []):
             return
         if term.field != "response":
             yield f"SELECT place, part FROM ({asked}) WHERE part IN (SELECT hit.part FROM {hits} AS hit)", []
         if term.field != "request":
             yield f"SELECT place, NULL FROM ({answered}) WHERE part IN (SELECT hit.part FROM {hits} AS hit)", []
+
+    def _parts_with(self, term: Term, only: str) -> str:
+        """A table of the parts with a text: in one statement with the join, the search takes half as long again."""
+        hits = self._table("part INTEGER")
+        for column, binary in (("part.text", False), ("CAST(part.body AS VARCHAR)", True)):
+            found, bound = body_column(column, term.op, term.values, binary)
+            there = f"part.{'body' if binary else 'text'} IS NOT NULL"
+            self._rows(f"INSERT INTO {hits} SELECT part.id FROM parts AS part WHERE {there} AND {found}{only}", bound)
+        return hits
 
     def _in_encoded(self, term: Term, steps: str) -> Where:
         """Compressed answers that nothing else was decoded of are unpacked here, each once."""

@@ -2,11 +2,13 @@
 writing it, and the longer the larger the store.
 
 The beginning of every digest is kept in order, 12 bytes a part with its number; what it points to is looked up by that
-number, so that a digest which only begins like another is never taken for it.
+number, so that a digest which only begins like another is never taken for it. They are read in slices, a few at each
+question, lest who waits for the store wait for all of them. What falls into the others is asked of the store.
 """
 
 from __future__ import annotations
 
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
@@ -18,8 +20,8 @@ MANY = 100_000
 """Where a store has fewer parts, asking it takes some milliseconds."""
 
 _ASKED, _ADDED, _SURE = 3, 200_000, 20_000
-_SLICES = 4
-"""Digests are read in so many goes, for the sake of memory."""
+_SLICES, _SHIFT, _LOAD_S = 16, 60, 0.1
+"""One slice for each first digit of a digest; as many at a time as begin within so many seconds."""
 
 
 class KnownParts:
@@ -36,14 +38,12 @@ class KnownParts:
 
     def keep(self) -> None:
         """What was learnt since the last time is in the store."""
-        self._new, self._sure_new, self._adding, self._unsettled = [], [], False, False
+        self._new, self._sure_new, self._adding = [], [], False
         if len(self._added) > _ADDED:
-            self._loaded = False
+            self._read_anew()
 
     def undo(self) -> None:
         """What was learnt since the last time is not in the store."""
-        if self._unsettled:
-            self.forget()
         for key in self._new:
             self._added.pop(key, None)
         for name in self._sure_new:
@@ -52,29 +52,38 @@ class KnownParts:
 
     def forget(self) -> None:
         """Know nothing."""
-        self._keys, self._ids = array("Q"), array("i")
+        self._asked = 0
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        self._slices: list[tuple[array[int], array[int]]] = []
         self._added: dict[int, int] = {}
         self._sure: dict[str, int] = {}
-        self._asked, self._loaded = 0, False
-        self._new, self._sure_new, self._unsettled = [], [], False
+        self._new, self._sure_new = [], []
 
     def find(self, store: duckdb.DuckDBPyConnection, names: list[str], count: int) -> dict[str, int]:
         """The numbers of those of some parts that the store has; `count` is about how many it has at all."""
         if not names:
             return {}
-        if not self._loaded:
+        if len(self._slices) < _SLICES:
             self._asked += 1
             if count < MANY or self._asked < _ASKED:
                 return asked(store, names)
-            self._load(store)
+            if not self._adding:  # what this transaction has added would be among what is read
+                self._read(store)
         found: dict[str, int] = {}
         likely: dict[str, int] = {}
+        unread: list[str] = []
         for name in names:
             number = self._sure.get(name)
             if number is not None:
                 found[name] = number
-            elif (number := self._likely(_key(name))) is not None:
+            elif (number := self._likely(key := _key(name))) is not None:
                 likely[name] = number
+            elif key >> _SHIFT >= len(self._slices):
+                unread.append(name)
+        if unread:
+            found |= asked(store, unread)
         if likely:
             found |= self._confirmed(store, likely)
         return found
@@ -82,7 +91,7 @@ class KnownParts:
     def add(self, new: Mapping[str, int]) -> None:
         """Learn of parts that are being added, with their numbers."""
         self._adding = True
-        if self._loaded:
+        if self._slices:
             for name, number in new.items():
                 key = _key(name)
                 if key not in self._added:
@@ -91,10 +100,11 @@ class KnownParts:
 
     def _likely(self, key: int) -> int | None:
         number = self._added.get(key)
-        if number is None:
-            at = bisect_left(self._keys, key)
-            if at < len(self._keys) and self._keys[at] == key:
-                return self._ids[at]
+        if number is None and (nth := key >> _SHIFT) < len(self._slices):
+            keys, ids = self._slices[nth]
+            at = bisect_left(keys, key)
+            if at < len(keys) and keys[at] == key:
+                return ids[at]
         return number
 
     def _confirmed(self, store: duckdb.DuckDBPyConnection, likely: dict[str, int]) -> dict[str, int]:
@@ -110,14 +120,19 @@ class KnownParts:
         unsure = [name for name in likely if name not in sure]
         return sure | (asked(store, unsure) if unsure else {})
 
-    def _load(self, store: duckdb.DuckDBPyConnection) -> None:
-        self.forget()
-        self._asked, self._loaded, self._unsettled = _ASKED, True, self._adding
-        for number in range(_SLICES):
-            first, behind = (f"b2:{place * 16 // _SLICES:x}" for place in (number, number + 1))
-            rows = store.sql(_KEYS.format(first, behind if number + 1 < _SLICES else "b2:g")).to_arrow_table()
-            self._keys.frombytes(_bytes(rows.column(0), 8))
-            self._ids.frombytes(_bytes(rows.column(1), 4))
+    def _read(self, store: duckdb.DuckDBPyConnection) -> None:
+        """Read the next slices."""
+        until = time.monotonic() + _LOAD_S
+        while len(self._slices) < _SLICES:
+            nth = len(self._slices)
+            behind = f"b2:{nth + 1:x}" if nth + 1 < _SLICES else "b2:g"
+            rows = store.sql(_KEYS.format(f"b2:{nth:x}", behind)).to_arrow_table()
+            keys, ids = array("Q"), array("i")
+            keys.frombytes(_bytes(rows.column(0), 8))
+            ids.frombytes(_bytes(rows.column(1), 4))
+            self._slices.append((keys, ids))
+            if time.monotonic() >= until:
+                return
 
 
 def asked(store: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, int]:

@@ -29,6 +29,8 @@ HEAD = "rashomon-lake.json"
 SCHEME = "rashomon-lake"
 _CONFIG = "lakes.json"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_NEARLY = re.compile(r"[A-Za-z][A-Za-z0-9+]+:/?(?![/:])")
+"""How an address begins that lacks a slash; a drive has one letter."""
 _TAKEN = {"main", "store", "temp", "system", "memory", "information_schema", "pg_catalog"}
 
 
@@ -135,6 +137,10 @@ def file_system(url: str) -> tuple[AbstractFileSystem, str]:
         raise RashomonError(
             "Lakes need fsspec, which is not installed.", "Install it: pip install 'rashomon[lake]'"
         ) from error
+    if _NEARLY.match(url) and not os.path.exists(url):
+        raise UsageError(
+            f"{url} is neither a folder nor an address.", f"Write s3://bucket/prefix, or ./{url} for a folder."
+        )
     with explained(url):
         system, root = fsspec.core.url_to_fs(url)
     return system, str(root)
@@ -148,7 +154,8 @@ def explained(url: str) -> Iterator[None]:
     except (RashomonError, duckdb.Error):
         raise
     except Exception as error:  # a bucket's without keys, say, derives from nothing more special
-        reason = (str(error).split("\n")[0] or type(error).__name__).rstrip(".")
+        known = error.strerror if isinstance(error, OSError) and isinstance(error.strerror, str) else None
+        reason = (known or str(error).split("\n")[0] or type(error).__name__).rstrip(".")
         raise UsageError(f"{url} cannot be used: {reason}.", "Check the address, and your right to it.") from error
 
 
@@ -243,6 +250,9 @@ def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> Non
     """The tables of a lake as views, then the store's own views over them."""
     from rashomon.store.export_tables import TABLES  # with all that writes them: only who has lakes needs it
 
+    lost = system.missing(lake.name, [table.name for table in TABLES])
+    if lost:
+        raise DamagedData(_lacking(lake, lost), f"{_PUT_BACK}, or detach the lake: rashomon lake detach {lake.name}")
     quoted = '"' + lake.name.replace('"', '""') + '"'
     made.execute(f"ATTACH ':memory:' AS {quoted}")
     made.execute(f"USE {quoted}")
@@ -265,6 +275,13 @@ def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> Non
         missing = left
 
 
+def _lacking(lake: Lake, lost: list[str]) -> str:
+    """The sentence about files that are not there: read without them, a lake would give fewer rows in silence."""
+    more = f" and {len(lost) - 1} other files" if len(lost) > 1 else ""
+    return f"The lake {lake.name!r}, {lake.url}, lacks {lost[0]}{more}, which it should have."
+
+
+_PUT_BACK = "Put it back, export that day again from its home, delete the day's file in _manifest to go on without it"
 _MACROS = (
     "SELECT format('CREATE MACRO {}() AS TABLE {}', function_name, macro_definition) FROM duckdb_functions()"
     " WHERE database_name = 'store' AND function_type = 'table_macro'"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -12,6 +14,17 @@ from fsspec import AbstractFileSystem
 from rashomon.store.lake import SCHEME, file_system
 
 _FILE = re.compile(r"(?:.*/)?table=(\w+)/day=(\d{4}-\d\d-\d\d)/([^/]+\.parquet)")
+_MANIFEST = re.compile(r"(?:.*/)?_manifest/day=(\d{4}-\d\d-\d\d)/([^/]+)\.json")
+
+
+def tables_of(manifest: bytes) -> set[str]:
+    """The tables whose files a manifest names; none where it is not ours."""
+    try:
+        found = json.loads(manifest)
+    except ValueError:
+        return set()
+    tables = found.get("tables") if isinstance(found, dict) else None
+    return set(tables) if isinstance(tables, dict) else set()
 
 
 class _File(NamedTuple):
@@ -36,6 +49,7 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         super().__init__()
         self._urls = urls
         self._known: dict[str, dict[str, _File]] = {}
+        self._manifests: dict[str, dict[tuple[str, str], _File]] = {}
 
     def _files(self, name: str) -> dict[str, _File]:
         if name not in self._known:
@@ -43,12 +57,29 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
                 raise FileNotFoundError(name)
             system, root = file_system(self._urls[name])
             found: dict[str, _File] = {}
+            manifests: dict[tuple[str, str], _File] = {}
             for path, detail in system.find(root, detail=True).items():
-                match = _FILE.fullmatch(str(path))
+                match, manifest = _FILE.fullmatch(str(path)), _MANIFEST.fullmatch(str(path))
                 if match is not None:
                     found[f"{name}/table={match[1]}/day={match[2]}/{match[3]}"] = _File(system, str(path), detail)
-            self._known[name] = found
+                elif manifest is not None:
+                    manifests[manifest[1], manifest[2]] = _File(system, str(path), detail)
+            self._known[name], self._manifests[name] = found, manifests
         return self._known[name]
+
+    def missing(self, name: str, tables: Iterable[str]) -> list[str]:
+        """The files of a lake that its manifests name and that are not there; `tables` are those that there can be.
+
+        A manifest is only read where a file of its day seems to be missing: it may be of a version without that table.
+        """
+        files, lost = self._files(name), []
+        for (day, source), manifest in sorted(self._manifests[name].items()):
+            places = {table: f"table={table}/day={day}/{source}.parquet" for table in tables}
+            absent = [table for table, place in places.items() if f"{name}/{place}" not in files]
+            if absent:
+                named = tables_of(manifest.system.cat_file(manifest.path))
+                lost += [places[table] for table in absent if table in named]
+        return lost
 
     def _own(self, path: str) -> str:
         return str(self._strip_protocol(path))

@@ -60,12 +60,14 @@ class InLakes(NamedTuple):
 
 
 class _Files(NamedTuple):
-    """The files of one home and day, by table; the ids that its manifest names, None where there is none."""
+    """The files of one home and day, by table; the ids that its manifest names, None where there is none; the tables
+    that it names and whose files are gone."""
 
     day: str
     source: str
     paths: dict[str, str]
     named: frozenset[str] | None
+    lacking: tuple[str, ...] = ()
 
 
 def holding(
@@ -137,6 +139,9 @@ class _Looking:
         """The traces that hold one of these; notes that do are put into `noted`."""
         found: set[str] = set()
         for files in self.listed if needles else ():
+            if files.lacking:
+                gone = f"table={files.lacking[0]}/day={files.day}/{files.source}.parquet"
+                self.problems.append(f"lake {self.lake.name}: {self.lake.url} lacks {gone}, which it should have.")
             if {"parts", "step_parts"} <= files.paths.keys():
                 with self.tolerant(), _opened(self.place, files) as reader:
                     traces, others = searching.in_store(reader, needles, views=True)
@@ -215,7 +220,25 @@ def _listed(place: Place) -> list[_Files]:
         elif manifest is not None:
             manifests[manifest[1], manifest[2]] = name
     named = {key: _manifest(place, name) for key, name in manifests.items()}
-    return [_Files(*key, paths.get(key, {}), _ids(named.get(key))) for key in sorted({*paths, *manifests})]
+    return [
+        _Files(*key, paths.get(key, {}), _ids(named.get(key)), _lacking(named.get(key), paths.get(key, {})))
+        for key in sorted({*paths, *manifests})
+    ]
+
+
+def _lacking(manifest: dict[str, Any] | None, paths: dict[str, str]) -> tuple[str, ...]:
+    tables = None if manifest is None else manifest.get("tables")
+    return tuple(sorted(tables.keys() - paths.keys())) if isinstance(tables, dict) else ()
+
+
+def sweep(home: Path | str) -> None:
+    """Delete what killed exports left half-written in attached lakes, whoever ran them: it may be what is to go.
+
+    A lake that cannot be reached is left to `holding` to name.
+    """
+    for one in lake.attached(Path(home)):
+        with contextlib.suppress(RashomonError):
+            Place.of(one.url).sweep()
 
 
 def _manifest(place: Place, name: str) -> dict[str, Any]:
@@ -279,7 +302,8 @@ def _rewrite(place: Place, files: _Files, going: set[str], notes: Sequence[str])
     with lake.explained(place.url):
         manifest = _manifest(place, manifest_path) if files.named is not None else {}
         if not left:
-            for path in (*(files.paths[table.name] for table in tables), *([manifest_path] if manifest else [])):
+            # the manifest first: files that it names and that are gone would be missed
+            for path in (*([manifest_path] if manifest else []), *(files.paths[table.name] for table in tables)):
                 place.system.rm_file(path)
             return
     if manifest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -17,15 +18,15 @@ import duckdb
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
 from rashomon.store import export_tables, lake
-from rashomon.store.connection import open_reader
-from rashomon.store.export_tables import TABLES, Table
-from rashomon.store.exporting import replacing
+from rashomon.store.export_tables import TABLES, Readings, Table
+from rashomon.store.exporting import remove_left, replacing, sweep
 from rashomon.store.reading import TraceStore
 from rashomon.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow
 
+_LEFT = re.compile(r"\.(.+)\.(\d+-[0-9a-f]+)\.part")
 _TRACES = """
     SELECT traces.id, strftime(make_timestamp(traces.started_ns // 1000), '%Y-%m-%d') AS day,
         md5(concat_ws('|', traces.fingerprint, traces.cost, traces.unpriced, traces.steps, said.mark)) AS mark
@@ -53,21 +54,42 @@ def export_lake(
     place = Place.of(url)
     place.begin()
     source = lake.source_of(home)
+    place.sweep(source)
     wanted: dict[str, dict[str, str]] = {}
-    with open_reader(store.path) as reader:
-        for own, day, mark in reader.execute(_TRACES).fetchall():
+    with Readings(store.path) as readings:
+        for own, day, mark in readings.reader().execute(_TRACES).fetchall():
             wanted.setdefault(day, {})[own] = mark
+        return _export(readings, place, source, wanted, progress)
+
+
+def _export(
+    readings: Readings,
+    place: Place,
+    source: str,
+    wanted: dict[str, dict[str, str]],
+    progress: Callable[[int, int], None] | None,
+) -> LakeReport:
     days, rows, traces = [], 0, 0
+    there = place.files() if wanted else set()
     for at, (day, marks) in enumerate(sorted(wanted.items())):
         known, others = place.manifests(day, source)
         own = {trace: mark for trace, mark in marks.items() if trace not in others or trace in known.get("traces", {})}
-        if own and any(known.get("traces", {}).get(trace) != mark for trace, mark in own.items()):
-            rows += _Day(store, place, source, day, own, known).write()
+        lost = [name for name in _named(known, day, source) if name not in there] if own else []
+        if own and (lost or any(known.get("traces", {}).get(trace) != mark for trace, mark in own.items())):
+            writing = _Day(readings, place, source, day, own, known)
+            writing.check(lost)
+            rows += writing.write()
             traces += len(own)
             days.append(day)
         if progress is not None:
             progress(at + 1, len(wanted))
     return LakeReport(tuple(days), traces, rows)
+
+
+def _named(manifest: dict[str, Any], day: str, source: str) -> list[str]:
+    """The files that a manifest names, as paths in the lake."""
+    tables = manifest.get("tables")
+    return [f"table={name}/day={day}/{source}.parquet" for name in tables] if isinstance(tables, dict) else []
 
 
 class Place:
@@ -97,6 +119,22 @@ class Place:
             self.write_text(self.path(lake.HEAD), {"format": lake.FORMAT, "made_by": f"rashomon {__version__}"})
         elif found != lake.FORMAT:
             raise NewerFormat(f"{self.url} is a lake of format {found!r}.", f"This version writes {lake.FORMAT}.")
+
+    def files(self) -> set[str]:
+        """The Parquet files that lie there, as paths in the lake."""
+        with lake.explained(self.url):
+            found = [str(name) for name in self.system.find(self.root)]
+        return {"/".join(PurePosixPath(name).parts[-3:]) for name in found if name.endswith(".parquet")}
+
+    def sweep(self, source: str = "") -> None:
+        """Delete what killed processes left half-written, which nobody would look into. With `source`, that home's."""
+        if not self.local:
+            sweep(Path(tempfile.gettempdir()), "rashomon-", ".parquet")
+            return
+        for path in Path(self.root).rglob(".*.part"):
+            left = _LEFT.fullmatch(path.name)
+            if left is not None and left[1].startswith((source, lake.HEAD)):
+                remove_left(path, left[2])
 
     def manifests(self, day: str, source: str) -> tuple[dict[str, Any], set[str]]:
         """What this home has written of a day, and the traces that other homes have."""
@@ -158,23 +196,30 @@ class _Day:
     """One day of one home, as it is written."""
 
     def __init__(
-        self, store: TraceStore, place: Place, source: str, day: str, marks: dict[str, str], known: dict[str, Any]
+        self, readings: Readings, place: Place, source: str, day: str, marks: dict[str, str], known: dict[str, Any]
     ) -> None:
-        self.store, self.place, self.source, self.day, self.marks = store, place, source, day, marks
+        self.readings, self.place, self.source, self.day, self.marks = readings, place, source, day, marks
         before = known.get("traces", {})
         self.kept = {trace: mark for trace, mark in before.items() if trace not in marks}
         self.merging = bool(self.kept) or not known
         """Whether the files that are there may hold traces that the home does not have any more."""
 
+    def check(self, lost: list[str]) -> None:
+        """Raise `DamagedData` where files of this day are gone that nobody can write whole again."""
+        if lost and self.kept:
+            raise DamagedData(
+                f"{self.place.url} lacks {lost[0]}, which held traces that this home does not have any more.",
+                f"Put it back, or delete _manifest/day={self.day}/{self.source}.json to go on without them.",
+            )
+
     def write(self) -> int:
         """Write all tables, then the manifest, which says that the day is whole; returns the number of rows."""
         tables, total = {}, 0
         for table in TABLES:
-            with open_reader(self.store.path) as reader:
-                sql = export_tables.select(reader, table)
-                if sql is None:
-                    continue
-                rows = self._table(reader, table, sql)
+            sql = export_tables.select(self.readings.reader(), table)
+            if sql is None:
+                continue
+            rows = self._table(self.readings.reader(), table, sql)
             tables[table.name] = {"file": self._name(table), "rows": rows}
             total += rows
         facts = {"format": lake.FORMAT, "day": self.day, "source": self.source, "made_by": f"rashomon {__version__}"}

@@ -22,6 +22,10 @@ from rashomon.store.pace import Pace
 HELD_S = 5.0
 """For about so long the store stays open when nobody is seen to wait."""
 
+MEMORY = "64MB"
+"""What DuckDB may take for itself: by default it keeps all that it has read of a store while that is open. Where it is
+too little for a batch, the batch is rolled back and done again with as much as there is (`unbind`)."""
+
 GRACE_S = 0.25
 """A batch that is expected to end sooner than this is not given up, unless it takes longer than expected."""
 
@@ -47,6 +51,12 @@ class Lease:
         self._ends: float | None = None
         self._last_call: float | None = None
         self._called = False
+        self.bound = True
+
+    def unbind(self) -> None:
+        """Let DuckDB have as much memory as it takes from now on."""
+        self.bound = False
+        self.release()
 
     @contextlib.contextmanager
     def writing(self, more: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -111,6 +121,9 @@ class Lease:
         self._held = connections.show_held(self._store)
         writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
         writer.execute("PRAGMA disable_checkpoint_on_shutdown")
+        if self.bound:
+            writer.execute(f"SET memory_limit = '{MEMORY}'")
+            writer.execute("SET temp_directory = ''")  # content nowhere but in the store
         self._since = time.monotonic()
         return writer
 

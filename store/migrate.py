@@ -13,6 +13,9 @@ from rashomon.store.engine import duckdb
 APPLICATION = "rashomon"
 _FOLDER = Path(__file__).parent
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
+SUMS_SINCE = 8
+"""The first schema whose stores surely have the sums of their traces: of the third to the seventh, not all were."""
+
 _INDENTED = re.compile(r"^ +", re.MULTILINE)
 """Of no use in a store, which keeps the text of its views."""
 
@@ -70,12 +73,15 @@ def _committed_to_the_file(connection: duckdb.DuckDBPyConnection) -> Iterator[No
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, current: int, steps: Iterable[Migration]) -> int:
+    before = current
     connection.begin()
     try:
         for step in steps:
             if step.number > current:
                 connection.execute(step.sql)
                 current = step.number
+        if 0 < before < SUMS_SINCE <= current:
+            connection.execute(_SUMS)
         values = {"application": APPLICATION, "schema": str(current)}
         connection.execute("DELETE FROM meta WHERE key IN (SELECT unnest(?))", [list(values)])
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
@@ -87,3 +93,28 @@ def _migrate(connection: duckdb.DuckDBPyConnection, current: int, steps: Iterabl
         connection.rollback()
         raise
     return current
+
+
+# as `rashomon.store.writing` makes them when journals are read: those of an older store may be gone
+_SUMS = """
+    UPDATE traces SET
+        steps = sums.steps, llm_calls = sums.llm_calls, tool_calls = sums.tool_calls, failures = sums.failures,
+        input_tokens = sums.input_tokens, output_tokens = sums.output_tokens, cost = sums.cost,
+        unpriced = sums.unpriced, models = sums.models
+    FROM (
+        SELECT
+            trace,
+            count(*) AS steps,
+            count(*) FILTER (kind = 'llm') AS llm_calls,
+            count(*) FILTER (kind IN ('tool', 'mcp')) AS tool_calls,
+            count(*) FILTER (failure_type IS NOT NULL OR status >= 400) AS failures,
+            coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
+            coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
+            sum(cost) AS cost,
+            count(*) FILTER (kind = 'llm' AND cost IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL))
+                AS unpriced,
+            list_sort(coalesce(list(DISTINCT model) FILTER (model IS NOT NULL), [])) AS models
+        FROM steps GROUP BY trace
+    ) AS sums
+    WHERE traces.id = sums.trace
+"""

@@ -12,6 +12,35 @@ from rashomon.errors import RashomonError
 from rashomon.store.engine import duckdb
 
 
+def close_soon(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have a connection closed by another thread: to take the database apart takes 10 ms, and nobody needs to wait."""
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def close() -> None:
+        try:
+            connection.close()
+        except duckdb.Error:
+            pass  # what was asked is answered
+        finally:
+            done.release()
+
+    try:
+        _thread.start_new_thread(close, ())
+    except RuntimeError:
+        close()
+    _closing.append(done)
+
+
+def closed() -> None:
+    """Wait until all such connections are closed."""
+    while _closing:
+        _closing.pop().acquire()
+
+
+_closing: list[_thread.LockType] = []
+
+
 class Opening:
     """A connection that is being made. `make` must not wait for anybody: who asks for `result` waits for it."""
 

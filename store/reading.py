@@ -7,15 +7,16 @@ together.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rashomon.errors import DamagedData, TraceNotFound, UsageError
 from rashomon.store import connection as connections
 from rashomon.store import engine
 from rashomon.store.engine import duckdb
-from rashomon.store.opening import Opening
+from rashomon.store.opening import Opening, close_soon
 
 if TYPE_CHECKING:
     from rashomon.filters import Query
@@ -24,20 +25,12 @@ if TYPE_CHECKING:
     from rashomon.store.filter_text import Where
     from rashomon.store.filtering import Place, Search
     from rashomon.store.ingestion import IngestReport
-    from rashomon.store.lists import Outline, StepRow
+    from rashomon.store.lists import Outline, Shown, ShownLine, StepLine, StepRow
     from rashomon.store.trace_rows import TraceRow
 
-T = TypeVar("T")
 _MOVE_AWAY = "Move it away: `rashomon ingest` builds a new store from the journals."
 _NEWEST = "ORDER BY started_ns DESC, id DESC"
 _TABLES = '`rashomon sql "select * from trace_list"` is a start; `describe steps` lists columns.'
-_FAMILY = """
-    WITH RECURSIVE family(id) AS (
-        SELECT id FROM traces WHERE id = ?
-        UNION SELECT nested.id FROM family JOIN traces AS nested ON nested.within = family.id
-    )
-    SELECT traces.id FROM family JOIN traces USING (id) ORDER BY traces.id <> ?, started_ns, traces.id
-"""
 
 
 class Result(NamedTuple):
@@ -102,6 +95,13 @@ class TraceStore:
             self._open.close()
             self._open = None
 
+    def leave(self) -> None:
+        """The same, without waiting until it is done: for who asks nothing more. `opening.closed` waits for it."""
+        self.begun()
+        if self._open is not None:
+            close_soon(self._open)
+            self._open = None
+
     def begin(self) -> None:
         """Have the file opened by another thread, for the first question within `with`; `close` lets go of it."""
         engine.load()  # here, and not by the other thread: that is no place for Ctrl-C
@@ -164,10 +164,11 @@ class TraceStore:
         `name` an exact name, `matching` a filter, whose ages count from `now_ns`. Raises `UsageError` when the SQL
         cannot be run, `FilterError` for a filter that cannot be asked of traces.
         """
-        if matching is not None and matching.terms:
-            with self._search(matching, "trace", now_ns) as search:
-                return self._traces(where, since_ns, limit, name, search.traces())
-        return self._traces(where, since_ns, limit, name, None)
+        with self._session():  # opened once, and all from one state
+            if matching is not None and matching.terms:
+                with self._search(matching, "trace", now_ns) as search:
+                    return self._traces(where, since_ns, limit, name, search.traces())
+            return self._traces(where, since_ns, limit, name, None)
 
     def _traces(
         self, where: str | None, since_ns: int | None, limit: int | None, name: str | None, matching: Where | None
@@ -222,31 +223,20 @@ class TraceStore:
 
     def trace(self, trace_id: str) -> Trace:
         """A trace without its steps. Raises `TraceNotFound`."""
-        from rashomon.store import restored, surroundings
+        from rashomon.store import restored
 
         found = self._select("SELECT * FROM traces WHERE id = ?", [trace_id])
         if not found:
             raise TraceNotFound(f"There is no trace {trace_id!r}.", "`rashomon ls` lists what there is.")
-        return restored.trace_from(found[0])._replace(
-            processes=self._values(trace_id, "processes", restored.process_from, "number"),
-            losses=self._values(trace_id, "losses", restored.loss_from),
-            divergences=self._values(trace_id, "divergences", restored.divergence_from),
-            uncontrolled=self._values(trace_id, "uncontrolled", surroundings.uncontrolled_from),
-            launched=self._values(trace_id, "launched", surroundings.launched_from),
-        )
-
-    def _values(
-        self, trace_id: str, table: str, value_from: Callable[[dict[str, Any]], T], order: str = "position"
-    ) -> tuple[T, ...]:
-        """What a table has of a trace, in order."""
-        found = self._select(f"SELECT * FROM {table} WHERE trace = ? ORDER BY {order}", [trace_id])
-        return tuple([value_from(row) for row in found])
+        return restored.whole_trace(found[0], self._select)
 
     def _family(self, trace_id: str, within: bool) -> list[str]:
         """The trace and, if asked, the traces within it, by their start."""
         if not within or not self._tuples("SELECT EXISTS (FROM traces WHERE within = ?)", [trace_id])[0][0]:
             return [trace_id]
-        return [str(row["id"]) for row in self._select(_FAMILY, [trace_id, trace_id])] or [trace_id]
+        from rashomon.store import restored
+
+        return restored.family(self._select, trace_id)
 
     # ----------------------------------------------------------------------------------------- steps
 
@@ -263,9 +253,9 @@ class TraceStore:
     def _tape(self, trace_id: str) -> Tape:
         """A trace by itself."""
         from rashomon.model import Tape
-        from rashomon.store import surroundings
+        from rashomon.store import restored, surroundings
 
-        reads = self._values(trace_id, "ambient", surroundings.read_from)
+        reads = restored.values(self._select, trace_id, "ambient", surroundings.read_from)
         trace = self.trace(trace_id)
         return Tape(trace, tuple(self._steps(trace_id)), reads, self._points(trace))
 
@@ -298,34 +288,44 @@ class TraceStore:
     def outline(self, trace_id: str) -> Outline:
         """What `tape` has, without bodies, reads and points: enough for a list. Raises `TraceNotFound`."""
         with self._session():
-            from rashomon.store.lists import Outline, StepLine, columns_of, lines_from
+            from rashomon.store.lists import Outline, StepLine, listed
 
-            family = self._family(trace_id, True)
-            if len(family) == 1:
-                rows = self._listed(trace_id, columns_of(StepLine))
-                return Outline(self.trace(trace_id), lines_from(StepLine, rows))
+            if len(self._family(trace_id, True)) == 1:
+                return Outline(self.trace(trace_id), listed(StepLine, self._listed(trace_id, StepLine)))
             # which processes the whole has, and under which numbers, depends on all that the parts of it tell
             return Outline(self.tape(trace_id).trace, self.step_rows(trace_id))
 
+    def shown(self, trace_id: str) -> Shown | Outline:
+        """What a table of a trace's steps shows; the outline, where traces lie within it. Raises `TraceNotFound`."""
+        with self._session():
+            from rashomon.store.lists import Shown, ShownLine, listed
+
+            if len(self._family(trace_id, True)) > 1:
+                return self.outline(trace_id)
+            return Shown(self.trace(trace_id), listed(ShownLine, self._listed(trace_id, ShownLine)))
+
     def step(self, trace_id: str, reference: str, within: bool = True) -> Step:
         """One step, whole, by its id (`0.3`) or its index (`7`) in `tape`. Raises `UsageError`."""
+        from rashomon.store import contents
+
         with self._session():
             if len(self._family(trace_id, within)) > 1:
                 light = self.step_rows(trace_id, within)
                 rows = [row for row in light if row.id == reference]
                 rows = rows or [row for row in light if reference == str(row.index)]
                 if not rows:
-                    raise _no_step(trace_id, reference, len(light))
+                    raise contents.no_step(trace_id, reference, len(light))
                 row = rows[0]
                 step = self._steps(row.trace, [row.position])[0]
                 return step._replace(id=row.id, index=row.index, started_us=row.started_us, within=row.within)
             index = int(reference) if reference.isdecimal() and len(reference) < 10 else -1
-            sql = "SELECT position FROM steps WHERE trace = ? AND (id = ? OR position = ?) ORDER BY id <> ? LIMIT 1"
-            found = self._tuples(sql, [trace_id, reference, index, reference])
+            sql = "SELECT id <> ?, rowid FROM steps WHERE trace = ? AND (id = ? OR position = ?)"
+            found = self._tuples(sql, [reference, trace_id, reference, index])
             if not found:
                 (count,) = self._tuples("SELECT count(*) FROM steps WHERE trace = ?", [trace_id])[0]
-                raise _no_step(trace_id, reference, count)
-            return self._steps(trace_id, [found[0][0]])[0]
+                raise contents.no_step(trace_id, reference, count)
+            with self._reader() as reader, self._damage_told(f" of trace {trace_id}"):
+                return contents.at(reader, min(found)[1])
 
     def matching_steps(
         self, query: Query, limit: int | None = None, of: Sequence[str] | None = None, now_ns: int | None = None
@@ -334,10 +334,13 @@ class TraceStore:
         with self._search(query, "step", now_ns) as search:
             return search.steps(limit, of)
 
-    def saying_steps(self, query: Query) -> list[Place]:
-        """The same for a filter that ends with a term on bodies, with the parts of requests that hold its text."""
+    def saying_steps(self, query: Query, limit: int | None = None) -> Generator[list[Place], None, None]:
+        """The same for a filter that ends with a term on bodies, with the parts of requests that hold its text.
+
+        In portions, each searched for when it is asked for: there may be a `limit` to what is wanted of them.
+        """
         with self._search(query, "step", None) as search:
-            return search.told(search.steps(), query.terms[-1])
+            yield from search.told_newest_first(limit)
 
     @contextlib.contextmanager
     def _search(self, query: Query, about: str, now_ns: int | None) -> Iterator[Search]:
@@ -378,10 +381,15 @@ class TraceStore:
     def _light(self, trace_id: str) -> list[StepRow]:
         from rashomon.store import lists
 
-        return lists.lines_from(lists.StepRow, self._listed(trace_id, lists.columns_of(lists.StepRow)))
+        return lists.lines_from(lists.StepRow, self._listed(trace_id, lists.StepRow))
 
-    def _listed(self, trace_id: str, columns: str) -> list[tuple[Any, ...]]:
-        return self._tuples(f"SELECT {columns} FROM steps WHERE trace = ? ORDER BY position", [trace_id])
+    def _listed(self, trace_id: str, line: type[StepRow] | type[StepLine] | type[ShownLine]) -> list[tuple[Any, ...]]:
+        """The columns of lines of steps, in order: the database takes longer to sort them than to find them."""
+        from rashomon.store import lists
+
+        found = self._tuples(f"SELECT {lists.columns_of(line)} FROM steps WHERE trace = ?", [trace_id])
+        found.sort(key=itemgetter(line._fields.index("index")))
+        return found
 
     def _steps(self, trace_id: str, positions: Sequence[int] | None = None) -> list[Step]:
         """The steps of one trace, or some of them, with their bodies."""
@@ -440,8 +448,3 @@ class TraceStore:
             )
             for row in found
         ]
-
-
-def _no_step(trace_id: str, reference: str, count: int) -> UsageError:
-    there = f"0 to {count - 1}" if count else "none"
-    return UsageError(f"Trace {trace_id} has no step {reference!r}.", f"Its steps: {there}.")

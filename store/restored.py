@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rashomon.model import (
     Coverage,
@@ -28,6 +29,10 @@ from rashomon.store.exact import lane_of, restore
 
 if TYPE_CHECKING:
     from rashomon.store.bodies import Hole
+
+T = TypeVar("T")
+Select = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
+"""Asks the store: SQL and what its question marks stand for."""
 
 RESPONSE = -1
 """`step_parts.position` of a response."""
@@ -57,6 +62,48 @@ def trace_from(row: dict[str, Any]) -> Trace:
         result=row["result"],
         provenance=json.loads(row["provenance"] or "{}"),
     )
+
+
+_FAMILY = """
+    WITH RECURSIVE family(id) AS (
+        SELECT id FROM traces WHERE id = ?
+        UNION SELECT nested.id FROM family JOIN traces AS nested ON nested.within = family.id
+    )
+    SELECT traces.id FROM family JOIN traces USING (id) ORDER BY traces.id <> ?, started_ns, traces.id
+"""
+
+
+def family(select: Select, trace: str) -> list[str]:
+    """A trace and the traces within it, by their start."""
+    return [str(row["id"]) for row in select(_FAMILY, [trace, trace])] or [trace]
+
+
+def whole_trace(row: dict[str, Any], select: Select) -> Trace:
+    """A trace from its row of `traces`, with what the other tables say of it."""
+    from rashomon.store import surroundings
+
+    trace, others = row["id"], dict[str, Any]()
+    makers: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "losses": loss_from,
+        "divergences": divergence_from,
+        "uncontrolled": surroundings.uncontrolled_from,
+        "launched": surroundings.launched_from,
+    }
+    # most traces are in none of these: to ask for all of them at once takes as long as to ask for one
+    sql = " UNION ALL ".join(f"SELECT '{table}' AS name FROM {table} WHERE trace = $1" for table in makers)
+    for table in {found["name"] for found in select(sql, [trace])}:
+        others[table] = values(select, trace, table, makers[table])
+    processes = values(select, trace, "processes", process_from, "number")
+    return trace_from(row)._replace(processes=processes, **others)
+
+
+def values(
+    select: Select, trace: str, table: str, value_from: Callable[[dict[str, Any]], T], order: str = "position"
+) -> tuple[T, ...]:
+    """What a table has of a trace, in order."""
+    found = select(f"SELECT * FROM {table} WHERE trace = ?", [trace])
+    found.sort(key=itemgetter(order))  # a database that is to do it takes longer to plan that
+    return tuple([value_from(row) for row in found])
 
 
 def process_from(row: dict[str, Any]) -> Process:

@@ -266,6 +266,8 @@ class Taking:
         following = str(int(self.known.generation) + 1)
         if self.parts_of != self.known.generation:
             self.parts.forget()
+        if size > 2 * ingestion.BATCH_BYTES and self.lease.bound:  # one portion with more in it than a batch has
+            self.lease.unbind()
         before = dict(self.kept), set(self.skipped)
         expected_s = self.pace.expected_s(size)
         try:
@@ -279,6 +281,9 @@ class Taking:
             self.kept, self.skipped = before
             if _another_wrote(error):
                 raise _Generation from None
+            if isinstance(error, duckdb.OutOfMemoryException) and self.lease.bound:
+                self.lease.unbind()
+                raise GivenUp from None
             if isinstance(error, duckdb.Error):
                 raise self.unwritable(error) from error
             raise

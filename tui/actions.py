@@ -16,6 +16,7 @@ class Place(StrEnum):
     TRACES = "List of traces"
     TRACE = "Steps of a trace"
     DIFF = "Two traces aligned"
+    FILTER = "While a filter is typed"
 
 
 class Action(NamedTuple):
@@ -33,7 +34,10 @@ class Action(NamedTuple):
     footer: bool = False
 
 
-_E, _L, _S, _T, _D = Place.EVERYWHERE, Place.LINES, Place.TRACES, Place.TRACE, Place.DIFF
+HELP_ORDER = (Place.TRACES, Place.TRACE, Place.DIFF, Place.FILTER, Place.LINES, Place.EVERYWHERE)
+"""The places in the order of the help: what is particular first."""
+
+_E, _L, _S, _T, _D, _F = Place.EVERYWHERE, Place.LINES, Place.TRACES, Place.TRACE, Place.DIFF, Place.FILTER
 
 ACTIONS: tuple[Action, ...] = (
     Action("traces.open", _S, "enter", "open", "open", "open the trace", footer=True),
@@ -51,6 +55,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("trace.first", _T, "F", "first", "first", "first divergence of a replay", footer=True),
     Action("trace.diff", _T, "d", "diff", "diff", "align with the marked trace, or the parent", footer=True),
     Action("trace.copy", _T, "y", "copy", "copy step", "copy the step as JSON", footer=True),
+    Action("trace.reload", _T, "ctrl+r", "reload", "reload", "take in what was recorded since"),
     Action("trace.step_down", _T, "J", "step(1)", "next step", "next step, from inside a pane"),
     Action("trace.step_up", _T, "K", "step(-1)", "previous step", "previous step, from inside a pane"),
     Action("diff.read", _D, "enter", "read", "read", "unfold; on a pair, go to its differences", footer=True),
@@ -62,6 +67,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("diff.copy", _D, "y", "copy", "copy pair", "copy both steps as JSON", footer=True),
     Action("diff.step_down", _D, "J", "step(1)", "next pair", "next pair, from inside the pane"),
     Action("diff.step_up", _D, "K", "step(-1)", "previous pair", "previous pair, from inside the pane"),
+    Action("filter.done", _F, "enter", "submit", "to the list", "go to the list; the filter stays", footer=True),
+    Action("filter.clear", _F, "escape", "screen.back(False)", "take away", "take the filter away", footer=True),
     Action("lines.down", _L, "down,j", "move(1)", "down", "one line down"),
     Action("lines.up", _L, "up,k", "move(-1)", "up", "one line up"),
     Action("lines.page_down", _L, "pagedown,ctrl+d,space", "page(1)", "page down", "one page down"),
@@ -133,7 +140,7 @@ def of_place(place: Place) -> list[Action]:
 def markdown() -> str:
     """All keys as Markdown tables: the body of docs/tui.md between its two markers."""
     parts = []
-    for place in (Place.TRACES, Place.TRACE, Place.DIFF, Place.LINES, Place.EVERYWHERE):
+    for place in HELP_ORDER:
         rows = [
             f"| {' '.join(f'`{name}`' for name in key_names(action))} | {action.says} |" for action in of_place(place)
         ]

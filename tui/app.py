@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
+import signal
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from textual.app import App
 
 from rashomon.errors import RashomonError, UsageError
+from rashomon.tui.background import Background
 from rashomon.tui.glyphs import Glyphs, choose
 from rashomon.tui.screens.page import Page
 from rashomon.tui.source import StoreSource, TraceSource
@@ -20,19 +26,27 @@ REST_S = 0.04
 def run(home: Path, refs: Sequence[str] = ()) -> int:
     """Open the application on a home: the list, one trace, or two aligned. Gives the exit code.
 
+    The process ends at once when the application was left while it still worked: whoever quits is not kept waiting.
     Raises `RashomonError` when a reference means no trace, or when the home cannot be read for it.
     """
     if len(refs) > 2:
         raise UsageError(f"{len(refs)} traces cannot be opened together.", "Name one, or two to compare.")
     app = RashomonApp(StoreSource(home), refs)
+    busy = False
     gc.freeze()  # what the libraries made stays as long as the application: do not look at it again
     try:
         app.run()
     finally:
         gc.unfreeze()  # else native modules report leaks when the interpreter ends
+        busy = app.background.close()
     if app.failure is not None:
         raise app.failure
-    return app.return_code or 0
+    code = app.return_code or 0
+    if busy:  # an alignment or an ingestion that nobody waits for: an interpreter would not end before it does
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 class RashomonApp(App[int]):
@@ -59,6 +73,7 @@ class RashomonApp(App[int]):
         """The id of the marked trace."""
         self.failure: RashomonError | None = None
         """Why the application ended by itself."""
+        self.background = Background()
         self._refs = tuple(refs)
         super().__init__()
 
@@ -71,12 +86,19 @@ class RashomonApp(App[int]):
         """Open the list, and on it what was asked for."""
         from rashomon.tui.screens.traces import TracesScreen
 
+        if not self.is_headless:
+            self._end_in_order()
         self.animation_level = "none"
         self.set_class(self.glyphs.ascii, "-ascii")
         first = TracesScreen()
         _ = self.push_screen(first)
         if self._refs:
             self.call_after_refresh(self._resolve_refs, first)
+
+    def _end_in_order(self) -> None:
+        """Give the terminal back when the application is told to end; by default nothing would be undone."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, partial(self.exit, return_code=128 + number))
 
     def _resolve_refs(self, page: Page) -> None:
         page.in_background("refs", self._find_refs, self._open_refs)

@@ -10,11 +10,16 @@ from rashomon.model import Json, Kind, Step
 from rashomon.replay.alignment import Alignment, Mark, Pair
 from rashomon.replay.differences import Difference, step_differences, word_diff
 from rashomon.tui.glyphs import Glyphs
-from rashomon.tui.spans import Line, Span, duration_of
+from rashomon.tui.spans import MAX_LINE, Line, Ready, Span, cleaned, crop, duration_of
 from rashomon.tui.steps import trouble
 
 MAX_LINES = 20_000
 """A document is cut to so many lines; the command line prints the rest."""
+
+MAX_CHARACTERS = 1_000_000
+"""A document is cut after so many characters: to wrap more of them takes longer than a reader waits for a key."""
+
+_PRINTED = "rashomon show TRACE STEP prints all"
 
 _SAME_SHOWN = 120
 _INDENT = "  "
@@ -25,11 +30,28 @@ def json_lines(value: Json) -> list[Line]:
     lines: list[Line] = []
     for line in _value(value, "", (), ""):
         if len(lines) >= MAX_LINES:
-            cut = f"cut after {MAX_LINES:,} lines: rashomon show TRACE STEP prints all"
-            lines.append((Span(cut, "warn"),))
+            lines.append((Span(f"cut after {MAX_LINES:,} lines: {_PRINTED}", "warn"),))
             break
         lines.append(line)
     return lines
+
+
+def bounded(lines: Iterable[Line], most: int = MAX_LINES) -> Ready:
+    """At most so many lines, and `MAX_CHARACTERS`, ready to be shown; where something is left out, it is said."""
+    shown, room = Ready(), MAX_CHARACTERS * most // MAX_LINES
+    for line in lines:
+        if len(shown) >= most or room <= 0:
+            after = f"{most:,} lines" if room > 0 else f"{MAX_CHARACTERS * most // MAX_LINES:,} characters"
+            shown.append((Span(f"cut after {after}: {_PRINTED}", "warn"),))
+            break
+        size = sum(len(span.text) for span in line)
+        if size > MAX_LINE:
+            cut = Span(f" … {size - MAX_LINE:,} more characters: {_PRINTED}", "warn")
+            shown.append((*cleaned(crop(line, 0, MAX_LINE)), cut))
+        else:
+            shown.append(cleaned(line))
+        room -= min(size, MAX_LINE)
+    return shown
 
 
 def _value(value: Json, indent: str, lead: tuple[Span, ...], tail: str) -> Iterator[Line]:
@@ -101,15 +123,15 @@ def match_lines(step: Step, divergences: Sequence[str], glyphs: Glyphs) -> list[
     return lines
 
 
-def request_lines(step: Step) -> list[Line]:
+def request_lines(step: Step) -> Ready:
     """What went out."""
-    return json_lines(views.request_view(step))
+    return bounded(json_lines(views.request_view(step)))
 
 
-def response_lines(step: Step, glyphs: Glyphs) -> list[Line]:
+def response_lines(step: Step, glyphs: Glyphs) -> Ready:
     """What came back; of a model's answer first what it said and the tools it called, then the whole."""
     view = views.response_view(step)
-    lines = json_lines(view)
+    lines = bounded(json_lines(view))
     if step.kind != Kind.LLM:
         return lines
     reading = dialects.read_answer(view)
@@ -117,17 +139,21 @@ def response_lines(step: Step, glyphs: Glyphs) -> list[Line]:
     for call in reading.tool_calls:
         arguments = views.text_of(call.arguments, 400)
         said.append((Span(f"{glyphs.kinds[Kind.TOOL]} ", "tool"), Span(call.name, "strong"), Span(f" {arguments}")))
-    return [*said, (), *lines] if said else lines
+    return Ready([*bounded(said, MAX_LINES // 2), (), *lines]) if said else lines
 
 
 # --------------------------------------------------------------------------------------- differences
 
 
-def pair_lines(pair: Pair, alignment: Alignment, glyphs: Glyphs, asked_for: bool = False) -> list[Line]:
+def pair_lines(pair: Pair, alignment: Alignment, glyphs: Glyphs, asked_for: bool = False) -> Ready:
     """What there is to see in a pair: its differences, or the step that only one side has.
 
     `asked_for`: the change comes from what the user changed, so a missing step is no divergence.
     """
+    return bounded(_pair_lines(pair, alignment, glyphs, asked_for))
+
+
+def _pair_lines(pair: Pair, alignment: Alignment, glyphs: Glyphs, asked_for: bool) -> list[Line]:
     step = pair.right or pair.left
     if step is None:
         return []

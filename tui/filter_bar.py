@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 from textual.content import Content
@@ -12,12 +15,29 @@ from textual.widgets import Input, Static
 from rashomon import filters
 from rashomon.errors import RashomonError
 from rashomon.filters import FilterError, Query
+from rashomon.tui.actions import Place, bindings
 from rashomon.tui.spans import plain
 
 REST_S = 0.15
 """Typing must rest this long, in seconds, before the filter is tried."""
 
 _PROMPT = " / "
+_EXAMPLE = 'kind:llm status:err ms>2s body~"refund.*window"'
+_MAX_LINES = 4
+
+
+class FilterInput(Input):
+    """The line itself. Its keys stand in the footer while it is typed into."""
+
+    BINDINGS = bindings(Place.FILTER)
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """A slash is typed too: without this the footer says that it opens the line."""
+        return super().check_consume_key(key, "/" if key == "slash" else character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Several lines are one filter, and nothing pasted drives the terminal; the line itself takes it then."""
+        event.text = plain(" ".join(event.text.split()))
 
 
 class FilterBar(Container):
@@ -47,7 +67,7 @@ class FilterBar(Container):
         """Prompt and input, and below them what is wrong."""
         with Horizontal(id="filter-line"):
             yield Static(_PROMPT, id="filter-prompt", markup=False)
-            yield Input(placeholder='kind:llm status:err ms>2s body~"refund.*window"', id="filter-input", compact=True)
+            yield FilterInput(placeholder=_EXAMPLE, id="filter-input", compact=True)
         yield Static(id="filter-error", markup=False)
 
     @property
@@ -78,22 +98,24 @@ class FilterBar(Container):
 
     def told(self, error: Exception) -> None:
         """Say under the bar what is wrong with the filter."""
+        room = max(20, self.size.width - len(_PROMPT) - 1)
+        says = f"{error.problem} {error.remedy}" if isinstance(error, RashomonError) else repr(error)
+        lines = textwrap.wrap(plain(says), room, max_lines=_MAX_LINES, placeholder=" …")
         if isinstance(error, FilterError) and error.source:
-            room = max(20, self.size.width - len(_PROMPT) - 1)
             at = min(error.column, room - 1)
-            carets = " " * (len(_PROMPT) + at) + "^" * min(error.length, room - at)
-            lines = [carets, f"{' ' * len(_PROMPT)}{error.problem} {error.remedy}"]
-        elif isinstance(error, RashomonError):
-            lines = [f"{' ' * len(_PROMPT)}{error.problem} {error.remedy}"]
-        else:
-            lines = [f"{' ' * len(_PROMPT)}{type(error).__name__}: {error}"]
-        self.query_one("#filter-error", Static).update(Content("\n".join(map(plain, lines))))
+            lines.insert(0, " " * at + "^" * min(error.length, room - at))
+        self.query_one("#filter-error", Static).update(Content(textwrap.indent("\n".join(lines), " " * len(_PROMPT))))
         self.add_class("-wrong")
 
     def refuse(self, error: Exception) -> None:
         """Say that the filter which was told of last cannot be used."""
         self._refused = error
+        self.wait(False)
         self.told(error)
+
+    def wait(self, waiting: bool = True) -> None:
+        """Show that what is listed does not follow the filter yet."""
+        self.query_one("#filter-prompt", Static).update("..." if waiting else _PROMPT)
 
     def _fine(self) -> None:
         self.query_one("#filter-error", Static).update("")

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.model import Rows
 from rashomon.tui.paint import Painted
-from rashomon.tui.spans import Line, Span, text_of
+from rashomon.tui.spans import Line, Span, text_of, wrapped
 
 
 class LineList(Painted):
@@ -60,6 +60,11 @@ class LineList(Painted):
         if not moved and len(rows):
             self.post_message(self.Moved(self, target))
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows are shown, and not a message."""
+        return self._rows is not None
+
     def say(self, lines: Sequence[Line]) -> None:
         """Show a message in place of rows."""
         self._rows, self._said = None, lines
@@ -90,8 +95,8 @@ class LineList(Painted):
     def line_at(self, y: int, width: int) -> tuple[int, Line | None, str]:
         """The heading at the top, then the rows; a message where there are none."""
         if self._rows is None:
-            spoken = (Span("  "), *self._said[y - 1]) if 0 < y <= len(self._said) else None
-            return -2 - y, spoken, ""
+            said = wrapped(self._said, self._room) if y else ()
+            return -2 - y, (Span("  "), *said[y - 1]) if 0 < y <= len(said) else None, ""
         if y == 0:
             return -1, (Span("  "), *self._rows.head(self._room)), ""
         index = self.scroll_offset.y + y - 1

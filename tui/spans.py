@@ -33,6 +33,10 @@ class Span(NamedTuple):
 Line = tuple[Span, ...]
 
 
+class Ready(list[Line]):
+    """Lines that are `cleaned` already, so that it need not be done where keys wait."""
+
+
 class Column(NamedTuple):
     """A column of a list. `width` is in cells; 0 takes what the others leave.
 
@@ -116,10 +120,23 @@ def wrap(text: str, width: int) -> list[tuple[int, int]]:
         room = max(1, width - indent)
 
 
+def wrapped_row(line: Line, start: int, end: int, width: int) -> Line:
+    """One row of a line that was wrapped at `width`: what continues it is indented like it."""
+    if start == 0:
+        return crop(line, 0, end)
+    return (Span(" " * min(indent_of(text_of(line)), width // 2)), *crop(line, start, end))
+
+
+def wrapped(lines: Iterable[Line], width: int) -> list[Line]:
+    """Lines cleaned and broken into rows of at most `width` cells."""
+    safe = [cleaned(line) for line in lines]
+    return [wrapped_row(line, *row, width) for line in safe for row in wrap(text_of(line), width)]
+
+
 def _row(text: str, start: int, room: int) -> int:
     """How many characters from `start` on have room in so many cells; at least one."""
     piece = text[start : start + room]
-    if piece.isascii():
+    if piece.isascii() or cell_len(piece) <= room:  # else graphemes are looked for, which takes ten times as long
         return max(1, len(piece))
     rows = chop_cells(piece, room)
     return max(1, len(rows[0])) if rows else 1
@@ -150,11 +167,12 @@ def cleaned(line: Line) -> Line:
     """A line that is safe to show whatever its texts hold, cut to `MAX_LINE` characters."""
     out, left = [], MAX_LINE
     for text, style in line:
-        text = plain(text if len(text) <= left else text[:left])
+        if len(text) > left:
+            out.append(Span(f"{plain(text[: max(0, left - 1)])}…", style))
+            break
+        text = plain(text)
         out.append(Span(text, style))
         left -= len(text)
-        if left <= 0:
-            break
     return tuple(out)
 
 

@@ -8,7 +8,7 @@ from textual.geometry import Size
 
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.paint import Painted
-from rashomon.tui.spans import Line, Span, cleaned, crop, indent_of, text_of, wrap
+from rashomon.tui.spans import Line, Ready, cleaned, text_of, wrap, wrapped_row
 
 
 class TextPane(Painted):
@@ -24,7 +24,7 @@ class TextPane(Painted):
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show lines, from the first."""
-        self._lines = [cleaned(line) for line in lines]
+        self._lines = lines if isinstance(lines, Ready) else [cleaned(line) for line in lines]
         self._shown, self._wrapped_at = [], -1  # a hidden pane has no width to wrap at yet
         self._wrap()
         self.scroll_lines(0)
@@ -44,8 +44,12 @@ class TextPane(Painted):
         """Wrap again when the width is another one."""
         self._wrap()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        """A scroll bar takes a column of the text; the widget's size stays, so that nothing else tells of it."""
+        self._wrap()
+
     def _wrap(self) -> None:
-        width = self.size.width
+        width = self.scrollable_size.width
         if width <= 0 or width == self._wrapped_at:
             return
         self._wrapped_at = width
@@ -65,10 +69,7 @@ class TextPane(Painted):
             return row, (), ""
         number, start, end = self._shown[row]
         line = self._lines[number]
-        if start == 0:
-            return row, crop(line, 0, end), ""
-        indent = min(indent_of(text_of(line)), width // 2)
-        return row, (Span(" " * indent), *crop(line, start, end)), ""
+        return row, wrapped_row(line, start, end, self._wrapped_at), ""
 
     def action_move(self, count: int) -> None:
         """Some rows down or up."""

@@ -136,5 +136,5 @@ def _explain(error: typer.TyperException, arguments: list[str]) -> int:
         print(context.get_help(), file=sys.stdout if not arguments else sys.stderr)
         return 0 if not arguments else 2
     path = context.command_path if context is not None else "rashomon"
-    problem = error.format_message().rstrip(".") or "The arguments cannot be used"
+    problem = error.format_message().replace(": Value error, ", ": ").rstrip(".") or "The arguments cannot be used"
     raise UsageError(f"{problem}.", f"See {path} --help.") from (error if os.environ.get("RASHOMON_DEBUG") else None)

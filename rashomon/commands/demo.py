@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -41,7 +42,9 @@ def main(argv: list[str]) -> int:
         raise CannotRun("The demo's agent needs the openai SDK.", "Install it: pip install 'rashomon[demo]'")
     agent, home = _set_up(options.folder)
     original, changed = _acts(agent, home)
-    if sys.stdout.isatty() and not options.no_tui:
+    from rashomon.commands.tui import at_terminal
+
+    if at_terminal() and not options.no_tui:
         from pathlib import Path
 
         from rashomon.tui.app import run
@@ -78,15 +81,21 @@ def _acts(agent: str, home: str) -> tuple[str, str]:
         _say("2. The provider is switched off. Replay the recording exactly, from the tape alone:")
         _run(lambda: replay.main([original, "--home", home]), 0)
     with ProviderServer(seed=4) as server, _environment(server.environ()):
-        _say("3. Replay it with today's policy in place of what the tool said; the model may be asked again:")
-        print(f"   rashomon replay {original} --stub '{STUB}' --live llm\n")
+        _say("3. Replay it with today's policy in place of what the tool said; the model may be asked again.")
+        _say("   The demo's provider has to run for this, as it does now:")
+        print(f"   rashomon replay {original} --stub '{STUB}' --live llm{_home_option(home)}\n")
         _run(lambda: replay.main([original, "--home", home, "--stub", STUB, "--live", "llm", "--quiet"]), 1)
         changed = _newest(home)
     _say("4. Where the two part, and why:")
     _diff(home, original, changed)
-    folder = os.path.relpath(os.path.dirname(home))
-    _say(f"Look around: cd {folder} && rashomon tui {original[:13]} {changed[:13]}")
+    _say(f"Look around: rashomon tui {original[:13]} {changed[:13]}{_home_option(home)}")
     return original, changed
+
+
+def _home_option(home: str) -> str:
+    """What names the demo's home in a command that is typed where the demo was, whatever $RASHOMON_HOME says."""
+    shown = os.path.relpath(home)
+    return f" --home {shlex.quote(home if shown.startswith(os.pardir) else shown)}"
 
 
 def _run(act: Callable[[], int], expected: int) -> None:

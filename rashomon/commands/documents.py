@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rashomon import values, views
 from rashomon.commands import json_text
+from rashomon.commands.beside import uncovered
 from rashomon.commands.told import duration_us, told
-from rashomon.model import Json, Kind, Launched, Site, Step, Tape, Trace, Uncontrolled
+from rashomon.model import Json, Kind, Site, Step, Tape, Trace, Uncontrolled
 
 if TYPE_CHECKING:
     from rashomon.replay.alignment import Alignment, Pair
@@ -57,7 +58,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
             "missed": list(trace.coverage.missed),
         },
         "uncontrolled": [uncontrolled_facts(one) for one in trace.uncontrolled],
-        "launched": [launched_facts(one) for one in trace.launched],
+        "launched": launched_facts(trace),
         "losses": [loss._asdict() for loss in trace.losses],
         "divergences": [
             one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)} for one in trace.divergences
@@ -71,9 +72,14 @@ def uncontrolled_facts(one: Uncontrolled) -> dict[str, Json]:
     return {"what": one.what, "reason": one.reason, "site": site_facts(one.site)}
 
 
-def launched_facts(one: Launched) -> dict[str, Json]:
-    """A subprocess that the program started."""
-    return {"argv": list(one.argv), "lane": list(one.lane), "within": one.within, "site": site_facts(one.site)}
+def launched_facts(trace: Trace) -> list[Json]:
+    """The subprocesses that the program started; `covered` where it is known what they reached."""
+    unknown = set(map(id, uncovered(trace)))
+    return [
+        {"argv": list(one.argv), "lane": list(one.lane), "within": one.within, "site": site_facts(one.site),
+         "covered": id(one) not in unknown}
+        for one in trace.launched
+    ]  # fmt: skip
 
 
 def site_facts(site: Site | None) -> Json:

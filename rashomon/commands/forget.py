@@ -118,6 +118,7 @@ def carried_out(
     if not wanted.lakes:
         return done, elsewhere
     problems: tuple[str, ...] = ()
+    lake_removal.sweep(folder)
     if elsewhere.held:
         with Bar("forgetting in lakes") as bar:
             problems = lake_removal.remove(elsewhere.held, bar.tell)

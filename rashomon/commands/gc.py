@@ -120,7 +120,9 @@ def age(text: str) -> int:
     """`30d` in nanoseconds. Raises `UsageError` for what is no age."""
     found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhdwy])", text.strip())
     if found is None:
-        raise UsageError(f"--keep {text!r} is no age.", "Write a number and s, m, h, d, w or y, such as 30d.")
+        raise UsageError(
+            f"--keep {text!r} is no age.", "Write a number (12 digits at most) and s, m, h, d, w or y: 30d."
+        )
     return int(float(found[1]) * _AGE[found[2]] * 1_000_000_000)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from rashomon.commands import filtering, options
@@ -59,18 +60,19 @@ def grep(
     search = re.compile(re.escape(pattern) if fixed else pattern, re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
     found = 0
     with options.reading(home) as store:
-        hits = _hits(store, query, search, once=names)
-        if as_json:
-            listed = [_facts(hit) for hit in _first(hits, limit)]
-            terminal.print_json({"format": "rashomon.grep/1", "pattern": pattern, "matches": listed})
-            found = len(listed)
-        elif count or names:
-            found = _print_traces(hits, limit, with_counts=count)
-        else:
-            for hit in _first(hits, limit):
-                found += 1
-                _print(hit)
+        with closing(_hits(store, query, search, once=names, limit=limit)) as hits:
+            if as_json:
+                listed = [_facts(hit) for hit in _first(hits, limit)]
+                terminal.print_json({"format": "rashomon.grep/1", "pattern": pattern, "matches": listed})
+                found = len(listed)
+            elif count or names:
+                found = _print_traces(hits, limit, with_counts=count)
+            else:
+                for hit in _first(hits, limit):
+                    found += 1
+                    _print(hit)
         options.tell_damage(store)
+        store.leave()
     return 0 if found else 1
 
 
@@ -93,10 +95,17 @@ def _query(pattern: str, chosen: Query, ignore_case: bool, fixed: bool) -> Query
     return chosen._replace(terms=(*chosen.terms, body), spans=(*chosen.spans,))
 
 
-def _hits(store: TraceStore, query: Query, search: re.Pattern[str], once: bool) -> Iterator[Hit]:
-    """Lines that match, newest trace first; with `once`, one of each trace."""
+def _hits(
+    store: TraceStore, query: Query, search: re.Pattern[str], once: bool, limit: int | None = None
+) -> Generator[Hit, None, None]:
+    """Lines that match, newest trace first; with `once`, one of each trace. More than `limit` may not be wanted."""
+    with closing(store.saying_steps(query, limit)) as portions:
+        for places in portions:  # no trace is in two of these
+            yield from _hits_in(_Chosen(store, places), search, once)
+
+
+def _hits_in(chosen: _Chosen, search: re.Pattern[str], once: bool) -> Iterator[Hit]:
     trace, seen = "", set[str]()
-    chosen = _Chosen(store, store.saying_steps(query))
     for place, step in chosen.steps():
         if place.trace != trace:
             trace, seen = place.trace, set()
@@ -215,9 +224,10 @@ def _json(value: Any) -> str:
 
 
 def _first(hits: Iterator[Hit], limit: int | None) -> Iterator[Hit]:
+    import sys
     from itertools import islice
 
-    return islice(hits, limit)
+    return islice(hits, None if limit is None else min(limit, sys.maxsize))
 
 
 def _print_traces(hits: Iterator[Hit], limit: int | None, with_counts: bool) -> int:

@@ -55,10 +55,14 @@ def import_(
     """
     from rashomon.commands import terminal
 
-    folder, limit = options.chosen_home(home), size_of(max_size)
+    folder, limit = options.chosen_home(home, made=True), size_of(max_size)
     done: list[tuple[Path, Imported]] = []
     try:
         for path in files:
+            if str(path) == "." or path.is_dir():
+                raise UsageError(f"{path} is a folder.", "Name files, such as FOLDER/*.json.")
+            if path.exists() and not path.is_file():  # it is read more than once, and in any order
+                raise UsageError(f"{path} is a pipe or a device.", "Write what it gives to a file, and name that.")
             done.append((path, take(folder, path, conflict, salvage, limit)))
     except BaseException:
         if done and not as_json:  # they are here, whatever became of the next

@@ -24,6 +24,9 @@ EXAMPLE = "Example: rashomon ls status:err 'cost>0.01' tool:refund* since:24h"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _OUTCOME_STYLES = {"ok": "green", "error": "red", "killed": "red", "open": "yellow"}
 
+_MOST = 2**62
+"""Of what a database can count."""
+
 
 def ls(
     terms: filtering.Terms = None,
@@ -46,7 +49,7 @@ def ls(
     """
     from rashomon.commands import terminal
 
-    asked = _Asked(home, where, name, limit, options.TO_FILTER if terms else options.TO_LIST)
+    asked = _Asked(home, where, name, min(limit, _MOST), options.TO_FILTER if terms else options.TO_LIST)
     query = filtering.query_of(terms) if terms else None
     since_ns = None if since is None else time.time_ns() - age_ns(since)
     lines, damage = asked.beside(query, since_ns) or asked.store(query, since_ns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rashomon.commands import options
-from rashomon.errors import DamagedData, RashomonError
+from rashomon.errors import DamagedData, RashomonError, UsageError
 
 if TYPE_CHECKING:
     from rashomon.store.salvage import Salvaged
@@ -33,6 +33,9 @@ def salvage(
     from rashomon.store import salvage as salvaging
 
     folder = options.chosen_home(home)
+    for bundle in bundles or ():  # before anything is changed
+        if not bundle.is_file():
+            raise UsageError(f"{bundle} is no file.", "Name bundles that `rashomon export` wrote.")
     with Bar("salvaging") as bar:
         done = salvaging.salvage(folder, bar.tell)
     taken = [take(folder, bundle) for bundle in bundles or ()]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rashomon.commands.trace_text import Narrowed
     from rashomon.filters import Query
     from rashomon.model import Tape
-    from rashomon.store import Outline, TraceStore
+    from rashomon.store import TraceStore
 
 EXAMPLE = "Example: rashomon show @last 3 --json; rashomon show @last kind:tool status:err"
 
@@ -76,45 +76,47 @@ def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | Non
         found = store.resolve(trace)
         noted = note.of(store, found)
         options.tell_damage(store)
-        shown: Tape | Outline
-        narrowed = None
-        if query is None or not query.terms:
-            shown = store.outline(found)
+        whole, narrowed = _narrowed(store, found, query) if query is not None and query.terms else (None, None)
+        if as_json:
+            document = whole or store.outline(found)
         else:
-            tape = store.tape(found)
-            narrowed = _narrowed(store, tape, query)
-            shown = (
-                tape._replace(steps=tuple(step for step in tape.steps if step.id in narrowed.ids)) if as_json else tape
-            )
+            shown = whole or store.shown(found)
+        store.leave()
     if not as_json:
         trace_text.print_trace(shown, narrowed, note.lines(noted))
         return
     from rashomon.commands import documents
 
-    terminal.print_json(documents.trace_document(shown) | {"notes": note.listed(noted)})
+    if whole is not None and narrowed is not None:
+        document = whole._replace(steps=tuple(step for step in whole.steps if step.id in narrowed.ids))
+    terminal.print_json(documents.trace_document(document) | {"notes": note.listed(noted)})
 
 
-def _narrowed(store: TraceStore, tape: Tape, query: Query) -> Narrowed:
+def _narrowed(store: TraceStore, trace: str, query: Query) -> tuple[Tape, Narrowed]:
     from rashomon.commands.trace_text import Narrowed
     from rashomon.store.filter_steps import StepFilter, beside
 
-    chosen = StepFilter(query, tape.trace, tape.steps, beside(store, tape.trace.id)).chosen()
-    return Narrowed(str(query), frozenset(step.id for step in chosen))
+    tape = store.tape(trace)
+    chosen = StepFilter(query, tape.trace, tape.steps, beside(store, trace)).chosen()
+    return tape, Narrowed(str(query), frozenset(step.id for step in chosen))
 
 
 def _show_step(trace: str, step: str, raw: Raw | None, as_json: bool, home: Path | None) -> None:
     options.begin(home, options.TO_SHOW)
-    from rashomon.commands import documents, note, step_text, terminal
+    from rashomon.commands import note, step_text, terminal
 
     with options.reading(home) as store:
         found = store.resolve(trace)
         facts, chosen = store.trace(found), store.step(found, step)
         noted = [one for one in note.of(store, found) if one.step == chosen.id]
+        store.leave()
     if raw is not None:
         body = chosen.request.body if raw is Raw.REQUEST else chosen.response.body
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
     elif as_json:
+        from rashomon.commands import documents
+
         terminal.print_json(documents.step_document(facts, chosen) | {"notes": note.listed(noted)})
     else:
         step_text.print_step(facts, chosen)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rashomon.commands import options
 from rashomon.commands.declared import typer
 from rashomon.commands.interrupting import Interruptible
 from rashomon.commands.sql_formats import Format, of_file, opened, write
 from rashomon.errors import UsageError
+
+if TYPE_CHECKING:
+    from rashomon.store import TraceStore
+    from rashomon.store.asking import Answer
 
 EXAMPLE = 'Example: rashomon sql "select model, sum(cost) from costs group by model" --format csv'
 
@@ -70,15 +76,31 @@ def typed() -> str:
 def once(query: str, shape: Format, output: Path | None, home: Path | None) -> None:
     """Ask one question and write what comes of it. Raises `KeyboardInterrupt` when Ctrl-C stopped it."""
     options.begin(home)
-    from rashomon.store.asking import Stopped, ask
+    from rashomon.store.asking import Stopped
 
     store = options.reading(home)
 
     with Interruptible() as run:
         try:
             # the inner block ends first: the store is let go of before a slow reader has taken the answer
-            with opened(shape, output) as out, ask(store.path, query, run, begun=store.handed_over()) as answer:
+            with opened(shape, output) as out, _asked(store, query, run) as answer:
                 write(answer, shape, out)
         except Stopped:
             raise KeyboardInterrupt from None
         run.check()
+
+
+@contextmanager
+def _asked(store: TraceStore, query: str, run: Interruptible) -> Iterator[Answer]:
+    """The answer of a store; at the end of the block, it is let go of without waiting until it is closed."""
+    from rashomon.store import asking, lake, opening
+
+    begun = store.handed_over()
+    if begun is None or lake.attached(store.path.parent):
+        with asking.ask(store.path, query, run, begun=begun) as answer:
+            yield answer
+        return
+    try:
+        yield asking.Answer(query, begun, run)
+    finally:
+        opening.close_soon(begun)

@@ -35,6 +35,7 @@ Tab completes names and keywords. Ctrl-C drops what is typed, or stops the query
 def session(home: Path | None) -> None:
     """Ask and answer until the user goes. Each question sees what is recorded by then."""
     from rashomon.store.asking import relations, statements
+    from rashomon.store.opening import closed
 
     with options.reading(home) as store:
         known = relations(store.path)
@@ -57,6 +58,7 @@ def session(home: Path | None) -> None:
                 for statement in whole:
                     remember(f"{statement};")
                     _answer(statement, home)
+                    closed()
             except EOFError:
                 terminal.print_text("")
                 return

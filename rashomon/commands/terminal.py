@@ -72,8 +72,13 @@ def styled(text: str, style: str = "") -> Text:
 
 def print_text(text: str) -> None:
     """Print lines of text, cleaned; whatever the locale, as UTF-8."""
+    print_clean(clean(text))
+
+
+def print_clean(text: str) -> None:
+    """The same of a text that was cleaned, as a table is: to look through a long one again takes a while."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(clean(text).encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -88,12 +93,19 @@ def print_json(document: object) -> None:
 
 def columns(rows: Iterable[Sequence[str]], heads: Sequence[str], right: Sequence[int] = ()) -> str:
     """Plain columns, two spaces apart and as wide as their widest cell; `right` names numeric ones."""
-    padded = []
-    for at, cells in enumerate(zip(heads, *rows, strict=True)):
-        shown = cells if "".join(cells).isprintable() else [clean(cell).replace("\n", "\\n") for cell in cells]
-        width = max(map(len, shown))
-        padded.append([cell.rjust(width) for cell in shown] if at in right else [cell.ljust(width) for cell in shown])
-    return "\n".join(["  ".join(line).rstrip() for line in zip(*padded, strict=True)])
+    return table(list(zip(heads, *rows, strict=True)), right)
+
+
+def table(cells: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """The same of columns that begin with their heads."""
+    shown, form = [], []
+    for at, column in enumerate(cells):
+        if not "".join(column).isprintable():
+            column = [clean(cell).replace("\n", "\\n") for cell in column]
+        shown.append(column)
+        form.append(f"%{'' if at in right else '-'}{max(map(len, column))}s")
+    line = "  ".join(form)  # to pad cell by cell takes twice as long, and there may be thousands of lines
+    return "\n".join([(line % one).rstrip() for one in zip(*shown, strict=True)])
 
 
 def duration(us: int | None) -> str:

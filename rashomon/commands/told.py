@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from rashomon.model import Kind, Step, Tape, Trace
 
 if TYPE_CHECKING:
     from rashomon.store import Outline, StepRow
-    from rashomon.store.lists import StepLine
+    from rashomon.store.lists import Shown, ShownLine, StepLine
 
 
-def told(step: Step | StepRow | StepLine) -> StepRow | StepLine:
-    """What a list tells of a step."""
+@overload
+def told(step: ShownLine) -> ShownLine: ...
+
+
+@overload
+def told(step: Step | StepRow | StepLine) -> StepRow | StepLine: ...
+
+
+def told(step: Step | StepRow | StepLine | ShownLine) -> StepRow | StepLine | ShownLine:
+    """What a list tells of a step; of what is only shown, what is shown of it."""
     if not isinstance(step, Step):
         return step
     from rashomon import views
@@ -45,7 +53,7 @@ def told(step: Step | StepRow | StepLine) -> StepRow | StepLine:
     )
 
 
-def warnings(tape: Tape | Outline | None) -> list[str]:
+def warnings(tape: Tape | Outline | Shown | None) -> list[str]:
     """What the user must not miss: a recorder that did not start, and what slipped past it."""
     if tape is None or not tape.trace.processes:
         return ["the recorder did not start in this program, so nothing is recorded. Is it Python 3.11 or newer, and "

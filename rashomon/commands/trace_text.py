@@ -6,7 +6,8 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import compress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rashomon.commands import terminal
 from rashomon.commands.told import duration_us, told, warnings
@@ -14,7 +15,7 @@ from rashomon.model import End, Grade, Site, Step, Tape, Trace
 
 if TYPE_CHECKING:
     from rashomon.store import Outline, StepRow
-    from rashomon.store.lists import StepLine
+    from rashomon.store.lists import Columns, Shown, ShownLine, StepLine
 
 
 _OUTCOME_STYLES = {"ok": "green", "error": "bold red", "killed": "bold red", "open": "yellow"}
@@ -43,7 +44,7 @@ class Row(NamedTuple):
     trouble: str
 
 
-def depths(steps: Sequence[Step | StepRow | StepLine]) -> dict[str, int]:
+def depths(steps: Sequence[Step | StepRow | StepLine | ShownLine]) -> dict[str, int]:
     """How deep each step stands below the tools that it was made in."""
     found: dict[str, int] = {}
     for step in steps:
@@ -51,13 +52,57 @@ def depths(steps: Sequence[Step | StepRow | StepLine]) -> dict[str, int]:
     return found
 
 
-def rows(tape: Tape | Outline) -> list[Row]:
+def rows(tape: Tape | Outline | Shown) -> list[Row]:
     """The steps in order; a step made inside a tool stands one level deeper."""
-    deep = depths(tape.steps)
-    return [row_of(step, deep[step.id]) for step in tape.steps]
+    return list(map(Row, *cells(tape)))
 
 
-def row_of(step: Step | StepRow | StepLine, depth: int) -> Row:
+def cells(tape: Tape | Outline | Shown) -> list[Sequence[Any]]:
+    """The fields of `rows`, each of all steps. There may be thousands: what can be made column by column, is."""
+    from rashomon.store.lists import Columns
+
+    steps = tape.steps
+    if isinstance(steps, Columns):
+        return _cells_of(steps)
+    deep = depths(steps)
+    return list(zip(*[row_of(step, deep[step.id]) for step in steps], strict=True)) or [()] * len(Row._fields)
+
+
+def _cells_of(steps: Columns[ShownLine]) -> list[Sequence[Any]]:
+    column, nothing = steps.column, [""] * len(steps)
+    kind, ended, grade, lane = column("kind"), column("end"), column("grade"), column("lane")
+    deep = depths(steps) if any(column("within")) else {}
+    facts = zip(ended, grade, column("marks"), column("failure_type"), strict=True)
+    unwell = [one not in _ALL_WELL for one in facts]
+    wrong = nothing
+    if any(unwell):
+        wrong = [trouble(step) if ill else "" for step, ill in zip(steps, unwell, strict=True)]
+    return [
+        list(map(str, column("index"))),
+        [deep[one] for one in column("id")] if deep else [0] * len(steps),
+        kind,
+        column("title"),
+        ["" if status is None else str(status) for status in column("status")],
+        [
+            "" if sent is None and received is None else f"{sent or 0:,}/{received or 0:,}"
+            for sent, received in zip(column("input_tokens"), column("output_tokens"), strict=True)
+        ],
+        lane if any(lane) else nothing,
+        [
+            "" if end == _OPEN else terminal.duration(took)
+            for end, took in zip(ended, column("duration_us"), strict=True)
+        ],
+        [one or "" for one in grade] if any(grade) else nothing,
+        wrong,
+    ]
+
+
+_OPEN = End.OPEN.value
+_ALL_WELL = ((End.COMPLETE.value, None, None, None), (End.COMPLETE.value, Grade.EXACT.value, None, None))
+"""How a step ended, its grade, marks and failure, as columns have them, where there is no trouble to tell of."""
+
+
+def row_of(step: Step | StepRow | StepLine | ShownLine, depth: int) -> Row:
     """A step as a line."""
     said = told(step)
     sent, received, grade, end = said.input_tokens, said.output_tokens, said.grade, said.end
@@ -75,7 +120,7 @@ def row_of(step: Step | StepRow | StepLine, depth: int) -> Row:
     )
 
 
-def trouble(step: StepRow | StepLine) -> str:
+def trouble(step: StepRow | StepLine | ShownLine) -> str:
     """What is wrong with a step beyond what its title says; empty when nothing is."""
     found = []
     if step.failure_type is not None:
@@ -90,7 +135,7 @@ def trouble(step: StepRow | StepLine) -> str:
     return "; ".join(found)
 
 
-def header(tape: Tape | Outline) -> list[tuple[str, str]]:
+def header(tape: Tape | Outline | Shown) -> list[tuple[str, str]]:
     """What a reader wants to know of a trace before its steps: label and text."""
     trace = tape.trace
     lines = [("trace", f"{trace.id}  {trace.name}")]
@@ -172,7 +217,7 @@ def _outcome(trace: Trace) -> str:
     return f"{trace.outcome}{code}" + (f": {trace.error}" if trace.error else "")
 
 
-def coverage(tape: Tape | Outline) -> str:
+def coverage(tape: Tape | Outline | Shown) -> str:
     """`complete` when nothing is known to have slipped past, else that it is not.
 
     Connections of recorded calls are counted once, however many calls they served.
@@ -182,8 +227,19 @@ def coverage(tape: Tape | Outline) -> str:
         return "not known: another tool recorded it"
     opened = terminal.plural(trace.coverage.connections, "connection")
     if trace.coverage.complete and not trace.losses and not warnings(tape):
-        return f"complete ({opened}, {terminal.plural(len(tape.steps), 'step')})"
+        return f"complete ({opened}, {terminal.plural(len(tape.steps), 'step')}){_beside(trace)}"
     return f"INCOMPLETE ({opened}, {terminal.plural(len(tape.steps), 'step')})"
+
+
+def _beside(trace: Trace) -> str:
+    """What stands beside `complete` where programs ran that no recorder looks into."""
+    if not trace.launched:
+        return ""
+    from rashomon.commands.beside import uncovered  # few need it
+
+    found = len(uncovered(trace))
+    ran = f"{terminal.plural(found, 'program')} that {'is' if found == 1 else 'are'} not Python"
+    return f"; not known what {ran} reached: see launched" if found else ""
 
 
 def divergences(trace: Trace) -> list[str]:
@@ -202,38 +258,36 @@ class Narrowed(NamedTuple):
     ids: frozenset[str]
 
 
-def print_trace(tape: Tape | Outline, narrowed: Narrowed | None = None, noted: Sequence[str] = ()) -> None:
+def print_trace(tape: Tape | Outline | Shown, narrowed: Narrowed | None = None, noted: Sequence[str] = ()) -> None:
     """Print a trace for whoever reads stdout; of its steps those that a filter chose, where there is one.
 
     `noted` is what people wrote on it, line by line.
     """
     loud = [f"WARNING: {warning}" for warning in warnings(tape)] + divergences(tape.trace)
-    labels, found = [*header(tape), *(("note", line) for line in noted)], rows(tape)
+    labels, found = [*header(tape), *(("note", line) for line in noted)], cells(tape)
     if narrowed is not None:
-        steps: Sequence[Step | StepRow | StepLine] = tape.steps
-        found = [row for row, step in zip(found, steps, strict=True) if step.id in narrowed.ids]
-        labels.append(("filter", f"{narrowed.source} ({len(found):,} of {terminal.plural(len(tape.steps), 'step')})"))
+        steps: Sequence[Step | StepRow | StepLine | ShownLine] = tape.steps
+        chosen = [step.id in narrowed.ids for step in steps]
+        found = [list(compress(column, chosen)) for column in found]
+        labels.append(("filter", f"{narrowed.source} ({sum(chosen):,} of {terminal.plural(len(steps), 'step')})"))
     if terminal.in_terminal():
-        _print_rich(labels, found, tape.trace.outcome, loud)
+        _print_rich(labels, list(map(Row, *found)), tape.trace.outcome, loud)
         return
-    lines = [f"{label:<10} {text}" for label, text in labels]
-    lines += loud
-    if found:
-        lines.append("")
-        lines.append(_plain_table(found))
-    terminal.print_text("\n".join(lines))
+    lines = terminal.clean("\n".join([*(f"{label:<10} {text}" for label, text in labels), *loud]))
+    terminal.print_clean(f"{lines}\n\n{_plain_table(found)}" if found[0] else lines)
 
 
-def _plain_table(found: list[Row]) -> str:
-    number, depth, kind, title, status, tokens, lane, took, grade, trouble = map(list, zip(*found, strict=True))
-    calls = [
-        f"{'  ' * deep}{what}  !! {wrong}" if wrong else "  " * deep + what
-        for deep, what, wrong in zip(depth, title, trouble, strict=True)
-    ]
-    lanes, grades = any(lane), any(grade)
-    heads = ["STEP", "KIND", "CALL", "STATUS", "TOKENS", "TOOK", *["LANE"] * lanes, *["MATCH"] * grades]
-    cells = [number, kind, calls, status, tokens, took, *[lane] * lanes, *[grade] * grades]
-    return terminal.columns(zip(*cells, strict=True), heads, right=(0, 4, 5))
+def _plain_table(found: list[Sequence[Any]]) -> str:
+    number, depth, kind, title, status, tokens, lane, took, grade, wrong = found
+    calls = title
+    if any(depth) or any(wrong):
+        calls = [
+            f"{'  ' * deep}{what}  !! {trouble}" if trouble else "  " * deep + what
+            for deep, what, trouble in zip(depth, title, wrong, strict=True)
+        ]
+    shown = [("STEP", number), ("KIND", kind), ("CALL", calls), ("STATUS", status), ("TOKENS", tokens), ("TOOK", took)]
+    shown += [(head, column) for head, column in (("LANE", lane), ("MATCH", grade)) if any(column)]
+    return terminal.table([[head, *column] for head, column in shown], right=(0, 4, 5))
 
 
 def _print_rich(labels: list[tuple[str, str]], found: list[Row], outcome: str, loud: list[str]) -> None:

@@ -13,6 +13,11 @@ from rashomon.errors import RashomonError, UsageError
 EXAMPLE = "Example: rashomon tui @prev @last"
 
 
+def at_terminal() -> bool:
+    """True when a person can use the application: it reads keys from stdin, and draws on stderr as on stdout."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def tui(
     traces: Annotated[
         list[str] | None,
@@ -28,7 +33,7 @@ def tui(
     refs = tuple(traces or ())
     if len(refs) > 2:
         raise UsageError(f"{len(refs)} traces cannot be opened together.", "Name one, or two to compare.")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not at_terminal():
         raise UsageError("The terminal application needs a terminal.", "In a pipe, use show, diff or ls.")
     try:
         from rashomon.tui.app import run
@@ -39,4 +44,4 @@ def tui(
             f"The terminal application needs {error.name}, which is not installed.",
             "Install it: pip install 'rashomon[all]'",
         ) from error
-    run(options.chosen_home(home), refs)
+    raise typer.Exit(run(options.chosen_home(home), refs))

@@ -22,11 +22,26 @@ def chat_messages(messages: Json) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for message in items(messages):
         parts = plain(message.get("parts"))
-        if not isinstance(parts, list):
-            found.append(loose_message(message))
-        else:
+        if isinstance(parts, list):
             found.extend(_runs(text(message.get("role")) or "user", parts, text(message.get("name"))))
+        else:
+            found.extend(without_blocks(message) or [loose_message(message)])
     return found
+
+
+def without_blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """A message whose content has calls of tools or their results among its blocks, as Anthropic's have, as chat has
+    them: calls beside the content, each result a message of its own. Empty for a message without such blocks.
+
+    Source: the content blocks of Anthropic's Messages API.
+    """
+    content = message.get("content")
+    blocks = plain(content) if _has_parts(content) else None
+    if not isinstance(blocks, list) or not any(block.get("type") in ("tool_use", "tool_result") for block in blocks):
+        return []
+    found = _runs(text(message.get("role")) or "user", blocks, text(message.get("name")))
+    own = {name: value for name, value in message.items() if name not in ("content", "role", "name")}
+    return [one if one["role"] == "tool" else {**own, **one} for one in found]
 
 
 def _runs(role: str, parts: list[Any], name: str) -> list[dict[str, Any]]:
@@ -42,7 +57,8 @@ def _runs(role: str, parts: list[Any], name: str) -> list[dict[str, Any]]:
                 found.append(message_of(role, own, name))
                 own = []
             result = next((part[key] for key in ("response", "result", "content") if part.get(key) is not None), "")
-            answer: dict[str, Any] = {"role": "tool", "tool_call_id": text(part.get("id")), "content": as_text(result)}
+            call = text(part.get("id")) or text(part.get("tool_use_id"))
+            answer: dict[str, Any] = {"role": "tool", "tool_call_id": call, "content": _result_text(result)}
             if text(part.get("name")):
                 answer["name"] = part["name"]
             found.append(answer)
@@ -51,6 +67,14 @@ def _runs(role: str, parts: list[Any], name: str) -> list[dict[str, Any]]:
     if own or not found:
         found.append(message_of(role, own, name))
     return found
+
+
+def _result_text(result: Json) -> str:
+    """A tool's result as one text; blocks of text are joined."""
+    blocks = result if isinstance(result, list) else []
+    texts = [block["text"] for block in blocks if isinstance(block, dict) and block.get("type") == "text"
+             and isinstance(block.get("text"), str)]  # fmt: skip
+    return "\n".join(texts) if blocks and len(texts) == len(blocks) else as_text(result)
 
 
 def message_of(role: str, parts: list[dict[str, Any]], name: str = "") -> dict[str, Any]:
@@ -62,10 +86,11 @@ def message_of(role: str, parts: list[dict[str, Any]], name: str = "") -> dict[s
         kind = part.get("type")
         if kind == "text":
             content.append({"type": "text", "text": as_text(part.get("content", part.get("text")))})
-        elif kind == "tool_call":
-            calls.append(tool_call(text(part.get("id")), text(part.get("name")), part.get("arguments")))
+        elif kind in ("tool_call", "tool_use"):
+            arguments = part.get("arguments", part.get("input"))
+            calls.append(tool_call(text(part.get("id")), text(part.get("name")), arguments))
         elif kind in ("reasoning", "thinking"):
-            reasoning.append(as_text(part.get("content")))
+            reasoning.append(as_text(part.get("content", part.get("thinking"))))
         else:
             content.append(_media(part))
     texts = all(part["type"] == "text" for part in content)

@@ -1,7 +1,8 @@
 """Lists of chat messages, as benchmarks and fine-tuning files have them, as traces.
 
 Each turn of the assistant is one call of a model, whose request has all messages before it; each result of a tool is
-the call of that tool. Nothing else is known: no times, no tokens, often not even the model. `lacks` says so.
+the call of that tool. Calls and results may be blocks of contents, as Anthropic's messages have them. Nothing else is
+known: no times, no tokens, often not even the model. `lacks` says so.
 
 A file is one list of messages, a list of such lists, an object around one (`messages`, `traj`, `history`,
 `conversation`), a list of such objects, or one of these a line. Objects around a list give the tags and the outcome:
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from rashomon.canonical import digest
-from rashomon.interchange import chat, exchanges
+from rashomon.interchange import chat, exchanges, nested
 from rashomon.interchange.documents import Documents
 from rashomon.interchange.exchanges import Choice, Exchange, Times
 from rashomon.interchange.nested import plain, text
@@ -26,7 +27,7 @@ LISTS = ("messages", "traj", "trajectory", "history", "conversation", "conversat
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _SHAREGPT = {"human": "user", "gpt": "assistant", "system": "system"}
 _TAG_WIDTH = 200
-_NO_TAGS = (*LISTS, "tools", "functions", "model", "mistake_reason")
+_NO_TAGS = (*LISTS, "tools", "functions", "model", "system", "mistake_reason")
 
 
 class _Dialogue(NamedTuple):
@@ -79,7 +80,8 @@ def _tape(dialogue: _Dialogue, number: int, of: int, file: str, changed_ns: int,
     around = dialogue.around
     turns = _Turns(dialogue)
     for at, message in enumerate(dialogue.messages):
-        turns.take(at, message)
+        for one in turns.in_chat_form(message):
+            turns.take(at, one)
     steps = [*turns.steps]
     for said in _told(around, turns.by_message):
         steps.append(exchanges.note_step(len(steps), said, len(steps)))
@@ -107,7 +109,10 @@ class _Turns:
 
     def __init__(self, dialogue: _Dialogue) -> None:
         around = dialogue.around
-        self.messages = dialogue.messages
+        self.before: list[dict[str, Any]] = _system(around)
+        """What has been said so far, as chat has it."""
+        self.failed: set[str] = set()
+        """Calls of tools whose results say that they failed."""
         self.tools = tuple(chat.chat_tools(around.get("tools") or around.get("functions") or []))
         self.model = text(around.get("model"))
         prompts = around.get("system_prompt")
@@ -117,17 +122,29 @@ class _Turns:
         self.by_message: dict[int, str] = {}
         """Ids of the steps that messages became."""
 
+    def in_chat_form(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+        """A message without calls or results of tools in its content: those are beside it, or messages of their own."""
+        found = chat.without_blocks(message)
+        if found:
+            blocks = nested.items(message["content"])
+            self.failed |= {text(block.get("tool_use_id")) for block in blocks if block.get("is_error") is True}
+        return found or [message]
+
     def take(self, at: int, message: dict[str, Any]) -> None:
         """Add the step that a message is the answer of, if it is of one."""
+        self._take(at, message)
+        self.before.append(message)
+
+    def _take(self, at: int, message: dict[str, Any]) -> None:
         if message["role"] in ("tool", "function"):
             self._tool(message)
         elif message["role"] == "assistant" or text(message.get("name")) in self.prompts:
-            self._turn(at, message)
+            self._turn(message)
         else:
             return
         self.by_message[at] = self.steps[-1].id
 
-    def _turn(self, at: int, message: dict[str, Any]) -> None:
+    def _turn(self, message: dict[str, Any]) -> None:
         """What a model said: asked with all messages before it, and with the prompt of who speaks."""
         listed = message.get("tool_calls")
         calls = [call for call in listed if isinstance(call, dict)] if isinstance(listed, list) else []
@@ -142,7 +159,7 @@ class _Turns:
         system = [{"role": "system", "content": prompt}] if prompt else []
         exchange = Exchange(
             model=text(message.get("model")) or self.model,
-            messages=(*system, *self.messages[:at]),
+            messages=(*system, *self.before),
             tools=self.tools,
             choices=(Choice({**message, "role": "assistant"}, "tool_calls" if calls or old else None),),
         )
@@ -153,8 +170,15 @@ class _Turns:
         call = text(message.get("tool_call_id"))
         name, arguments = self.asked.get(call, (text(message.get("name")), None))
         number, result = len(self.steps), plain(message.get("content"))
-        step = exchanges.tool_step(number, name or "tool", arguments, result, Times(number, 0), call=call)
+        failure = exchanges.failure_of("", chat.as_text(message.get("content"))) if call in self.failed else None
+        step = exchanges.tool_step(number, name or "tool", arguments, result, Times(number, 0), failure, call=call)
         self.steps.append(step)
+
+
+def _system(around: dict[str, Any]) -> list[dict[str, Any]]:
+    """The system prompt that stands beside the messages, as Anthropic's requests have it."""
+    told = around.get("system")
+    return [chat.loose_message({"role": "system", "content": told})] if isinstance(told, (str, list)) and told else []
 
 
 def _told(around: dict[str, Any], by_message: dict[int, str]) -> Iterator[dict[str, Json]]:

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from threading import get_ident
 from typing import Any
+from weakref import ref
 
 from rashomon import boundary, real
 from rashomon.recorders import lanes
@@ -24,8 +25,9 @@ _got: dict[int, Any] = {}
 """By thread: the name of the item that it has just taken; None for one that has no name."""
 _POLLS = 100
 """So many looks in a row that found nothing are recorded."""
-_patient = True
-"""False in a replay that has waited once for an item that did not come."""
+_hasty: ref[Any] | None = None
+"""The conductor of the replay that has waited once for an item that did not come, as long as that lives: it waits no
+more."""
 
 
 def patch(module: Any) -> None:
@@ -143,10 +145,11 @@ def _is_polling(queue: Any, guard: Any) -> bool:
 
 def _take(queue: Any, name: Any, items: list[Any]) -> bool:
     """In a replay: wait for the item of this name, and take it. False when it does not come."""
-    global _patient
-    if not isinstance(name, list) or not _patient:
+    global _hasty
+    if not isinstance(name, list):
         return False
-    until = real.monotonic() + PATIENCE
+    hasty = _hasty is not None and boundary.conductor is not None and _hasty() is boundary.conductor
+    until = real.monotonic() + (0 if hasty else PATIENCE)
     with queue.not_empty:
         while True:
             names = _names(queue, len(queue.queue))
@@ -158,6 +161,6 @@ def _take(queue: Any, name: Any, items: list[Any]) -> bool:
                 return True
             left = until - real.monotonic()
             if left <= 0:
-                _patient = False
+                _hasty = None if boundary.conductor is None else ref(boundary.conductor)
                 return False
             queue.not_empty.wait(left)

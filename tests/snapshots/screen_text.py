@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.worker import WorkerCancelled
 
 TYPE = "type:"
 """What follows it is typed at once into the screen's input."""
@@ -36,7 +38,8 @@ async def settled(pilot: Pilot[int]) -> None:
     """Wait for workers, for what they told, and for the workers that this started."""
     for _ in range(3):
         await pilot.pause()
-        await pilot.app.workers.wait_for_complete()
+        with suppress(WorkerCancelled):  # a newer question took the place of one that was being answered
+            await pilot.app.workers.wait_for_complete()
     for _ in range(2):  # a scroll bar that appears makes a pane narrower, and its text is wrapped once more
         await pilot.pause()
 

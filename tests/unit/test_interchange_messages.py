@@ -45,6 +45,48 @@ def test_turns_are_calls_with_all_messages_before(tmp_path: Path) -> None:
     assert [step.started_us for step in tape.steps] == [0, 1, 2]
 
 
+BLOCKS: list[dict[str, Any]] = [
+    {"role": "user", "content": "Where are orders 7 and 8?"},
+    {"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "Look.", "signature": "x"},
+        {"type": "text", "text": "I look."},
+        {"type": "tool_use", "id": "c1", "name": "get_order", "input": {"id": 7}},
+        {"type": "tool_use", "id": "c2", "name": "get_order", "input": {"id": 8}}]},
+    {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": '{"state": "lost"}'}]},
+        {"type": "tool_result", "tool_use_id": "c2", "content": "no such order", "is_error": True},
+        {"type": "text", "text": "Hurry."}]},
+    {"role": "assistant", "content": [{"type": "text", "text": "It is lost."}]},
+]  # fmt: skip
+
+
+def test_calls_and_results_among_the_blocks_of_contents(tmp_path: Path) -> None:
+    """Anthropic's `tool_use` and `tool_result` are calls of tools like any other, one that failed a failed one."""
+    tools = [{"name": "get_order", "input_schema": {"type": "object"}}]
+    (tape,) = read_back(tmp_path, {"system": "Be brief.", "messages": BLOCKS, "tools": tools})
+    asked, found, failed, last = tape.steps
+    assert [step.kind for step in tape.steps] == [Kind.LLM, Kind.TOOL, Kind.TOOL, Kind.LLM]
+    said = views.summary(asked)
+    assert (said.text, said.finish) == ("I look.", "tool_calls")
+    assert [(call.id, call.name, call.arguments) for call in said.calls] == [
+        ("c1", "get_order", {"id": 7}), ("c2", "get_order", {"id": 8})]  # fmt: skip
+    assert (found.name, views.step_view(found)) == ("get_order", {"request": {"id": 7}, "response": {"state": "lost"}})
+    assert failed.name == "get_order"
+    assert failed.response.failure is not None
+    assert failed.response.failure.message == "no such order"
+    request: Any = views.request_view(last)
+    assert [message["role"] for message in request["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "user",
+    ]
+    assert dialects.read_request(request).tools[0].name == "get_order"
+    assert "system" not in tape.trace.tags
+
+
 def test_what_is_lacking_is_said(tmp_path: Path) -> None:
     """A list without model, tools, times and tokens says that it lacks them; one with a model does not lack that."""
     (bare,) = read_back(tmp_path, MESSAGES)

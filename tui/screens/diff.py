@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from textual.timer import Timer
 from textual.widget import Widget
@@ -111,9 +112,10 @@ class DiffScreen(Page):
             self.in_background("pair", lambda: [_folded()], self._show_pair)
         else:
             asked_for = rows.asked_for(pair)
-            self.in_background("pair", lambda: pair_lines(pair, alignment, glyphs, asked_for), self._show_pair)
+            work = partial(pair_lines, pair, alignment, glyphs, asked_for)
+            self.in_background("pair", work, self._show_pair, lambda: self._show_pair([(Span("Comparing …", "dim"),)]))
 
-    def _show_pair(self, lines: list[Line]) -> None:
+    def _show_pair(self, lines: Sequence[Line]) -> None:
         pane, pair = self.query_one("#differences", TextPane), self.pair
         # the title is ours and a number: nothing recorded may get here, since titles are read as markup
         pane.border_title = _title(pair) if pair is not None else "identical steps"

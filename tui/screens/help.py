@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
-from rashomon.tui.actions import Place, bindings, key_names, of_place
+from rashomon.tui.actions import HELP_ORDER, Place, bindings, key_names, of_place
 from rashomon.tui.screens.page import Page
 from rashomon.tui.spans import Line, Span, fit
 from rashomon.tui.text import TextPane
@@ -44,7 +44,7 @@ class HelpScreen(Page):
     def _lines(self) -> list[Line]:
         glyphs = self.rashomon.glyphs
         lines: list[Line] = []
-        for place in (Place.TRACES, Place.TRACE, Place.DIFF, Place.LINES, Place.EVERYWHERE):
+        for place in HELP_ORDER:
             lines += [(), (Span(place.value, "strong"),)]
             for action in of_place(place):
                 keys = " ".join(key_names(action, glyphs.ascii))

@@ -100,9 +100,15 @@ class NarrowedPage(Page):
         """Search with a filter, in the background."""
         work = self.search(query) if query.terms else frozenset
         if work is not None:
-            self.in_background("filter", work, lambda found: self._found(query, found))
+            self.in_background("filter", work, lambda found: self._found(query, found), self.bar.wait)
+
+    def still_reading(self) -> None:
+        """Said when a list that is shown already is read again, and that takes long."""
+        if self.lines.has_rows:
+            self.notify("Still reading what was recorded since ...", markup=False, timeout=2)
 
     def _found(self, query: Query, found: frozenset[str]) -> None:
+        self.bar.wait(False)
         self.filter = query
         self.chosen = found if query.terms else None
         self.show_chosen()

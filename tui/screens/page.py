@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
-from textual.worker import get_current_worker
+from textual.worker import Worker
 
 from rashomon.errors import RashomonError
 from rashomon.tui.spans import Line, Span, plain
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MIN_WIDTH, MIN_HEIGHT = 60, 15
 """Below this size, in cells, a screen only says that it is too small."""
+
+PATIENCE_S = 0.3
+"""After so long, in seconds, a pane whose content is still being made says so."""
 
 COPIED_S = 3
 """How long it is said that something was copied."""
@@ -43,6 +46,7 @@ class Page(Screen[None]):
 
     def __init__(self) -> None:
         self._generation: dict[str, int] = {}
+        self._busy: set[str] = set()
         super().__init__()
 
     @property
@@ -72,6 +76,12 @@ class Page(Screen[None]):
         width, height = self.size
         text = f"terminal too small ({MIN_WIDTH}x{MIN_HEIGHT} needed, now {width}x{height})"
         self.query_one("#too-small", Static).update(text)
+        self.call_after_refresh(self._keep_focus)
+
+    def _keep_focus(self) -> None:
+        """In a window that was too small nothing could have the focus: give it to the list again."""
+        if self.focused is None and self.size.width >= MIN_WIDTH and self.size.height >= MIN_HEIGHT:
+            self.query("#body Painted").first().focus()
 
     def trail(self, *parts: str) -> None:
         """Write where we are: the first parts are the way, the last one is what is said about it."""
@@ -83,34 +93,42 @@ class Page(Screen[None]):
 
     # ------------------------------------------------------------------------------------- background
 
-    def in_background(self, group: str, work: Callable[[], T], then: Callable[[T], None]) -> None:
+    def in_background(
+        self,
+        group: str,
+        work: Callable[[], T],
+        then: Callable[[T], None],
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
         """Do some work in a thread, then hand its result to `then` on this one.
 
-        Of several in a group, only the last one counts. What fails goes to `failed`.
+        Of several in a group, only the last one counts. What fails goes to `failed`. `meanwhile` is called once
+        when the result is long in coming, so that what stood there before is not taken for it.
         """
         number = self._generation[group] = self._generation.get(group, 0) + 1
-        self.run_worker(
-            partial(self._work, group, number, work, then),
-            group=group,
-            thread=True,
-            exclusive=True,
-            exit_on_error=False,
-        )
+        self._busy.add(group)
+        working = partial(self._work, group, number, work, then)
+        _: Worker[None] = self.run_worker(working, group=group, exclusive=True, exit_on_error=False)
+        if meanwhile is not None:
+            self.set_timer(PATIENCE_S, lambda: self._if_still(group, number, meanwhile))
 
-    def _work(self, group: str, number: int, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        worker = get_current_worker()
+    async def _work(self, group: str, number: int, work: Callable[[], T], then: Callable[[T], None]) -> None:
         value: T | Exception
         try:
-            value = work()
+            value = await self.rashomon.background.run(work)
         except Exception as error:  # a pane that fails must not end the application: shown there
             value = error
-        if not worker.is_cancelled:
-            self.post_message(self.Done(group, number, then, value))
+        self.post_message(self.Done(group, number, then, value))
+
+    def _if_still(self, group: str, number: int, meanwhile: Callable[[], None]) -> None:
+        if group in self._busy and number == self._generation.get(group):
+            meanwhile()
 
     def on_page_done(self, event: Done) -> None:
         """Take a result, unless a newer question was asked since."""
         if event.number != self._generation.get(event.group):
             return
+        self._busy.discard(event.group)
         try:
             if isinstance(event.value, Exception):
                 self.failed(event.group, event.value)

@@ -30,6 +30,14 @@ class _Inspected(NamedTuple):
     response: list[Line]
 
 
+class _Facts(TextPane):
+    """What is known of a step, without a frame. Keys go there only when there is more of it than is seen."""
+
+    def allow_focus(self) -> bool:
+        """Only with something to scroll to."""
+        return super().allow_focus() and (self.has_focus or self.max_scroll_y > 0)
+
+
 class TraceScreen(NarrowedPage):
     """A list of steps beside their content, or above it where the window is narrow."""
 
@@ -47,7 +55,7 @@ class TraceScreen(NarrowedPage):
         """The steps, and an inspector of three panes."""
         yield LineList(self.rashomon.glyphs.cursor, css_id="steps")
         with Container(id="inspector"):
-            yield TextPane(css_id="facts")
+            yield _Facts(css_id="facts")
             with Container(id="sides"):
                 for name in ("request", "response"):
                     pane = TextPane(css_id=name)
@@ -56,11 +64,10 @@ class TraceScreen(NarrowedPage):
 
     def on_mount(self) -> None:
         """Ask for the steps."""
-        self.query_one("#facts").can_focus = False
         self.lines.focus()
         self.lines.say([(), (Span("Loading steps …", "dim"),)])
         self.trail("traces", self._trace_id[:SHORT_ID], "")
-        self.in_background("tape", lambda: self.rashomon.source.tape(self._trace_id), self._loaded)
+        self.action_reload()
 
     @property
     def lines(self) -> LineList:
@@ -72,10 +79,15 @@ class TraceScreen(NarrowedPage):
         """The step under the cursor."""
         return self._rows.steps[self.lines.cursor] if self._rows is not None and len(self._rows) else None
 
+    def action_reload(self) -> None:
+        """Read the trace again: it may be recorded at this moment."""
+        source = self.rashomon.source
+        self.in_background("tape", lambda: source.tape(self._trace_id), self._loaded, self.still_reading)
+
     def _loaded(self, tape: Tape) -> None:
         self._tape = tape
         self.show_chosen()
-        if self.bar.is_open:  # it was typed while the steps were loaded
+        if self.bar.is_open:  # typed while the steps were loaded, or it chooses among new ones too
             self.bar.renew()
         self.in_background("notes", lambda: self.rashomon.source.notes(self._trace_id), self._noted)
 
@@ -104,6 +116,7 @@ class TraceScreen(NarrowedPage):
         self._write_trail(tape, len(steps))
         if not steps:
             self.lines.say(self.nothing_matches(len(tape.steps), "steps") if tape.steps else _no_steps(tape))
+            self._show_step(_Inspected([], [], []))
             return
         self.lines.show(rows, at)
 
@@ -135,7 +148,9 @@ class TraceScreen(NarrowedPage):
         """A trace that cannot be read: said in place of its steps. A step: in place of its content."""
         lines = error_lines(error, self.rashomon.glyphs.error)
         if group == "tape":
+            self._rows = self._tape = None
             self.lines.say(lines)
+            self._show_step(_Inspected([], [], []))
         elif group in ("filter", "notes"):
             super().failed(group, error)
         else:
@@ -160,7 +175,11 @@ class TraceScreen(NarrowedPage):
         said = [one.summary for one in rows.trace.divergences if one.step == step.id]
         notes = [note for note in self._notes if note.step == step.id or (note.step is None and not step.index)]
         glyphs = self.rashomon.glyphs
-        self.in_background("step", lambda: _inspected(step, said, notes, glyphs), self._show_step)
+        self.in_background("step", lambda: _inspected(step, said, notes, glyphs), self._show_step, self._reading)
+
+    def _reading(self) -> None:
+        """A large body takes its time; until then no other step's content stands beside this one."""
+        self._show_step(_Inspected([], [(Span("Reading …", "dim"),)], []))
 
     def _show_step(self, seen: _Inspected) -> None:
         self.query_one("#facts", TextPane).show(seen.facts)
@@ -174,8 +193,22 @@ class TraceScreen(NarrowedPage):
         self.action_read()
 
     def action_read(self) -> None:
-        """Go to the answer, so that keys scroll it."""
-        self.query_one("#response").focus()
+        """Go to the answer, so that keys scroll it; in a low window it takes the place of the list."""
+        if self.current is not None:
+            self.add_class("-reading")
+            self.call_after_refresh(self.query_one("#response").focus)
+
+    def on_descendant_focus(self) -> None:
+        """A low window has room for one of both: the list, or the content that keys go to."""
+        self.set_class(isinstance(self.focused, TextPane), "-reading")
+
+    def action_back(self, may_quit: bool) -> None:
+        """From the content that took the place of the list back to it, before all else."""
+        if self.maximized is None and self.has_class("-short") and self.has_class("-reading"):
+            self.remove_class("-reading")
+            self.call_after_refresh(self.lines.focus)
+        else:
+            super().action_back(may_quit)
 
     def action_step(self, count: int) -> None:
         """Another step, from inside a pane."""

@@ -54,7 +54,7 @@ class TracesScreen(NarrowedPage):
 
     def action_reload(self) -> None:
         """Read the home again."""
-        self.in_background("traces", self.rashomon.source.traces, self._listed)
+        self.in_background("traces", self.rashomon.source.traces, self._listed, self.still_reading)
 
     def _listed(self, items: list[TraceItem]) -> None:
         self._all = items
@@ -89,7 +89,10 @@ class TracesScreen(NarrowedPage):
     def failed(self, group: str, error: Exception) -> None:
         """A home that cannot be read: said in place of the list. A wrong reference ends the application."""
         if group == "traces":
+            self._items, self._all = None, []
+            self.trail("traces", f"in {self.rashomon.source.place}")
             self.lines.say(error_lines(error, self.rashomon.glyphs.error))
+            self.query_one("#preview", TextPane).show(())
         elif group == "refs" and isinstance(error, RashomonError):
             self.rashomon.end_with(error)
         else:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.in_process import main
+
 OLD = "000100000000000000000000aa"
 Run = Callable[..., Any]
 RAISING = """
@@ -216,3 +218,22 @@ def test_a_folder_where_the_notes_should_be(rashomon: Run, tape_home: Path, tmp_
         assert (ran.code, "notes.jsonl cannot be used: Is a directory" in ran.err) == (2, True), ran.err
     ran = rashomon("import", bundle, "--home", str(other))
     assert (ran.code, "notes.jsonl cannot be used" in ran.err) == (2, True), ran.err
+
+
+def test_what_no_command_can_use_is_said_in_its_own_words(tape_home: Path, tmp_path: Path) -> None:
+    """A folder or a pipe to import, a file as a lake, a limit beyond all numbers: no word of Python's."""
+    (tmp_path / "file").write_text("shopping list")
+    os.mkfifo(tmp_path / "pipe")
+    wrong: list[tuple[list[str | Path], str]] = [
+        (["import", tmp_path], f"{tmp_path} is a folder"),
+        (["import", tmp_path / "pipe"], "is a pipe or a device"),
+        (["export", "--to", tmp_path / "file"], "file cannot be used: Not a directory."),
+        (["export", "--to", tmp_path / "new", "--partition-by", "hour"], "'--partition-by': 'hour' is not one of"),
+        (["export", "--to", "s3:/bucket"], "s3:/bucket is neither a folder nor an address"),
+        (["salvage", tmp_path / "nowhere.rsh"], "nowhere.rsh is no file"),
+    ]
+    for words, problem in wrong:
+        ran = main(*words, home=tape_home)
+        assert (ran.returncode, problem in ran.stderr) == (2, True), ran.stderr
+    listed = main("ls", "--limit", "9" * 30, home=tape_home)
+    assert (listed.returncode, OLD in listed.stdout) == (0, True), listed.stderr

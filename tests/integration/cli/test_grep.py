@@ -15,7 +15,7 @@ from rashomon.commands import grep
 from rashomon.commands.grep import Hit
 from rashomon.filters import NOTHING
 from rashomon.model import End, Failure, Kind, Step, Tape, Trace
-from rashomon.store import TraceStore, ingest
+from rashomon.store import TraceStore, filtering, ingest
 from tests.steps import asked, http, llm, result, said, tool, user
 
 WORDS = ["refund", "late", "window", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", 'a "quoted" one', "two\nlines", "A-1042"]
@@ -115,7 +115,7 @@ def test_most_calls_of_a_conversation_are_not_fetched(path: Path, monkeypatch: p
     """Of the calls that send a message again, only the first one is looked at."""
     query = grep._query("refund", NOTHING, False, True)
     with TraceStore(path) as store:
-        places = store.saying_steps(query)
+        (places,) = store.saying_steps(query)
         looked = [place for place, _ in _look(grep._Chosen(store, places))]
     assert 0 < len(looked) < len(places)
 
@@ -124,3 +124,23 @@ def _look(chosen: grep._Chosen) -> Iterator[tuple[Any, Step]]:
     for place, step in chosen.steps():
         chosen.told(place, True)
         yield place, step
+
+
+@pytest.mark.parametrize(("pattern", "fixed"), [("refund", True), (r"\blate\b", False), ("role.*user", False)])
+def test_the_newest_traces_are_searched_first_where_that_may_be_enough(
+    path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, fixed: bool
+) -> None:
+    """With a limit the same lines come in the same order, and the first ones without a search in older traces."""
+    search = re.compile(re.escape(pattern) if fixed else pattern, re.MULTILINE)
+    query = grep._query(pattern, NOTHING, False, fixed)
+    with TraceStore(path) as store:
+        wanted = list(grep._hits(store, query, search, once=False))
+        monkeypatch.setattr(filtering, "_MANY", 2)
+        monkeypatch.setattr(filtering, "_PORTIONS", 4)
+        found = list(grep._hits(store, query, search, once=False, limit=1))
+        first, rest = store.saying_steps(query, 1)
+        (beyond,) = store.saying_steps(query, 10_000)
+        order = [row.id for row in store.traces()]
+    assert found == wanted
+    assert first + rest == beyond
+    assert max(order.index(place.trace) for place in first) < min(order.index(place.trace) for place in rest)

@@ -37,6 +37,15 @@ def test_what_an_interrupt_makes_fail_is_an_interrupt(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(("program", "said"), [("rashomon", False), ("own.py", True)])
+def test_an_interrupt_before_the_command_has_begun_says_nothing(program: str, said: bool) -> None:
+    """While a command's first modules are imported, Ctrl-C shows no traceback; a program that imports them, its own."""
+    code = f"import sys; sys.argv = ['/bin/{program}', 'ls']; import rashomon.cli; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert bool(done.stderr) is said
+
+
 @pytest.mark.parametrize(
     "words",
     [["ingest"], ["grep", "no-such-word"], ["gc", "--max-size", "1kB", "--yes"], ["verify"]],

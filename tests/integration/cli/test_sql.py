@@ -26,6 +26,7 @@ from rashomon.commands.interrupting import Interruptible
 from rashomon.errors import UsageError
 from rashomon.store import connection, open_home
 from rashomon.store.asking import ask
+from tests.in_process import main
 from tests.integration.cli.conftest import NEW, OLD, Ran
 
 Run = Callable[..., Ran]
@@ -155,6 +156,14 @@ def test_months_and_nanoseconds_are_what_the_database_has(rashomon: Run, shape: 
         assert [line[-1] for line in ran.out.splitlines()] == ["n", "2", "1", "0"]
     if shape == "json":
         assert [one["type"] for one in json.loads(ran.out)["columns"]][:2] == ["INTERVAL", "TIMESTAMP_NS"]
+
+
+@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+def test_what_never_ends_is_called_so(tmp_path: Path, shape: str) -> None:
+    """The infinite date and timestamp are `infinity`, and the last day that Python knows is that day."""
+    query = "select 'infinity'::timestamp as a, '-infinity'::date as b, '9999-12-31'::date as c, 'inf'::timestamptz"
+    ran = main("sql", query, "--format", shape, home=tmp_path)
+    assert re.findall(r"-?infinity|\d{4}-\d\d-\d\d", ran.stdout) == ["infinity", "-infinity", "9999-12-31", "infinity"]
 
 
 def test_a_million_rows_of_csv_in_bounded_memory(rashomon: Run, tape_home: Path) -> None:

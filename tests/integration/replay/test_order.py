@@ -19,6 +19,7 @@ import pytest
 import rashomon
 from rashomon import real
 from rashomon.model import Tape
+from rashomon.replay import completions
 from rashomon.testing import ProviderServer
 
 
@@ -568,3 +569,53 @@ async def test_a_loop_that_has_just_been_handed_something(home: Path, last_tape:
             assert await _loop_in_a_thread() == recorded
         replaying.check()
         assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+class _Bounded:
+    """In place of a number of seconds: nobody waits for so long in a test that passes."""
+
+    def __lt__(self, seconds: float) -> bool:
+        assert seconds < 5, "waited for what can move no more"
+        return False
+
+
+@rashomon.tool
+def slowly(what: str) -> str:
+    """A tool that blocks for a while."""
+    time.sleep(0.05)
+    return what.upper()
+
+
+async def _blocked_beside_a_timer(elsewhere: bool, delay_s: float) -> list[str]:
+    """A blocking call in a loop that has a timer; before it, maybe, one in a thread. A further thread waits."""
+    said: list[str] = []
+    done = threading.Event()
+    waiting = threading.Thread(target=done.wait)
+    waiting.start()
+
+    async def ticking() -> None:
+        await asyncio.sleep(delay_s)
+        said.append("timer")
+
+    async def blocking() -> None:
+        if elsewhere:
+            thread = threading.Thread(target=slowly, args=("elsewhere",))
+            thread.start()
+            thread.join()
+        said.append(slowly("here"))
+
+    await asyncio.gather(ticking(), blocking())
+    done.set()
+    waiting.join()
+    return said
+
+
+async def test_a_timer_of_a_loop_that_is_blocked_comes_when_it_is_not(
+    home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed program, whose timer the recording does not have: the call that blocks its loop goes on at once."""
+    monkeypatch.setattr(completions, "_PATIENCE_S", _Bounded())
+    with rashomon.trace("blocked"):
+        assert await _blocked_beside_a_timer(True, 0.3) == ["HERE", "timer"]
+    with rashomon.replay(last_tape()):
+        assert await _blocked_beside_a_timer(False, 0.01) == ["HERE", "timer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 import rashomon
 from rashomon.model import Tape
+from rashomon.recorders.ambient import queues
 from tests.support import rashomon as command
 
 
@@ -219,3 +221,38 @@ def test_an_item_that_a_worker_does_not_find_is_not_waited_for(home: Path, last_
         assert work(3) == [1, 2]
     with rashomon.replay(last_tape()):
         assert work(3) == [1, 2]
+
+
+def test_a_replay_that_waited_in_vain_does_not_hurry_the_next(
+    home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item that did not come in one replay of a process is no reason to hand out others in the next replay."""
+
+    def work(order: str, count: int = 2) -> dict[str, int]:
+        items: queue.Queue[int] = queue.Queue()
+        got: dict[str, int] = {}
+        begin = {name: threading.Event() for name in "ab"}
+
+        def take(name: str) -> None:
+            begin[name].wait()
+            with contextlib.suppress(queue.Empty):
+                got[name] = items.get_nowait()
+
+        threads = {name: threading.Thread(target=take, args=(name,)) for name in "ab"}
+        for number in range(count):
+            items.put(number)
+        for thread in threads.values():
+            thread.start()
+        for name in order:
+            begin[name].set()
+            threads[name].join()
+        return got
+
+    monkeypatch.setattr(queues, "PATIENCE", 0.05)
+    with rashomon.trace("shared"):
+        assert work("ab") == {"a": 0, "b": 1}
+    tape = last_tape()
+    with rashomon.replay(tape):
+        assert work("ab", count=1) == {"a": 0}
+    with rashomon.replay(tape):
+        assert work("ba") == {"a": 0, "b": 1}

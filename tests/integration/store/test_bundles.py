@@ -30,6 +30,7 @@ from rashomon.store.bundle_frames import segments
 from rashomon.store.exporting import chosen, export_bundle
 from rashomon.store.importing import Conflict, Imported, import_bundle, import_tapes
 from rashomon.testing import ProviderServer
+from tests.in_process import main
 from tests.recordings import made_up
 from tests.steps import asked, llm, said
 from tests.steps import tape as tape_of
@@ -104,15 +105,15 @@ def test_an_imported_recording_replays_elsewhere(tmp_path: Path, server: Provide
     recorded = rashomon(*command, home=here / "home", cwd=here, env=server.environ())
     assert recorded.returncode == 0, recorded.stderr
     server.stop()
-    done = rashomon("export", "refund", "-o", tmp_path / "refund.rsh", home=here / "home")
+    done = main("export", "refund", "-o", tmp_path / "refund.rsh", home=here / "home")
     assert done.returncode == 0, done.stderr
     shutil.rmtree(here)
     home = there / "home"
-    assert rashomon("import", tmp_path / "refund.rsh", home=home).returncode == 0
+    assert main("import", tmp_path / "refund.rsh", home=home).returncode == 0
     replayed = rashomon("replay", "refund", "--", sys.executable, "moved.py", home=home, cwd=there)
     assert replayed.returncode == 0, replayed.stderr
     assert replayed.stdout == recorded.stdout
-    assert rashomon("diff", "refund", "@last", home=home).returncode == 0
+    assert main("diff", "refund", "@last", home=home).returncode == 0
     again = exported(home, tmp_path / "again.rsh", "@last", parents=True)
     assert len(import_bundle(there / "third", again).new) == 2
 
@@ -153,9 +154,9 @@ def test_what_a_program_recorded_within_a_trace_goes_along(tmp_path: Path) -> No
     agent = AGENTS / "nested_agent.py"
     home, other = tmp_path / "home", tmp_path / "other"
     assert rashomon("record", "--name", "nested", "--", sys.executable, agent, home=home).returncode == 0
-    done = rashomon("export", "nested", "-o", tmp_path / "n.rsh", "--json", home=home)
+    done = main("export", "nested", "-o", tmp_path / "n.rsh", "--json", home=home)
     assert json.loads(done.stdout)["traces"] == 3
-    assert rashomon("import", tmp_path / "n.rsh", home=other).returncode == 0
+    assert main("import", tmp_path / "n.rsh", home=other).returncode == 0
     mine, theirs = open_home(home), open_home(other)
     assert contents(mine.tape(mine.resolve("nested"))) == contents(theirs.tape(theirs.resolve("nested")))
     assert rashomon("replay", "nested", "--quiet", home=other).returncode == 0
@@ -165,30 +166,30 @@ def test_the_commands_say_what_they_did(tmp_path: Path) -> None:
     """Text and JSON of both commands: counts, and that the second time nothing was new."""
     home, other = home_of(tmp_path / "home", conversation(1), conversation(2)), tmp_path / "other"
     path = tmp_path / "both.rsh"
-    done = rashomon("export", "--where", "name = 'talk'", "-o", path, home=home)
+    done = main("export", "--where", "name = 'talk'", "-o", path, home=home)
     assert f"{path}: 2 traces, 40 steps" in done.stdout
-    first = json.loads(rashomon("import", path, "--json", home=other).stdout)
+    first = json.loads(main("import", path, "--json", home=other).stdout)
     assert first["format"] == "rashomon.import/1"
     assert len(first["files"][0]["new"]) == 2
-    assert "0 new traces, 2 there already" in rashomon("import", path, home=other).stdout
-    filtered = rashomon("export", "--filter", "name:talk", "-o", path, "--json", home=home)
+    assert "0 new traces, 2 there already" in main("import", path, home=other).stdout
+    filtered = main("export", "--filter", "name:talk", "-o", path, "--json", home=home)
     assert json.loads(filtered.stdout)["traces"] == 2, filtered.stderr
-    nobody = rashomon("export", "--where", "false", "-o", tmp_path / "no.rsh", home=home)
+    nobody = main("export", "--where", "false", "-o", tmp_path / "no.rsh", home=home)
     assert (nobody.returncode, (tmp_path / "no.rsh").exists()) == (2, False)
-    none = rashomon("export", "-o", path, home=home)
+    none = main("export", "-o", path, home=home)
     assert (none.returncode, "nothing to export" in none.stderr) == (2, True)
 
 
 def test_jsonl_has_a_line_for_each_step(tmp_path: Path) -> None:
     """Each line is a JSON document of its own with its trace, in order; it goes to a file or to stdout."""
     home = home_of(tmp_path / "home", conversation(1, turns=3))
-    done = rashomon("export", "@last", "-o", "-", "--format", "jsonl", home=home)
+    done = main("export", "@last", "-o", "-", "--format", "jsonl", home=home)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["step"]["index"] for line in lines] == [0, 1, 2]
     assert {line["format"] for line in lines} == {"rashomon.step_line/1"}
     assert lines[2]["trace"]["name"] == "talk"
     assert "answer 1 of run 1" in json.dumps(lines[2]["step"]["request"])
-    rashomon("export", "@last", "-o", tmp_path / "lines.jsonl", home=home)
+    main("export", "@last", "-o", tmp_path / "lines.jsonl", home=home)
     assert (tmp_path / "lines.jsonl").read_text() == done.stdout
 
 
@@ -197,17 +198,17 @@ def test_parquet_has_a_file_for_each_table_and_for_a_query(tmp_path: Path) -> No
     pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     duckdb = pytest.importorskip("duckdb")
     home = home_of(tmp_path / "home", conversation(1), conversation(2))
-    done = rashomon("export", "--where", "true", "-o", tmp_path / "tables", "--format", "parquet", home=home)
+    done = main("export", "--where", "true", "-o", tmp_path / "tables", "--format", "parquet", home=home)
     assert done.returncode == 0, done.stderr
     counted = f"SELECT (SELECT sum(steps) FROM '{tmp_path}/tables/traces.parquet'), count(*) "
     assert duckdb.sql(f"{counted} FROM '{tmp_path}/tables/steps.parquet'").fetchall() == [(40, 40)]
     query = "select name, count(*) as n from traces group by name"
-    assert rashomon("export", "--sql", query, "-o", tmp_path / "q.parquet", home=home).returncode == 0
+    assert main("export", "--sql", query, "-o", tmp_path / "q.parquet", home=home).returncode == 0
     assert duckdb.sql(f"SELECT * FROM '{tmp_path}/q.parquet'").fetchall() == [("talk", 2)]
     for name in ("q.csv", "q.jsonl", "q.rsh"):
-        other = rashomon("export", "--sql", query, "-o", tmp_path / name, home=home)
+        other = main("export", "--sql", query, "-o", tmp_path / name, home=home)
         assert (other.returncode, (tmp_path / name).exists()) == (2, False), "no Parquet under another's name"
-    bad = rashomon("export", "--sql", "drop table traces", "-o", tmp_path / "x.parquet", home=home)
+    bad = main("export", "--sql", "drop table traces", "-o", tmp_path / "x.parquet", home=home)
     assert (bad.returncode, (tmp_path / "x.parquet").exists()) == (2, False)
     assert "Traceback" not in bad.stderr
 
@@ -323,7 +324,7 @@ def test_the_command_refuses_a_conflict_with_exit_2(tmp_path: Path) -> None:
     """A conflict is bad input: exit 2, a sentence and what to do."""
     other = home_of(tmp_path / "other", conversation(1))
     path = exported(home_of(tmp_path / "home", conversation(1, turns=2)), tmp_path / "b.rsh")
-    done = rashomon("import", path, home=other)
+    done = main("import", path, home=other)
     assert (done.returncode, "--conflict copy" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
@@ -384,11 +385,11 @@ def test_the_command_names_damage_with_exit_4(tmp_path: Path) -> None:
     at = damaged.index(b"TRAC") + bundle.MEMBER_SIZE + 9
     damaged[at] ^= 4
     path.write_bytes(damaged)
-    done = rashomon("import", path, home=tmp_path / "other")
+    done = main("import", path, home=tmp_path / "other")
     assert done.returncode == 4
     assert "is damaged at byte" in done.stderr
     assert "trace number 0 does not have its digest" in done.stderr
-    saved = rashomon("import", path, "--salvage", home=tmp_path / "other")
+    saved = main("import", path, "--salvage", home=tmp_path / "other")
     assert (saved.returncode, "1 new trace" in saved.stdout, "LEFT OUT" in saved.stdout) == (4, True, True)
 
 
@@ -480,7 +481,7 @@ def test_a_bundle_that_says_its_size_is_held_to_the_limit(tmp_path: Path) -> Non
     path = exported(home_of(tmp_path / "home", conversation(1, 30)), tmp_path / "b.rsh")
     with pytest.raises(DamagedData, match=r"more than it may\. .*--max-size"):
         import_bundle(tmp_path / "other", path, max_size=100_000)
-    done = rashomon("import", path, "--max-size", "1MB", home=tmp_path / "other")
+    done = main("import", path, "--max-size", "1MB", home=tmp_path / "other")
     assert done.returncode == 0, done.stderr
 
 
@@ -543,7 +544,7 @@ def test_killed_exports_and_imports_leave_nothing_half(tmp_path: Path) -> None:
         killed += killed_at(export, home, chance.uniform(0.2, took["export"]))
         assert not path.exists() or path.read_bytes() == whole
         if trial % 2 == 1:
-            assert rashomon(*export, home=home).returncode == 0
+            assert main(*export, home=home).returncode == 0
             assert not list(tmp_path.glob(".b.rsh.*"))
             shutil.rmtree(other, ignore_errors=True)
         path.write_bytes(whole)

@@ -17,8 +17,8 @@ from rashomon.store import TraceStore, ingest_new
 from rashomon.store.forgetting import choose, forget, prove
 from rashomon.store.searching import spellings
 from tests.faults.store_journals import frames, write_frames
+from tests.in_process import main
 from tests.integration.store.test_retention import interleaved, put
-from tests.support import rashomon
 
 PERSON = 'Jürgen "J." Müller/ß'
 
@@ -139,13 +139,13 @@ def test_notes_that_hold_the_text_go(tmp_path: Path) -> None:
 def test_a_trace_is_not_forgotten_for_a_note_on_it(tmp_path: Path) -> None:
     """The note with the text goes, from the table as well, and the trace that it is on stays."""
     put(tmp_path, "other", days=0)
-    rashomon("note", "other", f"ask {PERSON}", home=tmp_path)
-    rashomon("note", "other", "all good", home=tmp_path)
-    listed = rashomon("sql", "select text from annotations", "--format", "csv", home=tmp_path).stdout
+    main("note", "other", f"ask {PERSON}", home=tmp_path)
+    main("note", "other", "all good", home=tmp_path)
+    listed = main("sql", "select text from annotations", "--format", "csv", home=tmp_path).stdout
     assert PERSON.replace('"', '""') in listed, "the table has it"
-    planned = rashomon("forget", "--text", PERSON, home=tmp_path)
+    planned = main("forget", "--text", PERSON, home=tmp_path)
     assert "0 traces would be forgotten.\n1 note with the text would go." in planned.stdout
-    done = rashomon("forget", "--text", PERSON, "--yes", home=tmp_path)
+    done = main("forget", "--text", PERSON, "--yes", home=tmp_path)
     assert done.returncode == 0, done.stdout
     assert ids(tmp_path) == {"other"}
     assert [note.text for note in notes.read(tmp_path).notes] == ["all good"]
@@ -162,7 +162,7 @@ def test_a_copy_of_a_forgotten_journal_is_not_taken_in_again(tmp_path: Path) -> 
     shutil.copyfile(tmp_path.parent / "copy.rsj", path)
     ingest_new(tmp_path)
     assert ids(tmp_path) == {"other"}
-    told = rashomon("verify", home=tmp_path)
+    told = main("verify", home=tmp_path)
     assert told.returncode == 4
     assert "gone.rsj: trace gone: was forgotten" in told.stdout
     forget(tmp_path, choose(tmp_path, []))
@@ -174,18 +174,18 @@ def test_the_command_tells_and_proves(tmp_path: Path) -> None:
     """`rashomon forget` says what would go, does it with `--yes`, proves it, and exits 4 when something stays."""
     everything(tmp_path)
     put(tmp_path, "of-anna", days=0, tags={"user": "anna"})
-    said = rashomon("forget", "--text", PERSON, "--tag", "user=anna", home=tmp_path)
+    said = main("forget", "--text", PERSON, "--tag", "user=anna", home=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "8 traces would be forgotten" in said.stdout
     assert "of-anna: chosen" in said.stdout
     (tmp_path / "left.txt").write_text(PERSON)
-    done = rashomon("forget", "--text", PERSON, "--tag", "user=anna", "--yes", "--json", home=tmp_path)
+    done = main("forget", "--text", PERSON, "--tag", "user=anna", "--yes", "--json", home=tmp_path)
     assert done.returncode == 4, done.stderr
     document = json.loads(done.stdout)
     assert len(document["removed"]) == 8
     assert document["proof"]["found"] == [{"place": "left.txt", "where": "offset 0"}]
     (tmp_path / "left.txt").unlink()
-    again = rashomon("forget", "--text", PERSON, "--yes", home=tmp_path)
+    again = main("forget", "--text", PERSON, "--yes", home=tmp_path)
     assert again.returncode == 0
     assert "nothing found" in again.stdout
 
@@ -205,7 +205,7 @@ def test_the_command_tells_and_proves(tmp_path: Path) -> None:
 def test_bad_arguments_forget_nothing(tmp_path: Path, arguments: list[str], problem: str) -> None:
     """What cannot be understood is one sentence, and nothing is touched."""
     put(tmp_path, "t", days=0)
-    done = rashomon("forget", *arguments, "--yes", home=tmp_path)
+    done = main("forget", *arguments, "--yes", home=tmp_path)
     assert done.returncode == 2
     assert problem in done.stderr
     assert (tmp_path / "journals" / "t.rsj").exists()

@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
-from rashomon.errors import ForeignFile, NewerFormat, UsageError
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
 from rashomon.model import Tape
 from rashomon.notes import Note, write
 from rashomon.store import lake, open_home
 from rashomon.store.importing import import_tapes
+from tests.in_process import main
 from tests.steps import asked, llm, said, tool, user
 from tests.steps import tape as tape_of
-from tests.support import environment, rashomon
+from tests.support import environment
 
 pytest.importorskip("fsspec", reason="lakes need fsspec")
 pytest.importorskip("pyarrow", reason="lakes need pyarrow")
@@ -144,8 +145,29 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "new" / "rashomon-lake.json").write_text('{"format": "rashomon.lake/9"}')
     with pytest.raises(NewerFormat, match=r"rashomon\.lake/9"):
         exported(home, str(tmp_path / "new"))
-    done = rashomon("export", "--to", "nosuch://place", home=home)
+    done = main("export", "--to", "nosuch://place", home=home)
     assert (done.returncode, "nosuch" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+def gone() -> int:
+    """The id of a process that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return ended.pid
+
+
+def test_what_a_killed_export_left_half_written_goes(tmp_path: Path) -> None:
+    """The next export deletes its home's unfinished files, also where it has nothing to write; `forget` everybody's."""
+    home, place = forgetful(tmp_path / "home", str(tmp_path / "lake"), trace(1)), tmp_path / "lake"
+    source, day = lake.source_of(home), place / "table=steps" / "day=2024-10-04"
+    own, living = day / f".{source}.parquet.{gone()}-abcdef.part", day / f".{source}.parquet.{os.getppid()}-abcdef.part"
+    other = place / "_manifest" / "day=2024-10-04" / f".77777777.json.{gone()}-abcdef.part"
+    for path in (own, living, other):
+        path.write_bytes(b"jane")
+    assert exported(home, str(place)) == LakeReport((), 0, 0)
+    assert (own.exists(), living.exists(), other.exists()) == (False, True, True)
+    assert main("forget", "--text", "jane", "--lakes", "--yes", home=home).returncode == 0
+    assert (living.exists(), other.exists()) == (True, False)
 
 
 @pytest.mark.slow
@@ -157,7 +179,7 @@ def test_killed_exports_leave_a_lake_that_reads(tmp_path: Path) -> None:
     home, place = home_of(tmp_path / "home", *[trace(n, n % 4, 8) for n in range(12)]), tmp_path / "lake"
     whole = tmp_path / "whole"
     began = time.monotonic()
-    assert rashomon("export", "--to", whole, home=home).returncode == 0
+    assert main("export", "--to", whole, home=home).returncode == 0
     took_s = time.monotonic() - began
     killed = 0
     for _ in range(4):
@@ -185,14 +207,23 @@ def test_killed_exports_leave_a_lake_that_reads(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ reading
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a home with one trace of its own, and a lake of another home's."""
+    folder = tmp_path_factory.mktemp("lake")
+    other = home_of(folder / "other", trace(1), trace(2, day=1), trace(3, day=2, text="lost"))
+    exported(other, str(folder / "lake"))
+    home_of(folder / "home", trace(9, day=9))
+    return folder
+
+
 @pytest.fixture
-def lake_home(tmp_path: Path) -> Path:
+def lake_home(tmp_path: Path, made_once: Path) -> Path:
     """A home with one trace of its own, and a lake of another home's attached as `years`."""
-    other = home_of(tmp_path / "other", trace(1), trace(2, day=1), trace(3, day=2, text="lost"))
-    exported(other, str(tmp_path / "lake"))
-    home = home_of(tmp_path / "home", trace(9, day=9))
-    lake.attach(home, str(tmp_path / "lake"), "years")
-    return home
+    for name in ("home", "lake"):
+        shutil.copytree(made_once / name, tmp_path / name)
+    lake.attach(tmp_path / "home", str(tmp_path / "lake"), "years")
+    return tmp_path / "home"
 
 
 def test_an_attached_lake_is_read_beside_the_store(lake_home: Path) -> None:
@@ -203,7 +234,7 @@ def test_an_attached_lake_is_read_beside_the_store(lake_home: Path) -> None:
     by_day = "SELECT count(*) FROM years.steps WHERE day = DATE '2024-10-06' AND text LIKE 'lost%'"
     assert asked_of(lake_home, by_day) == [(2,)]
     assert asked_of(lake_home, "SELECT count(*) FROM years.traces WHERE tags->>'x' IS NULL") == [(3,)]
-    typed = rashomon("sql", "select count(*) as n from years.steps", "--format", "csv", home=lake_home)
+    typed = main("sql", "select count(*) as n from years.steps", "--format", "csv", home=lake_home)
     assert typed.stdout.split() == ["n", "9"], typed.stderr
 
 
@@ -233,15 +264,15 @@ def test_a_part_of_several_days_is_there_once(lake_home: Path) -> None:
 
 def test_attach_detach_list(lake_home: Path, tmp_path: Path) -> None:
     """The command attaches, lists and detaches; what is no lake, or has a name that cannot be, is refused."""
-    listed = json.loads(rashomon("lake", "list", "--json", home=lake_home).stdout)
+    listed = json.loads(main("lake", "list", "--json", home=lake_home).stdout)
     assert listed["lakes"] == [{"name": "years", "url": str(tmp_path / "lake")}]
-    assert rashomon("lake", "attach", tmp_path / "lake", "--name", "again", home=lake_home).returncode == 0
+    assert main("lake", "attach", tmp_path / "lake", "--name", "again", home=lake_home).returncode == 0
     assert [one.name for one in lake.attached(lake_home)] == ["again", "years"]
-    assert "again" in rashomon("lake", home=lake_home).stdout
-    assert rashomon("lake", "detach", "again", home=lake_home).returncode == 0
+    assert "again" in main("lake", home=lake_home).stdout
+    assert main("lake", "detach", "again", home=lake_home).returncode == 0
     for wrong in (["attach", tmp_path], ["attach", tmp_path / "lake", "--name", "a b"], ["detach", "nobody"],
                   ["attach", tmp_path / "lake", "--name", "years"], ["attach"], ["list", "x"]):  # fmt: skip
-        done = rashomon("lake", *wrong, home=lake_home)
+        done = main("lake", *wrong, home=lake_home)
         assert done.returncode in (2, 4), wrong
         assert "Traceback" not in done.stderr
     assert [one.name for one in lake.attached(lake_home)] == ["years"]
@@ -260,10 +291,41 @@ def test_a_damaged_lake_is_named_with_its_file(lake_home: Path, tmp_path: Path) 
     """A file that is no Parquet is a sentence with its name, exit code 4, and how to go on without that lake."""
     damaged = next(iter((tmp_path / "lake").rglob("table=steps/day=2024-10-05/*.parquet")))
     damaged.write_bytes(damaged.read_bytes()[:100])
-    done = rashomon("sql", "select 1", home=lake_home)
+    done = main("sql", "select 1", home=lake_home)
     assert (done.returncode, "Traceback" in done.stderr, "bug" in done.stderr) == (4, False, False)
     for named in ("years", f"table=steps/day=2024-10-05/{damaged.name}", "lake detach years"):
         assert named in done.stderr
+
+
+def test_a_file_of_a_lake_that_is_missing_is_named(tmp_path: Path) -> None:
+    """It does not read as no rows: SQL names the file with exit code 4, an export writes it again."""
+    place = tmp_path / "lake"
+    home = forgetful(tmp_path / "home", str(place), trace(1), trace(2, day=1))
+    missing = next(iter(place.rglob("table=steps/day=2024-10-05/*.parquet")))
+    missing.unlink()
+    name = f"table=steps/day=2024-10-05/{missing.name}"
+    with pytest.raises(DamagedData, match=f"lacks {name}, which it should have"):
+        asked_of(home, "SELECT count(*) FROM years.steps")
+    told = main("forget", "--text", "nobody says this", "--lakes", home=home)
+    assert f"lacks {name}" in told.stdout
+    assert exported(home, str(place)).days == ("2024-10-05",)
+    assert asked_of(home, "SELECT count(*) FROM years.steps") == [(6,)]
+    missing.unlink()
+    (place / "_manifest" / "day=2024-10-05" / f"{missing.stem}.json").unlink()
+    assert asked_of(home, "SELECT count(*) FROM years.steps") == [(3,)], "nobody says any more that it should be there"
+
+
+def test_a_missing_file_that_held_what_the_home_lacks(tmp_path: Path) -> None:
+    """An export does not write such a day as if it were whole: it names the file, and what to do."""
+    place = tmp_path / "lake"
+    home = forgetful(tmp_path / "home", str(place), trace(1), trace(2))
+    next(iter(place.rglob("table=parts/**/*.parquet"))).unlink()
+    kept = (home / "lakes.json").read_bytes()
+    shutil.rmtree(home)
+    home_of(home, trace(2))
+    (home / "lakes.json").write_bytes(kept)
+    with pytest.raises(DamagedData, match=r"lacks table=parts/day=2024-10-04/.*does not have any more"):
+        exported(home, str(place))
 
 
 @pytest.mark.parametrize(
@@ -364,7 +426,7 @@ def test_no_statement_reaches_beyond_the_lakes(lake_home: Path, tmp_path: Path) 
 
 def test_writing_to_a_lake_is_refused_in_a_sentence(lake_home: Path) -> None:
     """Who tries to write into a lake is told that it is read-only, without a traceback."""
-    done = rashomon("sql", "copy (select 1) to 'rashomon-lake://years/new.csv'", home=lake_home)
+    done = main("sql", "copy (select 1) to 'rashomon-lake://years/new.csv'", home=lake_home)
     assert (done.returncode, "Traceback" in done.stderr, "read-only" in done.stderr) == (2, False, True)
 
 
@@ -408,14 +470,14 @@ def test_a_lake_on_s3(tmp_path: Path, bucket: Callable[[str], str]) -> None:
     """Written, written again, attached and asked, on a bucket: as on a disk; keys are not on any disk of ours."""
     url = bucket("prod/lake")
     home = home_of(tmp_path / "home", trace(1), trace(2, day=1))
-    first = rashomon("export", "--to", url, "--partition-by", "day", "--json", home=home)
+    first = main("export", "--to", url, "--partition-by", "day", "--json", home=home)
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["days"] == 2
     assert exported(home, url) == LakeReport((), 0, 0)
     home_of(home, trace(3, day=1))
     assert exported(home, url).traces == 2
     other = home_of(tmp_path / "other", trace(9))
-    assert rashomon("lake", "attach", url, "--name", "s3lake", home=other).returncode == 0
+    assert main("lake", "attach", url, "--name", "s3lake", home=other).returncode == 0
     assert asked_of(other, "SELECT count(*), count(DISTINCT trace) FROM s3lake.steps") == [(9, 3)]
     assert b"testing" not in (other / "lakes.json").read_bytes()
 
@@ -437,7 +499,7 @@ def test_what_a_home_lacks_stays_on_s3_too(tmp_path: Path, bucket: Callable[[str
 def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: Callable[[str], str]) -> None:
     """A bucket that does not exist is a sentence with its name."""
     home = home_of(tmp_path / "home", trace(1))
-    done = rashomon("export", "--to", "s3://no-such-bucket/x", home=home)
+    done = main("export", "--to", "s3://no-such-bucket/x", home=home)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "no-such-bucket" in done.stderr
 
@@ -448,7 +510,7 @@ def test_a_bucket_without_keys(tmp_path: Path) -> None:
     home = home_of(tmp_path / "home", trace(1))
     none = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
     kept = {name: "" for name in os.environ if name.startswith("AWS_")}
-    done = rashomon("export", "--to", "s3://bucket/lake", home=home, env={**kept, **none})
+    done = main("export", "--to", "s3://bucket/lake", home=home, env={**kept, **none})
     assert (done.returncode, "s3://bucket/lake cannot be used" in done.stderr) == (2, True), done.stderr
 
 
@@ -492,12 +554,12 @@ def test_what_is_forgotten_goes_from_the_lake_too(tmp_path: Path) -> None:
     home = forgetful(tmp_path / "home", str(place), one, two, trace(3, day=1, text="cora"))
     before = {path: path.read_bytes() for path in place.rglob("*") if "day=2024-10-05" in str(path) and path.is_file()}
     rows_of_two = rows(place, "step_parts", "trace, count(*)")[1]
-    said = rashomon("forget", "--trace", one.trace.id, "--yes", home=home)
+    said = main("forget", "--trace", one.trace.id, "--yes", home=home)
     assert said.returncode == 4
     assert "LEFT in lake years, day 2024-10-04" in said.stdout
     assert "--lakes takes them out there too" in said.stdout
     assert "anna was here" in everything_in(place)
-    done = rashomon("forget", "--lakes", "--yes", "--json", home=home)
+    done = main("forget", "--lakes", "--yes", "--json", home=home)
     assert (done.returncode, json.loads(done.stdout)["lakes"]) == (0, [])
     told = everything_in(place)
     assert "anna" not in told
@@ -520,10 +582,10 @@ def test_a_text_is_found_in_lakes_where_the_home_has_it_no_more(tmp_path: Path) 
     shutil.rmtree(home)
     home_of(home, trace(6))
     (home / "lakes.json").write_bytes(kept)
-    plan = rashomon("forget", "--text", "jane@example.com", "--lakes", home=home)
+    plan = main("forget", "--text", "jane@example.com", "--lakes", home=home)
     assert "also in lake years, day 2024-10-04" in plan.stdout
     assert "jane@example.com" in everything_in(place), "a plan changes nothing"
-    assert rashomon("forget", "--text", "jane@example.com", "--lakes", "--yes", home=home).returncode == 0
+    assert main("forget", "--text", "jane@example.com", "--lakes", "--yes", home=home).returncode == 0
     assert "jane@example.com" not in everything_in(place)
     assert rows(place, "traces", "id") == [(trace(5).trace.id,)]
     assert not list(place.rglob("day=2024-10-04/*")), "a day of which nothing is left has no files"
@@ -537,7 +599,7 @@ def test_a_note_goes_from_the_lake_without_its_trace(tmp_path: Path) -> None:
     write(home, Note("n2", trace(1).trace.id, None, 6, "ana", "all good", ()))
     exported(home, str(place))
     lake.attach(home, str(place), "years")
-    done = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    done = main("forget", "--text", "jane", "--lakes", "--yes", home=home)
     assert done.returncode == 0, done.stdout
     assert "taken out of lake years, day 2024-10-04" in done.stdout
     assert "1 note" in done.stdout.splitlines()[-1]
@@ -552,7 +614,7 @@ def test_other_homes_files_are_no_exception(tmp_path: Path) -> None:
     place = tmp_path / "lake"
     exported(home_of(tmp_path / "one", trace(1, text="jane"), trace(2)), str(place))
     home = forgetful(tmp_path / "two", str(place), trace(3, text="jane"))
-    assert rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home).returncode == 0
+    assert main("forget", "--text", "jane", "--lakes", "--yes", home=home).returncode == 0
     assert "jane" not in everything_in(place)
     assert rows(place, "traces", "id") == [(trace(2).trace.id,)]
 
@@ -563,7 +625,7 @@ def test_files_of_an_export_that_was_killed_are_looked_into(tmp_path: Path) -> N
     home = forgetful(tmp_path / "home", str(place), trace(1, text="jane"), trace(2))
     for path in (*place.rglob("_manifest/**/*.json"), *place.rglob("table=traces/**/*.parquet")):
         path.unlink()
-    assert rashomon("forget", "--trace", trace(1).trace.id, "--lakes", "--yes", home=home).returncode == 0
+    assert main("forget", "--trace", trace(1).trace.id, "--lakes", "--yes", home=home).returncode == 0
     assert "jane" not in everything_in(place)
     assert rows(place, "steps", "trace, count(*)") == [(trace(2).trace.id, 3)]
 
@@ -574,14 +636,14 @@ def test_a_lake_that_cannot_be_reached_or_read_is_named(tmp_path: Path) -> None:
     home = forgetful(tmp_path / "home", str(place), trace(1, text="jane"), trace(2, day=1))
     damaged = next(iter(place.rglob("table=steps/day=2024-10-05/*.parquet")))
     damaged.write_bytes(b"PAR1 nothing")
-    said = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    said = main("forget", "--text", "jane", "--lakes", "--yes", home=home)
     assert said.returncode == 4
     assert "NOT searched or changed, lake years" in said.stdout
     assert "day=2024-10-05" in said.stdout
     assert "LEFT" not in said.stdout, "what could be read was dealt with"
     assert rows(place, "traces", "id") == [(trace(2).trace.id,)]
     shutil.rmtree(place)
-    gone = rashomon("forget", "--lakes", "--yes", home=home)
+    gone = main("forget", "--lakes", "--yes", home=home)
     assert (gone.returncode, "NOT searched" in gone.stdout) == (4, True)
     assert "Traceback" not in gone.stderr
 
@@ -594,7 +656,7 @@ def test_a_day_that_cannot_be_written_anew_does_not_hide_what_was_done(tmp_path:
     lake.attach(home, str(second), "zz")
     damaged = next(iter(place.rglob("table=traces/day=2024-10-04/*.parquet")))
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    said = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    said = main("forget", "--text", "jane", "--lakes", "--yes", home=home)
     assert (said.returncode, "Traceback" in said.stderr) == (4, False), said.stderr
     assert "2 traces forgotten" in said.stdout
     assert "NOT searched or changed, lake years" in said.stdout
@@ -621,7 +683,7 @@ sys.exit(cli.main(["forget", "--text", "jane", "--lakes", "--yes"]))
 """
     assert subprocess.run([sys.executable, "-c", killed], env=environment(home), check=False).returncode == 9
     assert rows(place, "traces", "id") == [(one.trace.id,)]
-    assert rashomon("forget", "--lakes", "--yes", home=home).returncode == 0
+    assert main("forget", "--lakes", "--yes", home=home).returncode == 0
     assert "jane" not in everything_in(place)
 
 
@@ -635,7 +697,7 @@ def test_a_family_that_only_the_lake_knows_goes_from_the_home_too(tmp_path: Path
     shutil.rmtree(home)
     home_of(home, replay, trace(3))
     (home / "lakes.json").write_bytes(kept)
-    done = rashomon("forget", "--text", "jane", "--lakes", "--yes", home=home)
+    done = main("forget", "--text", "jane", "--lakes", "--yes", home=home)
     assert done.returncode == 0, done.stdout
     assert asked_of(home, "SELECT id FROM traces") == [(trace(3).trace.id,)]
     assert not list(place.rglob("*.parquet"))
@@ -651,8 +713,8 @@ def test_a_tag_or_an_id_that_only_the_lake_has(tmp_path: Path) -> None:
     shutil.rmtree(home)
     home_of(home, trace(6))
     (home / "lakes.json").write_bytes(kept)
-    refused = rashomon("forget", "--trace", "nobody", "--lakes", "--yes", home=home)
+    refused = main("forget", "--trace", "nobody", "--lakes", "--yes", home=home)
     assert (refused.returncode, "'nobody'" in refused.stderr) == (2, True)
-    said = rashomon("forget", "--tag", "user=u-17", "--trace", trace(2).trace.id, "--lakes", "--yes", home=home)
+    said = main("forget", "--tag", "user=u-17", "--trace", trace(2).trace.id, "--lakes", "--yes", home=home)
     assert said.returncode == 0, said.stderr
     assert rows(place, "traces", "id") == [(trace(3).trace.id,)]

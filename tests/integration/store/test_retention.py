@@ -21,7 +21,7 @@ from rashomon.store.compaction import compact, mark_due
 from rashomon.store.journal_removal import remove_from
 from rashomon.store.retention import Keep, Plan, plan, remove, sizes
 from tests.faults.store_journals import frames, write_frames
-from tests.support import rashomon
+from tests.in_process import main
 
 NOW = 10**18 + 100 * 86_400 * 10**9
 DAY = 86_400 * 10**9
@@ -164,7 +164,7 @@ def test_labelled_traces_stay(tmp_path: Path) -> None:
     write_frames(tmp_path / "journals" / "program.rsj", noted)
     notes.write(tmp_path, Note("n1", "person", None, 1, "me", "look", ("incident", "x")))
     notes.write(tmp_path, Note("n2", "step", "0.1", 1, "me", "here", ("incident",)))
-    rashomon("ls", home=tmp_path)
+    main("ls", home=tmp_path)
     found = plan(tmp_path, Keep(age_ns=DAY, labels=("incident",)), NOW)
     assert going(found) == ["bare"]
     assert set(dict(found.spared).values()) == {"labelled incident"}
@@ -279,16 +279,16 @@ def test_the_command_says_first_and_does_it_with_yes(tmp_path: Path) -> None:
     for number in range(3):
         put(tmp_path, f"t{number}", days=0)
     put(tmp_path, "young", days=(time.time_ns() - 10**18) // DAY)
-    said = rashomon("gc", "--keep", "30d", home=tmp_path)
+    said = main("gc", "--keep", "30d", home=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "3 traces would go" in said.stdout
     assert "Nothing was changed" in said.stdout
-    document = json.loads(rashomon("gc", "--keep", "30d", "--json", home=tmp_path).stdout)
+    document = json.loads(main("gc", "--keep", "30d", "--json", home=tmp_path).stdout)
     assert document["format"] == "rashomon.gc/1"
     assert [one["id"] for one in document["traces"]] == ["t0", "t1", "t2"]
-    kept = rashomon("gc", "--keep", "30d", "--keep-filter", "name:*t1", "--json", home=tmp_path)
+    kept = main("gc", "--keep", "30d", "--keep-filter", "name:*t1", "--json", home=tmp_path)
     assert [one["id"] for one in json.loads(kept.stdout)["traces"]] == ["t0", "t2"], kept.stderr
-    done = rashomon("gc", "--keep", "30d", "--yes", home=tmp_path)
+    done = main("gc", "--keep", "30d", "--yes", home=tmp_path)
     assert "3 traces removed" in done.stdout, done.stderr
     assert [row.id for row in TraceStore(tmp_path / "store.duckdb").traces()] == ["young"]
 
@@ -303,7 +303,7 @@ def test_the_command_says_first_and_does_it_with_yes(tmp_path: Path) -> None:
 )
 def test_bad_arguments_are_told(tmp_path: Path, arguments: list[str], problem: str) -> None:
     """What cannot be understood removes nothing and is one sentence."""
-    done = rashomon("gc", *arguments, "--yes", home=tmp_path)
+    done = main("gc", *arguments, "--yes", home=tmp_path)
     assert done.returncode == 2
     assert problem in done.stderr
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ import pytest
 
 from rashomon import tapes
 from rashomon.errors import ForeignFile, NewerFormat
-from rashomon.model import Tape
+from rashomon.model import Kind, Tape
 from rashomon.store import TraceStore, blank, connection, ingest, ingest_new, migrate
 from tests.faults.store_journals import content
 
@@ -22,6 +23,8 @@ STORES = Path(__file__).parents[3] / "fixtures" / "stores"
 FIXTURES = (1, 2, 3, 7)
 READER_OF_TODAY = 7
 """The first of them whose journals need not be read again."""
+PRICED = 7
+"""The first of them that had prices for its calls."""
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -128,6 +131,16 @@ def test_a_store_of_an_earlier_version_loses_nothing(tmp_path: Path, schema: int
     paths = {row[0] for row in store.query("select path from step_parts").rows}
     assert {"request", "response", "request.messages[2]"} <= paths
     assert store.query("select count(*) from parts where digest not in (select part from step_parts)").rows == [(0,)]
+    sums = (
+        "select id, steps, llm_calls, tool_calls, failures, input_tokens, output_tokens, unpriced, models from traces"
+    )
+    kinds = {name: Counter(step.kind for step in tape.steps) for name, tape in expected.items()}
+    for name, steps, llm_calls, tool_calls, *others in store.query(sums).rows:
+        assert (steps, llm_calls) == (len(expected[name].steps), kinds[name][Kind.LLM])
+        assert tool_calls == kinds[name][Kind.TOOL] + kinds[name][Kind.MCP]
+        if name == "tr00007x0000":
+            unpriced = 0 if schema == PRICED else 3
+            assert others == [0, 3003, 90, unpriced, ["gpt-4o"]]
 
 
 @pytest.mark.parametrize("schema", FIXTURES)

@@ -265,6 +265,7 @@ def test_known_parts_are_those_of_the_store(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(known_parts, "MANY", 0)
     monkeypatch.setattr(known_parts, "_ASKED", 1)
     monkeypatch.setattr(known_parts, "_ADDED", 300)
+    monkeypatch.setattr(known_parts, "_LOAD_S", 0.0)  # slice by slice
     known = known_parts.KnownParts()
     there: dict[str, int] = {}
     with connection.open_writer(tmp_path / "store.duckdb") as store:
@@ -300,4 +301,24 @@ def test_batches_that_know_the_parts_write_the_same_store(
     ingest_new(one)
     found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
     found.pop("journals"), expected.pop("journals")
+    assert found == expected
+
+
+def test_a_batch_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the memory that DuckDB is held to is too little for a batch, it is written all the same, and once."""
+    one, other = journals(tmp_path / "one", 4, 600), journals(tmp_path / "other", 4, 600)
+    ingest_new(other)
+    let_go: list[lease.Lease] = []
+    unbind = lease.Lease.unbind
+
+    def noted(self: lease.Lease) -> None:
+        let_go.append(self)
+        unbind(self)
+
+    monkeypatch.setattr(lease.Lease, "unbind", noted)
+    monkeypatch.setattr(lease, "MEMORY", "3MB")
+    ingest_new(one)
+    assert len(let_go) == 1
+    found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
+    found.pop("journals"), expected.pop("journals")  # when the files were changed
     assert found == expected

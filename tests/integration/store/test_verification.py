@@ -13,8 +13,8 @@ from rashomon.notes import Note
 from rashomon.store import TraceStore, ingest_new
 from rashomon.store.salvage import salvage
 from rashomon.store.verification import verify
+from tests.in_process import main
 from tests.integration.store.test_retention import put
-from tests.support import rashomon
 
 
 def flip(path: Path, at: int) -> None:
@@ -80,18 +80,18 @@ def test_deep_compares_with_the_journals(sound: Path) -> None:
 
 def test_the_command_names_file_and_offset(sound: Path) -> None:
     """`rashomon verify` exits 4 with the journal and the offset of what cannot be read, and 0 when all is well."""
-    assert "all is well" in rashomon("verify", home=sound).stdout
+    assert "all is well" in main("verify", home=sound).stdout
     flip(sound / "journals" / "t1.rsj", 1000)
-    done = rashomon("verify", "--json", home=sound)
+    done = main("verify", "--json", home=sound)
     assert done.returncode == 4, done.stderr
-    listed = rashomon("ls", home=sound)
+    listed = main("ls", home=sound)
     assert listed.stderr == "rashomon: t1.rsj cannot be read whole; `rashomon verify` says why.\n"
     document = json.loads(done.stdout)
     assert (document["format"], document["sound"]) == ("rashomon.verify/1", False)
     assert document["flaws"][0]["place"] == "t1.rsj"
     assert document["flaws"][0]["where"].startswith("offset ")
     (sound / "notes.jsonl").write_text("no note\n")
-    assert "notes.jsonl: line 1: not a note" in rashomon("verify", home=sound).stdout
+    assert "notes.jsonl: line 1: not a note" in main("verify", home=sound).stdout
 
 
 def test_salvage_builds_the_store_from_the_journals(sound: Path) -> None:
@@ -102,7 +102,7 @@ def test_salvage_builds_the_store_from_the_journals(sound: Path) -> None:
     notes.write(sound, Note("n1", "t1", None, 1, "me", "look", ("incident",)))
     data = (sound / "store.duckdb").read_bytes()
     (sound / "store.duckdb").write_bytes(data[:20] + bytes(len(data) - 20))
-    done = rashomon("salvage", home=sound)
+    done = main("salvage", home=sound)
     assert done.returncode == 4, "what only the damaged store had cannot be known"
     assert "3 traces" in done.stdout
     store = TraceStore(sound / "store.duckdb")
@@ -118,7 +118,7 @@ def test_salvage_rescues_what_only_the_store_has(sound: Path) -> None:
     store = TraceStore(sound / "store.duckdb")
     before = store.tape("t1")
     notes.write(sound, Note("n1", "t1", None, 1, "me", "look", ("incident",)))
-    rashomon("gc", "--keep", "9999y", home=sound)
+    main("gc", "--keep", "9999y", home=sound)
     (sound / "journals" / "t1.rsj").unlink()
     (sound / "notes.jsonl").unlink()
     done = salvage(sound)
@@ -156,7 +156,7 @@ def test_salvage_names_the_steps_that_are_lost(sound: Path) -> None:
 def test_salvage_without_anything_makes_an_empty_store(tmp_path: Path) -> None:
     """A home that holds nothing gets a store that holds nothing."""
     assert salvage(tmp_path / "home").traces == 0
-    assert rashomon("ls", home=tmp_path / "home").returncode == 0
+    assert main("ls", home=tmp_path / "home").returncode == 0
 
 
 def test_a_newer_store_is_neither_damaged_nor_salvaged(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_newer_store_is_neither_damaged_nor_salvaged(tmp_path: Path) -> None:
     change(tmp_path, "UPDATE meta SET value = '99' WHERE key = 'schema'")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for command in ("verify", "salvage"):
-        done = rashomon(command, home=tmp_path)
+        done = main(command, home=tmp_path)
         assert (done.returncode, done.stdout) == (4, ""), command
         assert "has schema 99" in done.stderr
         assert "Upgrade" in done.stderr
