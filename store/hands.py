@@ -18,8 +18,14 @@ from rashomon.store.portions import Parts
 from rashomon.store.pricing import pricing
 
 
+_NICE = 5
+"""Who holds the store, and who waits for it, come first where processors are short."""
+
+
 def work() -> None:
     """In a process of the crew: read the journals that are named on the standard input."""
+    with contextlib.suppress(OSError, AttributeError):  # a system without priorities
+        os.nice(_NICE)
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that is printed gets between the messages
     gc.disable()
