@@ -17,7 +17,6 @@ from rashomon.store.parcels import Done, Parcel
 from rashomon.store.portions import Parts
 from rashomon.store.pricing import pricing
 
-
 _NICE = 5
 """Who holds the store, and who waits for it, come first where processors are short."""
 
