@@ -55,7 +55,7 @@ def import_(
     """
     from rashomon.commands import terminal
 
-    folder, limit = options.chosen_home(home, made=True), size_of(max_size)
+    folder, limit = options.chosen_home(home), size_of(max_size)
     done: list[tuple[Path, Imported]] = []
     try:
         for path in files:

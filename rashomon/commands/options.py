@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from rashomon.commands.declared import typer
 from rashomon.commands.progress import Bar
-from rashomon.errors import RashomonError, UsageError
+from rashomon.errors import RashomonError
 from rashomon.home import find_home
 
 if TYPE_CHECKING:
@@ -22,13 +22,8 @@ Home = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def chosen_home(home: Path | None, made: bool = False) -> Path:
-    """The folder named by `--home`, else the one that is found. One that is named is there, unless it will be `made`.
-
-    Raises `UsageError`: a misspelt name must not look like a home in which all is well.
-    """
-    if home is not None and not made and not home.is_dir():
-        raise UsageError(f"{home} is no folder: nothing has been recorded there.", "Check --home.")
+def chosen_home(home: Path | None) -> Path:
+    """The folder named by `--home`, else the one that is found."""
     return find_home() if home is None else home.absolute()
 
 
