@@ -256,8 +256,8 @@ class Scan:
             length, _ = _FRAME.unpack(head)
             following = offset + _FRAME.size + int(length)
             bounded = length > 0 and following <= self.size
-            if bounded and (following == self.size or self._whole(following)):
-                return following, True
+            if bounded and length <= MAX_FRAME and (following == self.size or self._whole(following)):
+                return self._shorter(offset, following), True
         at = offset + 1
         while at < self.size:
             window = self._seek(at, _FRAME.size)
@@ -270,6 +270,20 @@ class Scan:
                 break
             at += len(window) - _FRAME.size - 1
         return self.size, bounded
+
+    def _shorter(self, offset: int, following: int) -> int:
+        """Where a frame really ends whose length alone is damaged, so that it seems to go on over others: what its
+        checksum is of. `following` for one whose content is damaged.
+        """
+        frame = self._seek(offset, following - offset)
+        _, crc = _FRAME.unpack_from(frame)
+        running, done = 0, _FRAME.size
+        for found in _CANDIDATE.finditer(frame, 2 * _FRAME.size, following - offset):
+            end = found.start() - _FRAME.size
+            running, done = zlib.crc32(frame[done:end], running), end
+            if running == crc and end > _FRAME.size:
+                return offset + end
+        return following
 
     def _whole(self, offset: int) -> bool:
         """True when a whole frame begins there."""

@@ -229,6 +229,22 @@ def test_flipped_bytes(recorded: Path, tmp_path: Path) -> None:
         tapes.assemble([tapes.understand(read)])
 
 
+def test_a_length_that_reaches_over_other_frames(recorded: Path, tmp_path: Path) -> None:
+    """A damaged length that happens to end where another frame, or the file, does costs its own frame only."""
+    data, starts = recorded.read_bytes(), [journal.HEADER_SIZE]
+    while starts[-1] < len(data):
+        starts.append(starts[-1] + 8 + struct.unpack_from("<I", data, starts[-1])[0])
+    for first, start in enumerate(starts[:-2]):
+        for end in {*starts[first + 2 :][:4], starts[-1]}:
+            changed = bytearray(data)
+            struct.pack_into("<I", changed, start, end - start - 8)
+            path = tmp_path / "longer.rsj"
+            path.write_bytes(changed)
+            read = journal.read(path)
+            assert len(read.frames) == len(starts) - 2
+            assert [(one.offset, one.size) for one in read.damage] == [(start, starts[first + 1] - start)]
+
+
 def test_many_bytes_flipped(recorded: Path, tmp_path: Path) -> None:
     """Whole stretches of noise: the reader comes to an end and keeps what is whole."""
     data, seed = recorded.read_bytes(), random.randrange(1 << 30)
