@@ -118,6 +118,8 @@ class _Comparison:
             return [self._other_way(after, text)]
         if name in self.silent and self.permuted and self.may_leave and judge_said(self.replayed):
             return [Finding("told", text)]
+        if self.permuted and before is not None and self._broke_off(before, after):
+            return [Finding("late", text)]
         if after.answer is None or name in self.silent or (before is not None and _is_part(before, after)):
             return [Finding("left", text)]
         if before is not None and before.answer is None and self._was_sent(after):
@@ -127,6 +129,13 @@ class _Comparison:
         if self.may_swap and self._shared(after.asked):
             return [self._swapped(after, text)]
         return [Finding("wrong", text)]
+
+    def _broke_off(self, before: Event, after: Event) -> bool:
+        """True for a call that was cancelled as its answer broke off, and learns of that now: it has got as much."""
+        if before.error != "CancelledError" or after.error is None or before.answer != after.answer:
+            return False
+        asking = _asking(self.recorded.tape, after.asked)
+        return bool(asking) and all(step.response.failure is not None for step in asking)
 
     def _was_sent(self, after: Event) -> bool:
         """True when the provider gave just this answer to just this request; of a leaf that asks several times, each
