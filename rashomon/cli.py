@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         code = _exit_code(argv)
         _let_go()
         return code
+    if hasattr(signal, "SIGPIPE") and not (sys.argv[1:] and sys.argv[1] in (*DIRECT, "tui")):
+        # `rashomon ls | head` ends as quietly as any other tool does; who calls this with words keeps what it had
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     reading = sys.argv[1:2] and sys.argv[1] in _READING
     if reading:
         gc.set_threshold(_RARELY)
@@ -189,9 +192,6 @@ def _run(arguments: list[str]) -> int:
 
         print(f"rashomon {__version__}")
         return 0
-    if hasattr(signal, "SIGPIPE") and arguments[:1] != ["tui"]:
-        # `rashomon ls | head` ends as quietly as any other tool does
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if not _completing():
         from rashomon.commands import quick
 

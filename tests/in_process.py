@@ -30,13 +30,11 @@ def main(*args: str | Path, home: Path, env: Mapping[str, str] | None = None) ->
 
 @contextlib.contextmanager
 def _own(values: dict[str, str]) -> Iterator[None]:
-    """An environment for a while; what commands do with signals ends with it."""
+    """An environment for a while, and the signals as they were after it."""
     before = signal.getsignal(signal.SIGPIPE)
-    try:
-        with mock.patch.dict(os.environ, values, clear=True):
-            yield
-    finally:
-        signal.signal(signal.SIGPIPE, before)
+    with mock.patch.dict(os.environ, values, clear=True):
+        yield
+    assert signal.getsignal(signal.SIGPIPE) is before
 
 
 def _text(stream: io.TextIOWrapper) -> str:
