@@ -309,5 +309,5 @@ def _incomplete(item: TraceItem) -> str:
     if item.missed:
         told.append(f"{plural(item.missed, 'peer')} reached outside of any recorded call")
     if item.losses:
-        told.append(f"{plural(item.lost, 'step')} lost")
+        told.append(f"{plural(item.lost, 'step')} lost" if item.lost else "a journal is damaged")
     return f"{', '.join(told)}; rashomon show {item.id[:SHORT_ID]} names them"

@@ -160,14 +160,17 @@ def notes(row: TraceRow, noted: int = 0) -> list[str]:
 
 
 def coverage(row: TraceRow, missed: tuple[str, ...]) -> str:
-    """`complete`, or which peers no recorded call reached and how many steps were lost. Other tools do not count."""
+    """`complete`, or which peers no recorded call reached and how many steps were lost. Other tools do not count.
+
+    `DAMAGED` where nobody knows how many.
+    """
     if row.imported:
         return "not known"
     found = []
     if row.coverage_missed:
         found.append(" ".join(["INCOMPLETE", *dict.fromkeys(missed)]))
     if row.losses:
-        found.append(f"LOST {row.lost:,}")
+        found.append(f"LOST {row.lost:,}" if row.lost else "DAMAGED")
     return ", ".join(found) or "complete"
 
 

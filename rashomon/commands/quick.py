@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int | None:
         return None
     try:
         code = command(**values)
-    except Exception as error:
+    except Exception as error:  # a command ends early by an exception of typer's, which had to be loaded for that
         if "typer" not in sys.modules:
             raise
         from rashomon.commands.app import ended

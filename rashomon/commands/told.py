@@ -71,9 +71,9 @@ def warnings(tape: Tape | Outline | Shown | None) -> list[str]:
     if programs:
         found.append(f"{len(programs)} Python program(s) ran past the recorder, which -E, -I and -S keep out: "
                      f"{', '.join(dict.fromkeys(programs))}.")  # fmt: skip
-    found.extend(
-        f"not everything was recorded: {loss.reason} ({loss.steps} step(s) lost)." for loss in tape.trace.losses
-    )
+    for loss in tape.trace.losses:
+        lost = f"{loss.steps} step(s) lost" if loss.steps else "of what, is not known"
+        found.append(f"not everything was recorded, or is there still: {loss.reason} ({lost}).")
     return found
 
 
