@@ -243,12 +243,13 @@ class TraceRecorder:
             if writer.read_again(self.number, what, value, lane, within, frame):
                 return
             code = frame.f_code
-            site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
-            checked = type(value) not in _NUMBERS or type(site) is not int  # nothing of what remains can be a secret
-            now = writer.now_us()
-            writer.defer([_READ, self.number, kind, what, value, lane, now, within, site], checked)
-            if type(site) is int:
-                writer.remember_read(self.number, kind, what, frame, site)
+            with writer.lock:  # another thread's frame with the number of this place must not come before the place
+                site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
+                checked = type(value) not in _NUMBERS or type(site) is not int  # else nothing in it can be a secret
+                now = writer.now_us()
+                writer.defer([_READ, self.number, kind, what, value, lane, now, within, site], checked)
+                if type(site) is int:
+                    writer.remember_read(self.number, kind, what, frame, site)
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", False)
 
@@ -282,11 +283,12 @@ class TraceRecorder:
         enclosing = inside.get()
         within = None if enclosing is None else enclosing.number
         try:
-            site = None
-            if frame is not None:
-                code = frame.f_code
-                site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
-            writer.checked([Code.LAUNCHED, self.number, target, lanes.here()[0], within, site])
+            with writer.lock:  # as above
+                site = None
+                if frame is not None:
+                    code = frame.f_code
+                    site = writer.site(code.co_filename, frame.f_lineno, code.co_qualname)
+                writer.checked([Code.LAUNCHED, self.number, target, lanes.here()[0], within, site])
             unseen_program = reaching.without_recorder(target)
             if unseen_program and within is None:
                 self._reached(unseen_program, None)

@@ -142,26 +142,26 @@ class Writer:
     def read_again(self, trace: int, what: str, value: Any, lane: Lane, within: int | None, frame: FrameType) -> bool:
         """Defer a READ frame, where that place has read before and nothing of the value can be a secret; else False. A
         program may look at the clock very often."""
-        known = self._reads.get((trace, what, id(frame.f_code), frame.f_lasti))
-        if known is None:
-            return False
-        if type(value) is float:
-            number = _FLOAT.pack(0xCB, value)
-        elif type(value) is int and 0 <= value < 1 << 64:
-            number = _LONG.pack(0xCF, value)
-        else:
-            number = self._pack([value])[1:]
-            if self.redactor.suspicious_encoding(number):
+        with self.lock:  # whole: what is known now must still hold where it is written
+            known = self._reads.get((trace, what, id(frame.f_code), frame.f_lasti))
+            if known is None:
                 return False
-        asker = self._lanes.get(lane)
-        if asker is None:
-            asker = self._pack([lane])[1:]
-            if len(self._lanes) < _MAX_INTERNED:
-                self._lanes[lane] = asker
-        now = _LONG.pack(0xCF, (real.perf_counter_ns() - self._base_ns) // 1000)
-        step = b"\xc0" if within is None else _LONG.pack(0xCF, within)
-        payload = known[1] + number + asker + now + step + known[2]
-        with self.lock:
+            if type(value) is float:
+                number = _FLOAT.pack(0xCB, value)
+            elif type(value) is int and 0 <= value < 1 << 64:
+                number = _LONG.pack(0xCF, value)
+            else:
+                number = self._pack([value])[1:]
+                if self.redactor.suspicious_encoding(number):
+                    return False
+            asker = self._lanes.get(lane)
+            if asker is None:
+                asker = self._pack([lane])[1:]
+                if len(self._lanes) < _MAX_INTERNED:
+                    self._lanes[lane] = asker
+            now = _LONG.pack(0xCF, (real.perf_counter_ns() - self._base_ns) // 1000)
+            step = b"\xc0" if within is None else _LONG.pack(0xCF, within)
+            payload = known[1] + number + asker + now + step + known[2]
             self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
             if len(self._deferred) >= _MAX_DEFERRED:
                 self.flush()
@@ -174,7 +174,10 @@ class Writer:
                 self._write(b"", False)
 
     def site(self, file: str, line: int, function: str) -> Any:
-        """A place in the source as it is written: its number, with its definition the first time."""
+        """A place in the source as it is written: its number, with its definition the first time.
+
+        Whoever writes it down keeps the lock from here on until then.
+        """
         with self.lock:
             key = (file, line, function)
             known = self._sites.get(key)

@@ -102,7 +102,7 @@ def _recorded(original: Any, empty: Any, get_nowait: Any) -> Any:
         elif (came := taken(None)) is not False:
             guard.read("sleep", WHAT, lambda: came, frame)
         if came and not items:
-            _take(self, came, items) or taken(None if timeout is None else max(timeout, PATIENCE))
+            _take(self, came, items, getattr(guard, "conductor", None)) or taken(None if timeout is None else max(timeout, PATIENCE))
         _polls(self, bool(items))
         if items:
             return items[0]
@@ -143,12 +143,15 @@ def _is_polling(queue: Any, guard: Any) -> bool:
     return bool(counts) and not guard.isolates and counts.get(get_ident(), 0) >= _POLLS
 
 
-def _take(queue: Any, name: Any, items: list[Any]) -> bool:
-    """In a replay: wait for the item of this name, and take it. False when it does not come."""
+def _take(queue: Any, name: Any, items: list[Any], conductor: Any) -> bool:
+    """In a replay: wait for the item of this name, and take it. False when it does not come.
+
+    `conductor` is that of the thread's own replay: another one may have begun in the process while it waited.
+    """
     global _hasty
     if not isinstance(name, list):
         return False
-    hasty = _hasty is not None and boundary.conductor is not None and _hasty() is boundary.conductor
+    hasty = _hasty is not None and conductor is not None and _hasty() is conductor
     until = real.monotonic() + (0 if hasty else PATIENCE)
     with queue.not_empty:
         while True:
@@ -161,6 +164,6 @@ def _take(queue: Any, name: Any, items: list[Any]) -> bool:
                 return True
             left = until - real.monotonic()
             if left <= 0:
-                _hasty = None if boundary.conductor is None else ref(boundary.conductor)
+                _hasty = None if conductor is None else ref(conductor)
                 return False
             queue.not_empty.wait(left)

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rashomon
 from rashomon.model import Tape
 from rashomon.recorders.ambient import queues
+from rashomon.recorders.writer import Writer
 from tests.support import rashomon as command
 
 
@@ -256,3 +258,37 @@ def test_a_replay_that_waited_in_vain_does_not_hurry_the_next(
         assert work("ab", count=1) == {"a": 0}
     with rashomon.replay(tape):
         assert work("ba") == {"a": 0, "b": 1}
+
+
+def test_threads_that_read_at_one_place_at_once_are_told_apart(
+    home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What several threads read first at one place in the program is recorded as read there, whoever was faster."""
+    defining, done = threading.Event(), threading.Event()
+    site = Writer.site
+
+    def held_up(self: Writer, file: str, line: int, function: str) -> Any:
+        found = site(self, file, line, function)
+        if type(found) is list and function.endswith("<locals>.look"):  # the place is new: let the other thread by
+            defining.set()
+            done.wait(0.3)
+        return found
+
+    def look() -> float:
+        return time.time()
+
+    def second() -> None:
+        defining.wait()
+        look()
+        done.set()
+
+    monkeypatch.setattr(Writer, "site", held_up)
+    with rashomon.trace("two"):
+        threads = [threading.Thread(target=target) for target in (look, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    reads = [read for read in last_tape().reads if read.what == "time.time"]
+    assert [read.site.function.rpartition(".")[2] for read in reads] == ["look", "look"]
+    assert {read.lane for read in reads} == {(0,), (1,)}
