@@ -25,7 +25,8 @@ class Order(Protocol):
 
 
 class ServedWitness:
-    """The witness of a served call. Tells when it is cancelled before it has all that its recorded step got.
+    """The witness of a served call. Tells when it is cancelled before it has all that its recorded step got, a failure
+    included.
 
     One that is cancelled when all of it has come ends as in the recording, where that race is not written down. So
     does one that is cancelled where the recorded call ended, or in the turn of the loop in which its next piece came
@@ -69,7 +70,8 @@ class ServedWitness:
         """As `Witness.ended`; the first one counts."""
         if not self._done:
             self._done = True
-            if end is End.CANCELLED and self._left > 0 and not self._order.ended(self._step.id):
+            short = self._left > 0 or self._step.response.end is End.ERROR
+            if end is End.CANCELLED and short and not self._order.ended(self._step.id):
                 self._lost()
         self._inner.ended(end, error)
 
@@ -79,9 +81,10 @@ class ServedWitness:
         whole = step.response.end in _GOT
         if not whole and self._order.exact and self._order.at_hand((Event.PIECE, step.id, self._pieces)):
             return
-        summary = (
-            f"{step.name} was cancelled here; recorded step {step.id} got its whole answer."
-            if whole
-            else f"{step.name} was cancelled here before it had as much as recorded step {step.id} got."
-        )
+        if step.response.end is End.ERROR:
+            summary = f"{step.name} was cancelled here; recorded step {step.id} went on until it failed."
+        elif whole:
+            summary = f"{step.name} was cancelled here; recorded step {step.id} got its whole answer."
+        else:
+            summary = f"{step.name} was cancelled here before it had as much as recorded step {step.id} got."
         self._diverge(Divergence("cancelled", summary, None if self.number is None else str(self.number), step.id))

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,43 @@ def test_what_was_not_asked_for(tape: Tape, server: ProviderServer, client: http
     assert [divergence.kind for divergence in replaying.divergences] == ["unserved"]
     with pytest.raises(rashomon.Diverged, match="1 recorded step was not asked for"):
         replaying.check()
+
+
+async def test_a_call_that_is_cancelled_now_and_failed_then(
+    home: Path, server: ProviderServer, last_tape: Callable[[], Tape]
+) -> None:
+    """Cancelled with all pieces of its answer at hand, where the recorded stream broke off after them: it is named."""
+    read, cut = asyncio.Event(), asyncio.Event()
+
+    class Breaks(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"data: {}"
+            await cut.wait()
+            raise httpx2.ReadError("cut")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=Breaks())
+
+    async def ask(client: httpx2.AsyncClient) -> None:
+        async with client.stream("POST", "http://provider/v1/chat/completions", json={"model": "m"}) as response:
+            async for _ in response.aiter_raw():
+                read.set()
+
+    async def program(cancel: bool) -> None:
+        read.clear()
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+            asked = asyncio.create_task(ask(client))
+            await read.wait()
+            asked.cancel() if cancel else cut.set()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    with rashomon.trace("recorded"):
+        await program(cancel=False)
+    with rashomon.replay(last_tape()) as replaying:
+        await program(cancel=True)
+    (told,) = replaying.divergences
+    assert told.kind == "cancelled"
+    assert "went on until it failed" in told.summary
 
 
 async def test_a_call_that_is_cancelled_now_and_was_answered_then(
