@@ -344,6 +344,15 @@ def test_what_a_replay_served_cost_nothing(stored: Stored) -> None:
     assert store.query(replay).rows == [("t0", None, 1, 1, 0, 0, True)]
 
 
+def test_whether_a_replay_held_is_not_guessed(stored: Stored) -> None:
+    """A replay that another format has told of has not held: nobody knows, for it tells of no divergence."""
+    provenance = {"imported": {"format": "otlp", "lacks": ["where a replay left its recording"]}}
+    store = stored(made.llm(made.said("ok"))._replace(match=Match(Grade.EXACT, "0.0")), parent="t0")
+    assert store.query("select divergences, held from replays").rows == [(0, True)]
+    store = stored(made.llm(made.said("ok")), parent="t0", provenance=provenance)
+    assert store.query("select divergences, held from replays").rows == [(0, None)]
+
+
 def test_times_of_the_farthest_future_break_nothing(stored: Stored) -> None:
     """A step whose time cannot be, as damaged journals have them, breaks no view."""
     store = stored(made.llm(made.said("ok"))._replace(response=Response(None, (), End.OPEN, None, 2**62)))
