@@ -102,7 +102,8 @@ def _recorded(original: Any, empty: Any, get_nowait: Any) -> Any:
         elif (came := taken(None)) is not False:
             guard.read("sleep", WHAT, lambda: came, frame)
         if came and not items:
-            _take(self, came, items, getattr(guard, "conductor", None)) or taken(None if timeout is None else max(timeout, PATIENCE))
+            conductor = getattr(guard, "conductor", None)
+            _take(self, came, items, conductor) or taken(None if timeout is None else max(timeout, PATIENCE))
         _polls(self, bool(items))
         if items:
             return items[0]
