@@ -139,7 +139,9 @@ class Writer:
             # an array of 9 in place of one of 4; the code itself is kept, so that its id is not given to another
             self._reads[trace, what, id(frame.f_code), frame.f_lasti] = (frame.f_code, b"\x99" + begins[1:], ends[1:])
 
-    def read_again(self, trace: int, what: str, value: Any, lane: Lane, within: int | None, frame: FrameType) -> bool:
+    def read_again(
+        self, trace: int, what: str, value: Any, lane: Lane, within: int | str | None, frame: FrameType
+    ) -> bool:
         """Defer a READ frame, where that place has read before and nothing of the value can be a secret; else False. A
         program may look at the clock very often."""
         with self.lock:  # whole: what is known now must still hold where it is written
@@ -160,7 +162,7 @@ class Writer:
                 if len(self._lanes) < _MAX_INTERNED:
                     self._lanes[lane] = asker
             now = _LONG.pack(0xCF, (real.perf_counter_ns() - self._base_ns) // 1000)
-            step = b"\xc0" if within is None else _LONG.pack(0xCF, within)
+            step = b"\xc0" if within is None else self._pack([within])[1:]  # of another process it is a text
             payload = known[1] + number + asker + now + step + known[2]
             self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
             if len(self._deferred) >= _MAX_DEFERRED:

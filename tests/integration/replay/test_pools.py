@@ -17,6 +17,7 @@ import pytest
 
 import rashomon
 from rashomon.model import Tape
+from rashomon.recorders import slots
 from rashomon.recorders.ambient import queues
 from rashomon.recorders.writer import Writer
 from tests.support import rashomon as command
@@ -292,3 +293,14 @@ def test_threads_that_read_at_one_place_at_once_are_told_apart(
     reads = [read for read in last_tape().reads if read.what == "time.time"]
     assert [read.site.function.rpartition(".")[2] for read in reads] == ["look", "look"]
     assert {read.lane for read in reads} == {(0,), (1,)}
+
+
+def test_what_is_read_again_inside_a_step_of_another_process(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """A process that was started inside of a step reads the clock at one place several times: nothing is lost."""
+    with rashomon.trace("inner"):
+        time.time()
+        with slots.entered("1234-5#7"):
+            values = [time.time() for _ in range(3)]
+    tape = last_tape()
+    assert tape.trace.losses == ()
+    assert [read.value for read in tape.reads if read.what == "time.time"][1:] == values
