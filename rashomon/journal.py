@@ -113,7 +113,8 @@ class Delta(NamedTuple):
         end = len(base) - self.suffix
         if self.prefix > end or self.prefix < 0 or self.suffix < 0:
             raise DamagedData("A request body refers to more bytes than its base has.")
-        return base[: self.prefix] + self.middle + base[end:]
+        view = memoryview(base)  # a conversation is long, and would be copied three times
+        return b"".join((view[: self.prefix], self.middle, view[end:]))
 
 
 def common_prefix(a: bytes, b: bytes) -> int:
@@ -200,20 +201,25 @@ class Scan:
         self._place = 0
 
     def __iter__(self) -> Iterator[list[Any]]:
-        unpack_from, unpackb, crc32 = _FRAME.unpack_from, msgpack.unpackb, zlib.crc32
-        window, at = self._seek(self._at, _FRAME.size), 0
-        while self._place + at < self.size:
-            if at + _FRAME.size > len(window):
-                window, at = self._seek(self._place + at, _FRAME.size), 0
-                if len(window) < _FRAME.size:
+        unpack_from, unpackb, crc32, header = _FRAME.unpack_from, msgpack.unpackb, zlib.crc32, _FRAME.size
+        window, at = self._seek(self._at, header), 0
+        there, place = len(window), self._place
+        while True:
+            start = at + header
+            if start > there:
+                if place + at >= self.size:
+                    break
+                window, at = self._seek(place + at, header), 0
+                start, there, place = header, len(window), self._place
+                if there < header:
                     break
             length, crc = unpack_from(window, at)
-            stop = at + _FRAME.size + length
-            if stop > len(window) and 0 < length <= MAX_FRAME and self._place + stop <= self.size:
-                window, at = self._seek(self._place + at, _FRAME.size + length), 0
-                stop = _FRAME.size + length
-            payload = window[at + _FRAME.size : stop]
-            if 0 < length == len(payload) and 0x91 <= payload[0] <= 0x9F and crc32(payload) == crc:
+            stop = start + length
+            if stop > there and length <= MAX_FRAME and place + stop <= self.size:
+                window, at = self._seek(place + at, header + length), 0
+                start, stop, there, place = header, header + length, len(window), self._place
+            payload = window[start:stop]
+            if stop <= there and length and 0x91 <= payload[0] <= 0x9F and crc32(payload) == crc:
                 try:
                     elements = unpackb(payload)  # most have no need of the arguments, which take as long as all else
                 except (
@@ -222,11 +228,12 @@ class Scan:
                     elements = _unusual(payload)
                 if elements is not None:
                     at = stop
-                    self.end = self._place + at
+                    self.end = place + stop
                     self.mark = length << 32 | crc
                     yield elements
                     continue
-            window, at = self._behind(self._place + at), 0
+            window, at = self._behind(place + at), 0
+            there, place = len(window), self._place
         self.torn = max(0, self.size - self.end) if not self.damage or self.damage[-1].end < self.size else 0
         self._window = b""
 

@@ -32,6 +32,8 @@ def quoted(value: Any, width: int = 80) -> str:
 
 def one_line(text: str, width: int) -> str:
     """A text as one line: control characters and escape sequences gone, cut in the middle with `…`."""
+    if len(text) <= width and text.isprintable() and "  " not in text:  # as most texts are
+        return text.strip()
     reach = 8 * width + 64
     if len(text) > 2 * reach:
         text = f"{text[:reach]} … {text[-reach:]}"
@@ -64,10 +66,16 @@ def _write(value: Any, depth: int, written: list[str], room: int) -> int:
         for number, (key, item) in enumerate(value.items()):
             if room < 0:
                 return room
-            written.append(f'{", " if number else ""}"{key}": ')
-            room -= len(written[-1])
+            token = f'{", " if number else ""}"{key}": '
+            written.append(token)
+            room -= len(token)
             if room >= 0:
-                room = _write_item(item, depth, written, room)
+                if item.__class__ is str and depth < 20:  # most are, and a call takes longer than all else
+                    token = f'"{item[:2000]}"'
+                    written.append(token)
+                    room -= len(token)
+                else:
+                    room = _write_item(item, depth, written, room)
         token = "}"
     elif isinstance(value, (list, tuple)):
         written.append("[")

@@ -25,6 +25,7 @@ from rashomon.model import End, Head, Json, Kind, Response, Step
 from rashomon.streams import aws_events, cut_list, event_data, is_aws_stream, parse_json
 from rashomon.streams import sse_events as sse_events
 
+_LLM, _NOTE, _COMPLETE = Kind.LLM, Kind.NOTE, End.COMPLETE  # an enumeration looks them up for longer than a call takes
 _HEX_SHOWN = 256
 _TITLE_WIDTH = 160
 _WORD = 64
@@ -159,9 +160,12 @@ def body_view(head: Head | None, body: bytes) -> Json:
 
 def _body(head: Head | None, body: bytes) -> tuple[Json, tuple[str, ...]]:
     """The view of a body, and names of events in it that nobody knows."""
-    if not body:
-        return None, ()
-    encoding, content_type = _content_headers(head)
+    return _body_of(_content_headers(head), body) if body else (None, ())
+
+
+def _body_of(said: tuple[str, str], body: bytes) -> tuple[Json, tuple[str, ...]]:
+    """The same of a body of which is known what `_content_headers` gives."""
+    encoding, content_type = said
     data = decoded(encoding, body) if encoding else body
     if "event-stream" in content_type or (data[:6] in (b"data: ", b"event:") and "json" not in content_type):
         return _sse_view(data)
@@ -194,6 +198,8 @@ def _content_headers(head: Head | None) -> tuple[str, str]:
     encoding = content_type = ""
     for name, value in (head or {}).get("headers", ()):
         size = len(name)
+        if size != 16 and size != 12:
+            continue
         if size == 16 and not encoding and _lower(name) == "content-encoding":
             encoding = _lower(value)
         elif size == 12 and not content_type and _lower(name) == "content-type":
@@ -239,18 +245,27 @@ def _listed(events: list[tuple[str, Json]]) -> Json:
 # ------------------------------------------------------------------------------------------ summaries
 
 
-def summary(step: Step, request: Json = None, response: Json = None) -> Summary:
+def summary(
+    step: Step,
+    request: Json = None,
+    response: Json = None,
+    body: bytes | None = None,
+    content: tuple[str, str] | None = None,
+) -> Summary:
     """What a list shows of a step. Never raises.
 
     `request` is the step's `request_view`, from who has it; of an LLM's request, what it says beside its lists will do.
-    `response` is a tool's `response_view`, in the same way.
+    `response` is a tool's `response_view`, in the same way. `body` are the bytes of an answer, and `content` is the
+    encoding and the type that its head tells, in lower case.
     """
     status = _status(step.response)
-    if step.kind == Kind.LLM:
-        return _llm_summary(step, status, request_view(step) if request is None else request)
+    kind = step.kind
+    if kind == _LLM:
+        asked = request_view(step) if request is None else request
+        return _llm_summary(step, status, asked, step.response.body if body is None else body, content)
     if "url" in step.request.head:
         title = _http_title(step, status)
-    elif step.kind == Kind.NOTE:
+    elif kind == _NOTE:
         title = _note_title(step.request.head.get("note"))
     else:
         asked = request_view(step) if request is None else request
@@ -268,17 +283,23 @@ def _note_title(note: Json) -> str:
     return " ".join([quoted(said), *listed, *named] if said else [*listed, *named]) or "note"
 
 
-def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
-    head, response = step.request.head, step.response
+def _llm_summary(
+    step: Step, status: int | None, request: Json, body: bytes, content: tuple[str, str] | None
+) -> Summary:
+    head, answer = step.request.head, step.response.head
     url = text if isinstance(text := head.get("url"), str) else ""
-    content, unknown = (None, ()) if response.head is None else _body(response.head, response.body)
-    reading = dialects.read_answer(content, status is not None and status >= 400)
+    view: Json = None
+    unknown: tuple[str, ...] = ()
+    if answer is not None and body:
+        view, unknown = _body_of(content or _content_headers(answer), body)
+    reading = dialects.read_answer(view, status is not None and status >= 400)
     asked = request.get("model") if isinstance(request, dict) else None
     model = asked if isinstance(asked, str) and asked else dialects.model_in(url) or reading.model
     if unknown and reading.dialect is not None:
         reading = reading._replace(unknown=dialects.named((*reading.unknown, *unknown)))
-    dialect, how_far = _how_far(reading, content, request, url)
-    return Summary(
+    dialect, how_far = _how_far(reading, view, request, url)
+    failed = reading.error_type is not None or reading.error_message is not None
+    told = (
         _safe_or_none(model),
         reading.input_tokens,
         reading.output_tokens,
@@ -294,7 +315,7 @@ def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
         reading.reasoning_tokens,
         _encodable(reading.reasoning),
         _encodable(reading.refusal) if reading.refusal else None,
-        _safe_or_none(_error_type(step, reading)),
+        _safe_or_none(_error_type(step, reading)) if failed else None,
         _encodable(reading.error_message) if reading.error_message else None,
         reading.tool_calls,
         _safe_or_none(reading.model),
@@ -302,6 +323,7 @@ def _llm_summary(step: Step, status: int | None, request: Json) -> Summary:
         reading.long_cache_tokens,
         reading.searches,
     )
+    return tuple.__new__(Summary, told)  # in a third of the time that its own class takes
 
 
 def _how_far(reading: dialects.Reading, content: Json, request: Json, url: str) -> tuple[str | None, str | None]:
@@ -327,7 +349,7 @@ def _llm_title(step: Step, status: int | None, model: str | None, reading: diale
     failure = step.response.failure
     if failure is not None:
         said = f"raised {_short_type(failure.type)}: {failure.message}"
-    elif not said and step.response.end != End.COMPLETE:
+    elif not said and step.response.end != _COMPLETE:
         said = str(step.response.end)
     title = f"{name} → {said}" if said else _http_title(step, status) if model is None else name
     return one_line(title, _TITLE_WIDTH)
@@ -381,7 +403,7 @@ def _answer_text(step: Step, response: Json) -> str:
     failure = step.response.failure
     if failure is not None:
         return f" raised {_short_type(failure.type)}: {failure.message}"
-    if step.response.end != End.COMPLETE and not step.response.pieces:
+    if step.response.end != _COMPLETE and not step.response.pieces:
         return f" → {step.response.end}"
     return f" → {quoted(response_view(step) if response is None else response)}"
 

@@ -14,14 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from rashomon import dialects
-from rashomon.canonical import digest
 from rashomon.errors import DamagedData
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Scan
 from rashomon.journal_parts import HANDLERS, Reader, kind_of
-from rashomon.model import End, Kind, Launched, Point, Read, Request, Site
+from rashomon.model import End, Kind, Launched, Piece, Point, Read, Request, Site
 from rashomon.store import bodies, columns, forgotten, points, step_rows, surroundings
 from rashomon.store.arriving_steps import ArrivingStep, Steps
+from rashomon.store.beginnings import NO_BEGINNING, Beginnings
 from rashomon.store.growing import grown
 from rashomon.store.heads import Headed, Heads, Odd
 from rashomon.store.portions import Chunk, Parts, Place, Portion, Price, Tables
@@ -35,9 +34,10 @@ PORTION_STEPS = 4096
 """Or behind so many steps, reads of surroundings counted as a quarter."""
 
 _BEGINNING = Resume()
-_NO_OPENING: tuple[str | None, str | None, int | None] = None, None, None
-_WHOLE = bodies.Apart(b"", (), [])
 _TIME = 1 << 61
+_LLM = Kind.LLM
+_new = tuple.__new__
+"""Makes a named tuple in a third of the time that its class takes: there are several for each step."""
 _NAMES_TRACE = {Code.TRACE: 1, Code.CONNECT: 1, Code.TRACE_END: 1, Code.DIVERGENCE: 1, Code.READ: 1, Code.POINT: 1,
                 Code.UNCONTROLLED: 1, Code.LAUNCHED: 1}  # fmt: skip
 
@@ -60,7 +60,7 @@ class Arrival(Reader):
         self.steps: dict[int, ArrivingStep] = {}  # type: ignore[assignment]  # of this journal, while they may change
         self.heads = Heads(self.headers)
         self.apart: dict[int, tuple[bodies.Apart, int]] = {}
-        self.openings: dict[int, tuple[int, tuple[Any, ...]]] = {}
+        self.beginnings = Beginnings(parts)
         self.emitted: set[int] = set()
         self.ids: dict[str, str] = {}
         self.tape = False
@@ -86,18 +86,25 @@ class Arrival(Reader):
         self.take_up(start, members or {})
         with self.path.open("rb") as file:
             scan = Scan(file, str(self.path), start.offset, limit)
-            seen = start.offset
-            begins = True
+            seen, frames, begins = start.offset, 0, True
             for elements in scan:
-                self.mark = scan.mark
+                self.mark = mark = scan.mark
+                self.last_trace = None
+                frames += 1
                 try:
-                    self.frame(elements)
+                    code = elements[0]
+                    handler = _HANDLERS.get(code)
+                    if handler is not None:
+                        handler(self, elements)
+                    trace = elements[1] if code in _NAMES_TRACE else self.last_trace
+                    if trace is not None:
+                        self.marks[trace] = self.marks.get(trace, 0) + mark * mark
                 except (IndexError, KeyError, TypeError, ValueError) as error:
                     self.damaged(f"frame {elements[:1]} cannot be understood: {type(error).__name__}")
-                if scan.end - seen + self.kept_bytes > PORTION_BYTES or self.heavy():
-                    seen = scan.end
+                # a frame brings one step or one read at most, so few of them are never heavy
+                if scan.end - seen + self.kept_bytes > PORTION_BYTES or (frames > PORTION_STEPS and self.heavy()):
                     yield self.portion(scan, begins, False)
-                    begins = False
+                    seen, frames, begins = scan.end, 0, False
             yield self.portion(scan, begins, True)
 
     def heavy(self) -> bool:
@@ -117,20 +124,11 @@ class Arrival(Reader):
                 self.members[number] = members[trace]
                 self.traces[number] = members[trace].info
 
-    def frame(self, elements: list[Any]) -> None:
-        """Take one frame."""
-        self.last_trace, code = None, elements[0]
-        if (handler := _HANDLERS.get(code)) is not None:
-            handler(self, elements)
-        trace = elements[1] if code in _NAMES_TRACE else self.last_trace
-        if trace is not None:
-            self.marks[trace] = self.marks.get(trace, 0) + self.mark * self.mark
-
-    def step(self, elements: list[Any]) -> ArrivingStep | None:
-        """The step that a frame is about."""
+    def step(self, elements: list[Any], head: dict[str, Any] | None = None) -> ArrivingStep | None:
+        """The step that a frame is about; `head` is the frame's own, with whole headers."""
         step = self.steps.get(elements[1])
         if step is None:
-            self.late(elements)
+            self.late(elements if head is None else [*elements[:3], head])
         else:
             step.changed = True
             self.last_trace = step.call[2]
@@ -164,18 +162,20 @@ class Arrival(Reader):
 
     def on_call(self, elements: list[Any]) -> None:
         """A step begins. One that cannot be is none."""
-        number, written = elements[1], elements[9]
-        headed, whole = self.headed(dict(elements[8]))
+        number, head, written = elements[1], elements[8], elements[9]
+        headed, whole = self.headed(head if head.__class__ is dict else dict(head))
+        plain = isinstance(written, bytes)
         try:
             body = self.body(number, written)
         except DamagedData:
             body, whole = b"", False
         marks = () if whole else ("damaged-request",)
-        base = (written[0], written[1]) if whole and not isinstance(written, bytes) else None
-        step = self.steps[number] = ArrivingStep(elements, Request(headed.head, body), marks, base)
+        base = (written[0], written[1]) if whole and not plain else None
+        step = self.steps[number] = ArrivingStep(elements, _new(Request, (headed.head, body)), marks, base)
         try:
-            within, times = elements[7], type(number) is int and type(elements[6]) is int and abs(elements[6]) < _TIME
-            if not (times and 0 <= number < _TIME and isinstance(within, (int, str, type(None)))):
+            within, t_us = elements[7], elements[6]
+            times = type(number) is int and type(t_us) is int and -_TIME < t_us < _TIME
+            if not (times and 0 <= number < _TIME and (within is None or isinstance(within, (int, str)))):
                 raise ValueError("a step's number, time or place is none")
             step.asked, step.asked_text = self.ask(elements, step, headed), headed.text
         except BaseException:
@@ -185,11 +185,26 @@ class Arrival(Reader):
     def on_head(self, elements: list[Any]) -> None:
         """An answer begins."""
         headed, whole = self.headed(elements[3])  # also of a step that is not there: it may define headers
-        step = self.step([*elements[:3], headed.head])
+        step = self.step(elements, headed.head)
         if step is not None:
             step.head, step.head_text = headed.head, headed.text
+            kind, encoding = headed.type, headed.encoding
+            if headed.text is not None and kind is not None and encoding is not None:
+                step.content = encoding.lower(), kind.lower()
+            else:
+                step.content = None
             if not whole:
                 step.marks = (*step.marks, "damaged-response")
+
+    def on_piece(self, elements: list[Any]) -> None:
+        """More of an answer."""
+        step = self.steps.get(elements[1])
+        if step is None or len(elements) != 4:
+            super().on_piece(elements)
+            return
+        step.changed, call = True, step.call
+        self.last_trace = call[2]
+        step.pieces.append(_new(Piece, (elements[2] - call[6], elements[3])))
 
     def headed(self, head: Any) -> tuple[Headed, bool]:
         """A head with its headers, and whether all of them are known."""
@@ -206,25 +221,25 @@ class Arrival(Reader):
         """Take a request apart."""
         number, trace = elements[1], elements[2]
         self.last_trace = self.step_traces[number] = trace
-        self.highest = max(self.highest, number + 1)
+        if number >= self.highest:
+            self.highest = number + 1
         if len(elements) > 10:
             self.tape = True
             self.ids[str(number)] = elements[10] if "." in elements[10] else f"0.{elements[10]}"
-        kind = kind_of(elements[3])
-        body = step.request.body
+        kind, request = kind_of(elements[3]), step.request
+        head, body = request
+        size = len(body)
         apart, frame = self.take_apart(number, step, body)
-        named = step_rows.digest_as(kind, elements[4], step.request, apart, headed.type)
-        parts = [frame, *apart.parts]
-        begin, values = _NO_OPENING, None
-        if kind == Kind.LLM:
-            begin = self.opening(number, step, apart, body)
-            values = step_rows.asked_values(step.request.head, apart, headed.type, headed.encoding)
+        named = step_rows.digest_as(kind, elements[4], request, apart, headed.type)
+        begin, values = NO_BEGINNING, None
+        if kind is _LLM:
+            begin = self.beginnings.find(number, None if step.base is None else step.base[0], apart, body)
+            values = step_rows.asked_values(head, apart, headed.type, headed.encoding)
         if values is not None:
-            step.request = Request(step.request.head, b"")  # it is in the parts, and views need only its values
+            step.request = _new(Request, (head, b""))  # it is in the parts, and views need only its values
         else:
-            self.kept_bytes += len(body)
-        kept = bodies.Apart(b"", apart.holes, []) if apart.holes else _WHOLE
-        return Asked(kept, parts, len(body), named, *begin, values)
+            self.kept_bytes += size
+        return _new(Asked, (apart.holes, [frame, *apart.parts], size, named, *begin, values))
 
     def take_apart(self, number: int, step: ArrivingStep, body: bytes) -> tuple[bodies.Apart, int]:
         """A body taken apart, and the number of its frame as a part. It goes on from the one that it is a delta of."""
@@ -242,38 +257,8 @@ class Arrival(Reader):
             while len(self.apart) > BASE_WINDOW:
                 gone = next(iter(self.apart))
                 del self.apart[gone]
-                self.openings.pop(gone, None)
+                self.beginnings.forget(gone)
         return apart, frame
-
-    def opening(
-        self, number: int, step: ArrivingStep, apart: bodies.Apart, body: bytes
-    ) -> tuple[str | None, str | None, int | None]:
-        """Digest of the system prompt and of the first message that is none, and the prompt's number as a part."""
-        if apart.values is None:
-            return None, None, None
-        before = self.openings.get(step.base[0]) if step.base is not None else None
-        if (
-            before is not None
-            and apart.shared >= before[0]
-            and (before[1][0] is apart.values or before[1][0] == apart.values)
-        ):
-            self.openings[number] = before
-            return before[1][1]  # type: ignore[no-any-return]
-        seen: list[bytes] = []
-        lists = {hole.path for hole in apart.holes if hole.first is not None}
-        instructed = bool(lists & {"system", "instructions"})
-        try:
-            begin = dialects.opening(apart.values, _elements(apart, self.parts, body, seen), instructed)
-        except Exception:  # a prompt that cannot be found is none
-            return None, None, None
-        prompt = begin.system.encode("utf-8", "replace") if begin.system is not None else None
-        conversation = digest(begin.first) if begin.first is not None else None
-        part = self.parts.keep(prompt) if prompt is not None else None
-        found = (digest(prompt) if prompt is not None else None, conversation, part)
-        place = next((at for at, content in enumerate(seen, 1) if content is begin.first), None)
-        if place is not None and not instructed:
-            self.openings[number] = (place, (apart.values, found))
-        return found
 
     # ----------------------------------------------------------------------------------------- portions
 
@@ -309,7 +294,7 @@ class Arrival(Reader):
             self.parts.forget()
             self.memory.clear()
             self.apart.clear()
-            self.openings.clear()
+            self.beginnings.clear()
 
     def resumption(self, scan: Scan) -> Resume:
         """Where to go on."""
@@ -434,17 +419,3 @@ _HANDLERS = {int(code): getattr(Arrival, name) for code, name in HANDLERS.items(
 def is_id(trace: object) -> bool:
     """True for an id that can be typed: a short text without spaces."""
     return isinstance(trace, str) and trace.isprintable() and 0 < len(trace) <= 200 and " " not in trace
-
-
-def _elements(apart: bodies.Apart, parts: Parts, body: bytes, seen: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The elements of a request's lists, as far as they are parts, with their paths; `seen` gets what was taken."""
-    read: dict[str, bytes] | None = None
-    for hole in apart.holes:
-        for place in range(hole.count if hole.first is not None else 0):
-            path = f"{hole.path}[{(hole.first or 0) + place}]"
-            content = parts.content(apart.parts[hole.start - 1 + place])
-            if content is None:  # not remembered any more
-                read = read if read is not None else {part.path: part.content for part in bodies.split(body).parts}
-                content = read[path]
-            seen.append(content)
-            yield path, content

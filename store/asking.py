@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -27,11 +26,13 @@ BLOCK = 2_000
 _BATCH = 50_000
 """Rows of one batch of Arrow, and of one row group of Parquet: a compromise of size on disk and memory."""
 
-_INEXACT = re.compile(r"\b(INTERVAL|TIMESTAMP_NS)\b")
+# patterns are texts: to compile all of them takes a millisecond, and hardly any answer needs one
+_INEXACT = r"\b(INTERVAL|TIMESTAMP_NS)\b"
 """Types of which Python has less: a month would be thirty days, and nanoseconds would be cut."""
 
-_TEMPORAL = re.compile(r"DATE|TIMESTAMP(_\w+| WITH TIME ZONE)?")
-_ENDLESS = re.compile(r"'\s*-?inf(inity)?\s*'", re.I)
+_TEMPORAL = r"DATE|TIMESTAMP(_\w+| WITH TIME ZONE)?"
+_TIMES = ("INTERVAL", "TIMESTAMP", "DATE")
+_ENDLESS = r"'\s*-?inf(inity)?\s*'"
 """In a statement that names it, a date may be the infinite one, for which Python has the last day of the year 9999."""
 
 _TABLES = "`.tables` in `rashomon sql` lists tables and views; docs/formats/store.md says what is in them."
@@ -99,9 +100,11 @@ class Answer:
 
     def _is_inexact(self, kind: str) -> bool:
         """Whether Python would have less of a type's values than the database."""
-        if _TEMPORAL.fullmatch(kind) and _ENDLESS.search(self._sql):
+        if not any(name in kind for name in _TIMES):
+            return False
+        if re.fullmatch(_TEMPORAL, kind) and re.search(_ENDLESS, self._sql, re.I):
             return True
-        return _INEXACT.search(kind) is not None
+        return re.search(_INEXACT, kind) is not None
 
     def _as_text(self) -> str:
         """The statement, with those columns as texts of the database's whose values Python would have inexactly."""
@@ -228,7 +231,7 @@ def explained(sql: str, error: Exception) -> UsageError:
     return UsageError(f"The SQL cannot be run: {said}{where}.", remedy)
 
 
-_LINE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.M)
+_LINE = r"^LINE (\d+): (.*)\n( *)\^"
 
 
 def position(sql: str, message: str) -> tuple[int, int] | None:
@@ -237,7 +240,7 @@ def position(sql: str, message: str) -> tuple[int, int] | None:
     It shows the line behind `LINE 2: `, cut to what is near the place, with a `^` below: as far to the right as the
     text before it is wide in a terminal, but that tabs have no width.
     """
-    found = _LINE.search(message)
+    found = re.search(_LINE, message, re.M)
     lines = sql.split("\n")
     if found is None or not 1 <= int(found[1]) <= len(lines):
         return None
@@ -251,6 +254,8 @@ def position(sql: str, message: str) -> tuple[int, int] | None:
 
 def _at_width(text: str, width: int) -> int:
     """How many characters stand left of what begins at a width."""
+    import unicodedata
+
     passed = 0
     for at, character in enumerate(text):
         own = 0 if character == "\t" or unicodedata.combining(character) else 1

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 Row = tuple[Any, ...]
 
+_NO_ASCII = b"\x80"
+
 _TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "int": pa.int64(),
@@ -84,21 +86,71 @@ def parts(values: array[int], lengths: Iterable[int]) -> dict[str, pa.Array]:
     """
     frames, leads, firsts, lasts = (list[int | None]() for _ in range(4))
     others, counts = array("i"), list[int]()
-    end = 0
+    end = before = 0
     for length in lengths:
         start, end = end, end + length
-        run = end - 1
-        while run > start + 1 and values[run - 1] == values[run] - 1:
-            run -= 1
-        alone = length == 1
-        lead = not alone and run > start + 1
         frames.append(values[start])
-        leads.append(values[start + 1] if lead else None)
-        between = values[start + 2 : run] if lead else ()
-        others.extend(between)
-        counts.append(len(between))
-        firsts.append(None if alone else values[run])
-        lasts.append(None if alone else values[end - 1])
+        if length == 1:
+            leads.append(None)
+            counts.append(0)
+            firsts.append(None)
+            lasts.append(None)
+            continue
+        run = _run(values, start, end, before)
+        before = run - start
+        leads.append(values[start + 1] if before > 1 else None)
+        others.extend(values[start + 2 : run])
+        counts.append(max(before - 2, 0))
+        firsts.append(values[run])
+        lasts.append(values[end - 1])
     single = {"frame_part": frames, "lead_part": leads, "parts_from": firsts, "parts_to": lasts}
     made = {name: integers(column, small=True) for name, column in single.items()}
     return {**made, "other_parts": lists(others, counts)}
+
+
+def _run(values: array[int], start: int, end: int, before: int) -> int:
+    """Where the numbers begin that follow one another up to the end of a request's parts.
+
+    `before` is how far from its start they began in an earlier request: for most that go on one, it is the same.
+    """
+    run = start + before
+    if start < run < end and (run == start + 1 or values[run - 1] != values[run] - 1):
+        first = values[run]
+        if values[run:end].tolist() == list(range(first, first + end - run)):
+            return run
+    run = end - 1
+    while run > start + 1 and values[run - 1] == values[run] - 1:
+        run -= 1
+    return run
+
+
+def of_parts(found: Sequence[tuple[str, bytes, int]]) -> pa.Table:
+    """Rows of `parts`: digest, content and number. What UTF-8 can read is a text, anything else a body."""
+    names, contents, numbers = zip(*found, strict=True) if found else ((), (), ())
+    try:  # what begins as text does is looked at all at once, and of other bytes few are any
+        text, body = _texts_and_bodies([content if content < _NO_ASCII or _is_text(content) else None
+                                        for content in contents], contents)  # fmt: skip
+    except pa.ArrowInvalid:
+        text, body = _texts_and_bodies([content if _is_text(content) else None for content in contents], contents)
+    digests, ids = texts(names), integers(numbers, small=True)
+    return pa.table({"digest": digests, "text": text, "body": body, "id": ids})
+
+
+def _texts_and_bodies(shown: list[bytes | None], contents: Sequence[bytes]) -> tuple[pa.Array, pa.Array]:
+    """The columns of contents that are texts, and of the others. Raises ArrowInvalid where one is shown that is none.
+
+    `shown` are the contents, with None for those that are no texts.
+    """
+    text = pa.array(shown, pa.binary()).cast(pa.string())
+    if None not in shown:
+        return text, pa.nulls(len(shown), pa.binary())
+    others = [content if one is None else None for one, content in zip(shown, contents, strict=True)]
+    return text, pa.array(others, pa.binary())
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

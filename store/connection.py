@@ -5,11 +5,11 @@ DuckDB lets either one process write or many read, and refuses everybody else at
 
 from __future__ import annotations
 
+import _thread  # `threading` takes a millisecond to load
 import contextlib
 import functools
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,7 +68,7 @@ def _check_name(path: Path) -> None:
 
 
 _known_files: set[tuple[int, int]] = set()
-_looking = threading.Lock()
+_looking = _thread.allocate_lock()
 
 
 def check_file(path: Path, again: bool = False) -> None:
@@ -94,7 +94,8 @@ def check_file(path: Path, again: bool = False) -> None:
         raise ForeignFile(f"{path} is not a DuckDB file.", _KEEP)
 
 
-def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> duckdb.DuckDBPyConnection:
+    config = {**_READ, "memory_limit": memory} if memory else _READ
     deadline, delay = time.monotonic() + wait_s, _FIRST_DELAY_S
     longest_s = _READER_DELAY_S if read_only else _WRITER_DELAY_S
     waiting: int | None = None
@@ -102,7 +103,7 @@ def _connect(path: Path, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
         while True:
             before = _inode(path)
             try:
-                connection = duckdb.connect(str(path), read_only=True, config=_READ) if read_only else _attach(path)
+                connection = duckdb.connect(str(path), read_only=True, config=config) if read_only else _attach(path)
                 if read_only or _inode(path) == before:
                     return connection
                 connection.close()  # a compacted store took the place of the file that was opened
@@ -200,21 +201,22 @@ def _checked(path: Path, connect: Callable[[], duckdb.DuckDBPyConnection]) -> tu
     return connection, schema or 0
 
 
-def open_reader(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
+def open_reader(path: Path, wait_s: float = WAIT_S, memory: str = "") -> duckdb.DuckDBPyConnection:
     """Open a store for reading only: no statement can write, load anything or reach another file.
 
-    A store that does not exist reads as an empty one. Raises `ForeignFile`, `NewerFormat`, `DamagedData`,
-    or `UsageError` when another process keeps it for longer than `wait_s` seconds.
+    `memory` is what DuckDB may take, as `64MB`; empty: most of what there is. A store that does not exist reads as an
+    empty one. Raises `ForeignFile`, `NewerFormat`, `DamagedData`, or `UsageError` when another process keeps it for
+    longer than `wait_s` seconds.
     """
     _check_name(path)
     if not path.exists():
         return _empty()
     check_file(path)
-    connection, schema = _checked(path, lambda: _connect(path, True, wait_s))
+    connection, schema = _checked(path, lambda: _connect(path, True, wait_s, memory))
     if schema < migrate.newest():
         connection.close()
         open_writer(path, wait_s).close()
-        connection, _ = _checked(path, lambda: _connect(path, True, wait_s))
+        connection, _ = _checked(path, lambda: _connect(path, True, wait_s, memory))
     return connection
 
 

@@ -23,6 +23,9 @@ COLUMNS = (
 )
 """The columns of `steps` that a step is made of."""
 
+_FEW = 50
+"""So many parts are named one by one: for a list, DuckDB loads modules of Python's, and reads more of the table."""
+
 Row = dict[str, Any]
 
 
@@ -86,6 +89,11 @@ def parts(reader: duckdb.DuckDBPyConnection, numbers: Iterable[int]) -> dict[int
     wanted = sorted(numbers)
     if not wanted:
         return {}
-    sql = "SELECT id, text, body FROM parts SEMI JOIN (SELECT unnest(?)::INTEGER AS wanted) ON wanted = parts.id"
-    cursor = reader.execute(sql, [wanted])
+    if len(wanted) <= _FEW:
+        cursor = reader.execute(
+            f"SELECT id, text, body FROM parts WHERE id IN ({', '.join('?' * len(wanted))})", wanted
+        )
+    else:
+        sql = "SELECT id, text, body FROM parts SEMI JOIN (SELECT unnest(?)::INTEGER AS wanted) ON wanted = parts.id"
+        cursor = reader.execute(sql, [wanted])
     return {number: body if text is None else text.encode() for number, text, body in cursor.fetchall()}

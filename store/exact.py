@@ -7,11 +7,8 @@ head, integers of 64 bits without a sign. SQL sees something readable; `exact` h
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
-
-import msgpack
 
 from rashomon.model import Lane
 from rashomon.store.spelling import encodable, exact_json, head_json, is_json
@@ -110,6 +107,8 @@ class Shown:
 
 
 def _packed(kept: dict[str, Any]) -> bytes:
+    import msgpack  # hardly any row has values that its columns cannot hold
+
     return msgpack.packb(kept, use_bin_type=True, unicode_errors="surrogatepass")  # type: ignore[no-any-return]
 
 
@@ -139,6 +138,8 @@ def restore(row: dict[str, Any], *json_columns: str) -> dict[str, Any]:
             row[column] = json.loads(row[column])
     exact = row.get("exact")
     if exact is not None:
+        import msgpack  # as above: a list of steps would wait for it
+
         row.update(msgpack.unpackb(exact, strict_map_key=False, unicode_errors="surrogatepass"))
     return row
 
@@ -157,7 +158,7 @@ def _plain(value: Any, depth: int) -> Any:
         return [_plain(item, depth + 1) for item in value]
     if isinstance(value, (bytes, bytearray)):
         return {"$bytes": bytes(value).hex()}
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and value - value != 0.0:  # infinite, or no number
         return str(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value

@@ -8,6 +8,9 @@ from __future__ import annotations
 from rashomon.store.apart import Apart, Hole, Known, Rest
 from rashomon.store.bodies import LONG, Keep, Memory, scan, spelled_element
 
+_new = tuple.__new__
+"""Makes a named tuple in a third of the time that its class takes."""
+
 
 def grown(body: bytes, keep: Keep, memory: Memory, base: Apart, prefix: int) -> Apart | None:
     """What `take_apart` makes of a body whose first `prefix` bytes are those of another; None where that must tell.
@@ -72,11 +75,11 @@ def _with(base: Apart, known: Known, rest: Rest, new: list[int], ends: list[int]
     for one in spelled:
         state.update(b"," + one)
     parts = [*were[:shared], *new, *rest.parts]
-    hole = Hole(at, path, first, start, len(ends), separator)
+    hole = _new(Hole, (at, path, first, start, len(ends), separator))
     holes = (*before, hole)
     if rest.holes:
         holes += tuple([Hole(*one[:3], one.start + end, *one[4:]) for one in rest.holes])
     identity = b"".join((rest.before, state.digest(), rest.after))
-    now = Known(key, ends, [*known.spelled, *spelled], hole, frame, before, parts, values, members)
-    left = Rest(rest.text, rest.holes, rest.parts, state, rest.before, rest.after)
-    return Apart(base.frame, holes, parts, identity, base.values, base.keys, now, shared, left)
+    now = _new(Known, (key, ends, [*known.spelled, *spelled], hole, frame, before, parts, values, members))
+    left = _new(Rest, (rest.text, rest.holes, rest.parts, state, rest.before, rest.after))
+    return _new(Apart, (base.frame, holes, parts, identity, base.values, base.keys, now, shared, left))

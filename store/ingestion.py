@@ -70,13 +70,16 @@ def ingest(
     found = listing(journals)
     if not found and not store.exists():
         return IngestReport()
-    from rashomon.store.taking import Taking  # loads pyarrow, which is not needed where nothing is new
+    # these load pyarrow, which is not needed where nothing is new
+    from rashomon.store.memory import sparing
+    from rashomon.store.taking import Taking
 
     work = Taking(journals, store, found, progress, wait_s, home)
     collecting = gc.isenabled()
     gc.disable()  # the values made here have no cycles, and looking for some would take a third of the time
     try:
-        work.run()
+        with sparing():
+            work.run()
     finally:
         if collecting:
             gc.enable()

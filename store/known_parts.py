@@ -2,26 +2,30 @@
 writing it, and the longer the larger the store.
 
 The beginning of every digest is kept in order, 12 bytes a part with its number; what it points to is looked up by that
-number, so that a digest which only begins like another is never taken for it. They are read in slices, a few at each
-question, lest who waits for the store wait for all of them. What falls into the others is asked of the store.
+number, so that a digest which only begins like another is never taken for it. They are read between two batches, while
+the store is open for reading only and nobody waits for it; in slices, each of which is put in order by itself.
 """
 
 from __future__ import annotations
 
-import time
+import contextlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import duckdb  # the whole of it: the engine alone does not take Arrow
 import pyarrow as pa
 
+from rashomon.store import ledger, memory
+from rashomon.store.connection import open_reader
+
 MANY = 100_000
 """Where a store has fewer parts, asking it takes some milliseconds."""
 
-_ASKED, _ADDED, _SURE = 3, 200_000, 20_000
-_SLICES, _SHIFT, _LOAD_S = 16, 60, 0.1
-"""One slice for each first digit of a digest; as many at a time as begin within so many seconds."""
+_ASKED, _ADDED, _SURE = 2, 200_000, 20_000
+_SLICE = 1_000_000
+"""About so many parts, at most, are put in order at once."""
 
 
 class KnownParts:
@@ -31,14 +35,14 @@ class KnownParts:
     """
 
     def __init__(self) -> None:
-        self._adding = False
         self._new: list[int] = []
         self._sure_new: list[str] = []
+        self._count = self._shift = 0
         self.forget()
 
     def keep(self) -> None:
         """What was learnt since the last time is in the store."""
-        self._new, self._sure_new, self._adding = [], [], False
+        self._new, self._sure_new = [], []
         if len(self._added) > _ADDED:
             self._read_anew()
 
@@ -55,6 +59,10 @@ class KnownParts:
         self._asked = 0
         self._read_anew()
 
+    def dropped(self) -> None:
+        """Parts have been deleted: what else is known is looked up before it is believed."""
+        self._sure.clear()
+
     def _read_anew(self) -> None:
         self._slices: list[tuple[array[int], array[int]]] = []
         self._added: dict[int, int] = {}
@@ -65,32 +73,23 @@ class KnownParts:
         """The numbers of those of some parts that the store has; `count` is about how many it has at all."""
         if not names:
             return {}
-        if len(self._slices) < _SLICES:
-            self._asked += 1
-            if count < MANY or self._asked < _ASKED:
-                return asked(store, names)
-            if not self._adding:  # what this transaction has added would be among what is read
-                self._read(store)
+        if not self._slices:
+            self._asked, self._count = self._asked + 1, count
+            return asked(store, names)
         found: dict[str, int] = {}
         likely: dict[str, int] = {}
-        unread: list[str] = []
         for name in names:
             number = self._sure.get(name)
             if number is not None:
                 found[name] = number
-            elif (number := self._likely(key := _key(name))) is not None:
+            elif (number := self._likely(_key(name))) is not None:
                 likely[name] = number
-            elif key >> _SHIFT >= len(self._slices):
-                unread.append(name)
-        if unread:
-            found |= asked(store, unread)
         if likely:
             found |= self._confirmed(store, likely)
         return found
 
     def add(self, new: Mapping[str, int]) -> None:
         """Learn of parts that are being added, with their numbers."""
-        self._adding = True
         if self._slices:
             for name, number in new.items():
                 key = _key(name)
@@ -100,8 +99,8 @@ class KnownParts:
 
     def _likely(self, key: int) -> int | None:
         number = self._added.get(key)
-        if number is None and (nth := key >> _SHIFT) < len(self._slices):
-            keys, ids = self._slices[nth]
+        if number is None:
+            keys, ids = self._slices[key >> self._shift]
             at = bisect_left(keys, key)
             if at < len(keys) and keys[at] == key:
                 return ids[at]
@@ -120,19 +119,31 @@ class KnownParts:
         unsure = [name for name in likely if name not in sure]
         return sure | (asked(store, unsure) if unsure else {})
 
-    def _read(self, store: duckdb.DuckDBPyConnection) -> None:
-        """Read the next slices."""
-        until = time.monotonic() + _LOAD_S
-        while len(self._slices) < _SLICES:
-            nth = len(self._slices)
-            behind = f"b2:{nth + 1:x}" if nth + 1 < _SLICES else "b2:g"
-            rows = store.sql(_KEYS.format(f"b2:{nth:x}", behind)).to_arrow_table()
-            keys, ids = array("Q"), array("i")
-            keys.frombytes(_bytes(rows.column(0), 8))
-            ids.frombytes(_bytes(rows.column(1), 4))
-            self._slices.append((keys, ids))
-            if time.monotonic() >= until:
-                return
+    @property
+    def worth_reading(self) -> bool:
+        """Whether `read_from` pays: the store has many parts, and has been asked more than once."""
+        return not self._slices and self._asked >= _ASKED and self._count >= MANY
+
+    def read_from(self, path: Path, generation: str, wait_s: float) -> None:
+        """Read which parts the store has, if it is of this generation, and keep nobody else from reading it.
+
+        What was learnt before must have been kept. Where memory is short, the store is asked on, which takes longer.
+        """
+        self._asked = 0
+        with open_reader(path, wait_s, memory.LIMIT) as store, contextlib.suppress(duckdb.OutOfMemoryException):
+            if ledger.generation(store) == generation:
+                bits = min(8, (self._count // _SLICE).bit_length())
+                self._slices, self._shift = [_slice(store, nth, bits) for nth in range(1 << bits)], 64 - bits
+
+
+def _slice(store: duckdb.DuckDBPyConnection, nth: int, bits: int) -> tuple[array[int], array[int]]:
+    """The keys that begin with these bits, in order, and the numbers of their parts."""
+    first, behind = (f"b2:{at << 8 - bits:02x}" if at < 1 << bits else "b2:g" for at in (nth, nth + 1))
+    rows = store.sql(_KEYS.format(first, behind)).to_arrow_table()
+    keys, ids = array("Q"), array("i")
+    keys.frombytes(_bytes(rows.column(0), 8))
+    ids.frombytes(_bytes(rows.column(1), 4))
+    return keys, ids
 
 
 def asked(store: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, int]:

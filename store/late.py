@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rashomon.canonical import digest
 from rashomon.journal_parts import OpenStep, Reader, step_of
 from rashomon.model import Kind, Step
-from rashomon.store import bodies, columns, restored, step_rows, step_writing
+from rashomon.store import columns, restored, step_rows, step_writing
 from rashomon.store.step_rows import Asked
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def _change(writing: Writing, row: dict[str, Any], shift_us: int, frames: list[l
     parts, prompt = row["request_parts"], row["prompt_part"]
     holes = restored.holes_from(row["layout"])
     asked = Asked(
-        bodies.Apart(b"", holes, []), parts, row["request_size"], row["request_digest"], row["prompt"],
-        row["conversation"], prompt,
+        tuple(holes), parts, row["request_size"], row["request_digest"], row["prompt"], row["conversation"], prompt,
     )  # fmt: skip
     old, trace = row["response_part"], row["trace"]
     (before,) = restored.steps_of(writing.writer, [row])

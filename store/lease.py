@@ -16,15 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.store import connection as connections
+from rashomon.store import memory
 from rashomon.store.engine import duckdb
 from rashomon.store.pace import Pace
 
 HELD_S = 5.0
 """For about so long the store stays open when nobody is seen to wait."""
-
-MEMORY = "64MB"
-"""What DuckDB may take for itself: by default it keeps all that it has read of a store while that is open. Where it is
-too little for a batch, the batch is rolled back and done again with as much as there is (`unbind`)."""
 
 GRACE_S = 0.25
 """A batch that is expected to end sooner than this is not given up, unless it takes longer than expected."""
@@ -122,7 +119,7 @@ class Lease:
         writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
         writer.execute("PRAGMA disable_checkpoint_on_shutdown")
         if self.bound:
-            writer.execute(f"SET memory_limit = '{MEMORY}'")
+            writer.execute(f"SET memory_limit = '{memory.LIMIT}'")
             writer.execute("SET temp_directory = ''")  # content nowhere but in the store
         self._since = time.monotonic()
         return writer
@@ -132,6 +129,7 @@ class Lease:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+            memory.give_back()
         if self._held is not None:
             os.close(self._held)
             self._held = None

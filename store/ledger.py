@@ -84,8 +84,8 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 
 def generation(connection: duckdb.DuckDBPyConnection) -> str:
     """The number that grows with each ingestion."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-    return str(row[0]) if row else "0"
+    rows = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall()
+    return str(rows[0][0]) if rows else "0"
 
 
 # --------------------------------------------------------------------------------- what was told so far

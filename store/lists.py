@@ -156,6 +156,14 @@ class Columns(Sequence[L]):
         for what is empty."""
         return self._columns[self._line._fields.index(name)]
 
+    def lanes(self) -> list[list[int]]:
+        """The lanes of all lines, as JSON has them."""
+        return [list(_lane(lane)) if lane else [] for lane in self.column("lane")]
+
+    def chosen(self, places: Sequence[int]) -> Columns[L]:
+        """The lines at some places, in this order."""
+        return Columns(self._line, [list(map(column.__getitem__, places)) for column in self._columns])
+
     def __len__(self) -> int:
         return len(self._columns[0])
 

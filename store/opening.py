@@ -11,13 +11,22 @@ from collections.abc import Callable
 from rashomon.errors import RashomonError
 from rashomon.store.engine import duckdb
 
+SOON_S = 0.05
+"""A command that has its answer has mostly printed it, and ended, within so many seconds."""
+
 
 def close_soon(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have a connection closed by another thread: to take the database apart takes 10 ms, and nobody needs to wait."""
-    done = _thread.allocate_lock()
+    """Have a connection closed by another thread, `SOON_S` from now or when `closed` is asked for.
+
+    To take the database apart takes 10 ms of a processor, which a process that ends before does not need to spend: its
+    end lets go of the file, too. Only who prints for longer must not keep the store from others.
+    """
+    asked, done = _thread.allocate_lock(), _thread.allocate_lock()
+    asked.acquire()
     done.acquire()
 
     def close() -> None:
+        asked.acquire(timeout=SOON_S)
         try:
             connection.close()
         except duckdb.Error:
@@ -25,20 +34,23 @@ def close_soon(connection: duckdb.DuckDBPyConnection) -> None:
         finally:
             done.release()
 
+    _closing.append((asked, done))
     try:
         _thread.start_new_thread(close, ())
-    except RuntimeError:
+    except RuntimeError:  # no thread is to be had
         close()
-    _closing.append(done)
 
 
 def closed() -> None:
     """Wait until all such connections are closed."""
     while _closing:
-        _closing.pop().acquire()
+        asked, done = _closing.pop()
+        asked.release()
+        done.acquire()
 
 
-_closing: list[_thread.LockType] = []
+_closing: list[tuple[_thread.LockType, _thread.LockType]] = []
+"""Of each, what says that it is waited for, and what says that it is closed."""
 
 
 class Opening:

@@ -14,6 +14,9 @@ from rashomon.store import columns
 from rashomon.store.portions import Head, Portion
 from rashomon.store.step_rows import Row
 
+_new = tuple.__new__
+"""Makes a named tuple in a third of the time that its class takes."""
+
 FULL_BYTES, FULL_STEPS = 2 << 20, 1024
 """A parcel goes off behind so many bytes of journals and of parts, or so many steps."""
 
@@ -85,7 +88,7 @@ def opened(sent: Sent) -> list[Portion | Done]:
         item
         if isinstance(item, Done)
         else item._replace(
-            heads=list(map(Head._make, zip(*item.heads, strict=True))),
+            heads=[_new(Head, row) for row in zip(*item.heads, strict=True)],
             steps=table("steps", item.steps),
             tables={name: table(name, span) for name, span in item.tables.items()},
         )

@@ -131,7 +131,10 @@ class Parts:
 
     def keep(self, content: bytes) -> int:
         """Have a part of a request kept, and remembered; its number."""
-        number, _ = self.named(content)
+        name = digest(content)
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._number(name, content)
         if number not in self._contents:
             self._remember(number, content)
         return number
@@ -140,12 +143,15 @@ class Parts:
         """Have a part kept; its number and its digest."""
         name = digest(content)
         number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[name] = self.count
-            self.count += 1
-            self.new.append((name, content))
+        return self._number(name, content) if number is None else number, name
+
+    def _number(self, name: str, content: bytes) -> int:
+        number = self._numbers[name] = self.count
+        self.count = number + 1
+        self.new.append((name, content))
+        if number >= _NUMBERED:
             self.full = len(self._numbers) > _NUMBERED
-        return number, name
+        return number
 
     def add(self, content: bytes) -> tuple[int, str]:
         """Have a part kept that will soon be another: it is not recognised again. As `named`."""

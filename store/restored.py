@@ -6,8 +6,9 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from rashomon.errors import UsageError
 from rashomon.model import (
     Coverage,
     Divergence,
@@ -29,6 +30,7 @@ from rashomon.store.exact import lane_of, restore
 
 if TYPE_CHECKING:
     from rashomon.store.bodies import Hole
+    from rashomon.store.reading import TraceStore
 
 T = TypeVar("T")
 Select = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
@@ -62,6 +64,23 @@ def trace_from(row: dict[str, Any]) -> Trace:
         result=row["result"],
         provenance=json.loads(row["provenance"] or "{}"),
     )
+
+
+class Named(NamedTuple):
+    """Of a trace what stands beside one of its steps."""
+
+    id: str
+    name: str
+
+
+def named(store: TraceStore, trace: str) -> Named | Trace:
+    """A trace that there is, by its name. Raises as `TraceStore.trace` does."""
+    quoted = trace.replace("'", "''")
+    try:
+        found = store.query(f"SELECT name, exact FROM traces WHERE id = '{quoted}'")
+    except UsageError:  # damaged: the other way says so
+        return store.trace(trace)
+    return Named(trace, restore(dict(zip(found.columns, found.rows[0], strict=True)))["name"])
 
 
 _FAMILY = """

@@ -52,7 +52,7 @@ def nothing_changed(store: Path, folder: Path) -> bool:
     try:
         note = json.loads(_note(store).read_bytes())
         return bool(note["marks"] == _marks(store, folder)) and all(
-            _stat(folder / name)[1:] == watched for name, watched in note["watched"].items()
+            _stat(f"{folder}{os.sep}{name}")[1:] == watched for name, watched in note["watched"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -24,18 +24,20 @@ from rashomon.views import Summary
 
 Row = tuple[Any, ...]
 
+_MCP, _COMPLETE = Kind.MCP, End.COMPLETE
 _ADDRESSES = 1024
 """How many addresses are remembered as they stand in digests."""
 
 
 class Asked(NamedTuple):
-    """A request as the store keeps it: taken apart, with its size in bytes and its digest.
+    """A request as the store keeps it: its holes, what fills them, its size in bytes and its digest.
 
-    `prompt` and `conversation` are digests of how it begins, `prompt_part` the prompt's number among the parts.
-    `values` are what it says beside its lists, where that will do for what is to be known of it.
+    `parts` are the frame and what goes into its holes, by their numbers. `prompt` and `conversation` are digests of how
+    it begins, `prompt_part` the prompt's number among the parts. `values` are what it says beside its lists, where that
+    will do for what is to be known of it.
     """
 
-    apart: Apart
+    holes: tuple[Hole, ...]
     parts: list[int]
     size: int
     digest: str
@@ -134,10 +136,16 @@ def asked_values(head: Head, apart: Apart, content_type: str | None, encoding: s
     return apart.values if encoding == "" and content_type is not None and "event-stream" not in content_type else None
 
 
-def summary(step: Step, asked: Json, response: Json = None) -> Summary:
-    """What is decoded of a step. What is known of its views need not be made again."""
+def summary(
+    step: Step,
+    asked: Json,
+    response: Json = None,
+    body: bytes | None = None,
+    content: tuple[str, str] | None = None,
+) -> Summary:
+    """What is decoded of a step. What is known of its views, its answer and its heads need not be made again."""
     try:
-        return views.summary(step, asked, response)
+        return views.summary(step, asked, response, body, content)
     except Exception:  # a step that cannot be summed up is kept all the same
         return Summary(None, None, None, None, None, "", f"{step.kind} {step.name}")
 
@@ -155,15 +163,25 @@ def step_row(
 
     `heads` are the JSON texts of both heads, where they are known.
     """
-    shown, answer, match, failure = Shown(), step.response, step.match, step.response.failure
-    pieces, duration_us = answer.pieces, shown.integer("duration_us", answer.duration_us)
-    offsets = shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces])
-    whole = len(pieces) == 1 and size > 0  # then its size is that of the answer
+    shown, answer, match, lane, name = Shown(), step.response, step.match, step.lane, step.name
+    pieces, failure, taken_us = answer.pieces, answer.failure, answer.duration_us
+    duration_us = shown.integer("duration_us", taken_us)
+    if len(pieces) == 1:
+        offsets = shown.integers("piece_offsets_us", [pieces[0].offset_us])
+        if size > 0:  # then its size is that of the answer
+            sizes: list[int] = []
+            offsets = [] if offsets == [duration_us] else offsets
+        else:
+            sizes = [len(pieces[0].data)]
+    else:
+        offsets = shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces])
+        sizes = [len(piece.data) for piece in pieces]
+    asked_head, said_head = heads
     return (
         step.kind._value_,
-        shown.text("name", step.name),
-        shown.lane("lane", step.lane),
-        len(step.lane),
+        shown.text("name", name),
+        shown.lane("lane", lane) if lane else "",
+        len(lane),
         duration_us,
         answer.end._value_,
         *(_NOTHING if failure is None else _failure_columns(shown, failure)),
@@ -172,14 +190,14 @@ def step_row(
         *_summary_columns(said),
         asked.digest,
         response,
-        heads[0] or shown.head("request_head", step.request.head),
-        None if answer.head is None else heads[1] or shown.head("response_head", answer.head),
+        asked_head or shown.head("request_head", step.request.head),
+        None if answer.head is None else said_head or shown.head("response_head", answer.head),
         asked.size,
         size,
-        layout(asked.apart.holes),
-        [] if whole and offsets == [duration_us] else offsets,
-        [] if whole else [len(piece.data) for piece in pieces],
-        shown.exact(),
+        layout(asked.holes) if asked.holes else "[]",
+        offsets,
+        sizes,
+        shown.exact() if shown.kept else None,
         *_decoded_columns(said, cost),
         asked.prompt,
         asked.conversation,
@@ -221,24 +239,37 @@ def _match_columns(shown: Shown, match: Match) -> Row:
 
 def _summary_columns(said: Summary) -> Row:
     """The decoded columns. They are made again from the bytes at will, so nothing of them is kept exactly."""
-    shown, (model, came, went, status, finish, text, title) = _UNKEPT, said[:7]
+    model, came, went, status, finish, text, title = said[:7]
+    if said[:3] == _NOTHING and finish is None and not text:  # of a tool, nothing of the kind is said
+        return (None, None, None, None if status is None else _integer(status), None, _text_in(title), None)
     return (
-        None if model is None else shown.text("", model),
-        None if came is None else shown.integer("", came),
-        None if went is None else shown.integer("", went),
-        None if status is None else shown.integer("", status),
-        None if finish is None else shown.text("", finish),
-        shown.text("", title),
-        shown.text("", text) if text else None,
+        None if model is None else _text_in(model),
+        None if came is None else _integer(came),
+        None if went is None else _integer(went),
+        None if status is None else _integer(status),
+        None if finish is None else _text_in(finish),
+        _text_in(title),
+        _text_in(text) if text else None,
     )
+
+
+def _text_in(value: Any) -> str:
+    return value if value.__class__ is str and value.isascii() else _UNKEPT.text("", value)
+
+
+def _integer(value: Any) -> int:
+    return value if value.__class__ is int and 0 <= value < _COUNTS else _UNKEPT.integer("", value)
+
+
+_COUNTS = 1 << 53
 
 
 def _decoded_columns(said: Summary, cost: float | None) -> Row:
     """The decoded columns that the third schema added."""
-    shown, dialect, decoded, unknown = _UNKEPT, said.dialect, said.decoded, said.unknown
-    cached, written, thought, reasoning, refusal, kind, message = said[10:17]
+    dialect, decoded, unknown, cached, written, thought, reasoning, refusal, kind, message = said[7:17]
     if not (reasoning or unknown) and said[10:13] == said[14:17] == _NOTHING:
         return (dialect, decoded, [], None, None, None, cost, None, None, None, None)  # as most calls are
+    shown = _UNKEPT
     return (
         dialect,
         decoded,
@@ -271,9 +302,9 @@ def values_row(step: Step) -> Row:
 def valued(step: Step) -> Valued:
     """What a tool was given and gave."""
     head, answer = step.request.head, step.response
-    apart = "url" not in head and step.kind != Kind.MCP  # nothing but encoded values
+    apart = "url" not in head and step.kind != _MCP  # nothing but encoded values
     given = _plain(step.request.body) if apart else None
-    sole = len(answer.pieces) == 1 and answer.end == End.COMPLETE and answer.failure is None
+    sole = len(answer.pieces) == 1 and answer.end == _COMPLETE and answer.failure is None
     came = _plain(answer.pieces[0].data) if apart and sole and "gen" not in str(head.get("flavour", "")) else None
     request, asked = given or _viewed(views.request_view, step)
     response, told = came or _viewed(views.response_view, step)

@@ -12,7 +12,7 @@ import duckdb
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
 from rashomon.journal import checksum
-from rashomon.store import bodies, compaction, crew, ingestion, ledger, restored
+from rashomon.store import bodies, compaction, crew, ingestion, ledger, memory, restored
 from rashomon.store import connection as connections
 from rashomon.store.arrival import Arrival
 from rashomon.store.known_parts import KnownParts
@@ -141,18 +141,19 @@ class Taking:
     def take(self, todo: list[str]) -> None:
         """Read and write these journals, batch by batch."""
         batch: list[Item] = []
+        weights: list[int] = []
         size = 0
         for item in self.arrivals(todo):
             batch.append(item)
-            size += _weight(item)
+            weights.append(_weight(item))
+            size += weights[-1]
             if size >= self.pace.room:
-                self.put(batch, len(todo), more=True)
-                batch, size = [], 0
-        self.put(batch, len(todo))
+                self.put(batch, weights, len(todo), more=True)
+                batch, weights, size = [], [], 0
+        self.put(batch, weights, len(todo))
 
-    def put(self, items: list[Item], todo: int, more: bool = False) -> None:
+    def put(self, items: list[Item], weights: list[int], todo: int, more: bool = False) -> None:
         """Write what has arrived, in one go or, where others wait for the store, in several."""
-        weights = [_weight(item) for item in items]
         done = 0
         while done < len(items):
             behind = done + self.pace.fitting(weights[done:])
@@ -266,6 +267,9 @@ class Taking:
         following = str(int(self.known.generation) + 1)
         if self.parts_of != self.known.generation:
             self.parts.forget()
+        if self.parts.worth_reading:
+            self.lease.release()
+            self.parts.read_from(self.store, self.known.generation, self.wait_s)
         if size > 2 * ingestion.BATCH_BYTES and self.lease.bound:  # one portion with more in it than a batch has
             self.lease.unbind()
         before = dict(self.kept), set(self.skipped)
@@ -281,7 +285,7 @@ class Taking:
             self.kept, self.skipped = before
             if _another_wrote(error):
                 raise _Generation from None
-            if isinstance(error, duckdb.OutOfMemoryException) and self.lease.bound:
+            if memory.is_short(error) and self.lease.bound:
                 self.lease.unbind()
                 raise GivenUp from None
             if isinstance(error, duckdb.Error):

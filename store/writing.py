@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import duckdb  # the whole of it: the engine alone does not take Arrow
@@ -56,9 +57,11 @@ class Numbers:
     def __init__(self) -> None:
         self.known: array[int] = array("i")
 
-    def of(self, values: Iterable[int]) -> array[int]:
+    def of(self, values: array[int]) -> array[int]:
         """The numbers in the store."""
-        return array("i", map(self.known.__getitem__, values))
+        if len(values) < 2:
+            return array("i", [self.known[value] for value in values])
+        return array("i", itemgetter(*values)(self.known))  # in half the time of a loop: a request has dozens
 
 
 class Writing:
@@ -136,16 +139,20 @@ class Writing:
         self.found = {row[0] for row in self.rows("SELECT id FROM traces WHERE id IN (SELECT unnest(?))", sorted(told))}
         for trace in told:
             self.members[trace], self.stored[trace] = {}, {}
+        applied: dict[tuple[str, str], int] = {}
         for trace, journal, packed in self.rows(
             "SELECT trace, journal, told FROM members WHERE trace IN (SELECT unnest(?)) ORDER BY journal", sorted(told)
         ):
+            member = ledger.unpack_member(packed)
+            applied[trace, journal] = member.late
             if trace not in self.removed:
-                self.stored[trace][journal] = self.members[trace][journal] = ledger.unpack_member(packed)
+                self.stored[trace][journal] = self.members[trace][journal] = member
         for portion, _ in self.portions:
             for trace, member in portion.members.items():
                 if self.wanted(portion, trace):
-                    before = self.members[trace].get(portion.name, member)  # what was applied since it was read, stays
-                    self.members[trace][portion.name] = member._replace(late=before.late)
+                    # who reads on knows of no frames that were applied to steps; who reads anew places them
+                    late = applied.get((trace, portion.name), 0) if portion.start else 0
+                    self.members[trace][portion.name] = member._replace(late=late)
         others = {journal for found in self.members.values() for journal in found} - self.about.keys()
         if others:
             self.about |= ledger.read_about(self.writer, others)
@@ -209,7 +216,7 @@ class Writing:
             )
             self.writer.execute(_DROP_LOOSE)
             self.writer.execute("DROP TABLE loose")
-            self.parts.forget()
+            self.parts.dropped()
 
     # -------------------------------------------------------------------------------------------- adding
 
@@ -228,7 +235,7 @@ class Writing:
             del numbers.known[portion.first_part :]  # of a batch that was not written
             numbers.known.extend([ids[name] for name, _ in portion.parts])
         self.following = following + len(new)
-        self.insert("parts", _parts_table([(name, contents[name], ids[name]) for name in new]))
+        self.insert("parts", columns.of_parts([(name, contents[name], ids[name]) for name in new]))
 
     def part(self, content: bytes) -> int:
         """Have one more part stored; its number."""
@@ -238,7 +245,7 @@ class Writing:
         if found is None:
             found, self.following = self.following, self.following + 1
             self.parts.add({name: found})
-            self.insert("parts", _parts_table([(name, content, found)]))
+            self.insert("parts", columns.of_parts([(name, content, found)]))
         return found
 
     def price(self, step: Step, said: Any, trace: str) -> float | None:
@@ -375,33 +382,6 @@ def _moved(before: Placement, now: Placement, journal: str, member: Member) -> b
     )
 
 
-def _parts_table(found: list[tuple[str, bytes, int]]) -> pa.Table:
-    bodies = pa.array([content for _, content, _ in found], pa.binary())
-    try:
-        text, body = bodies.cast(pa.string()), pa.nulls(len(found), pa.binary())
-    except pa.ArrowInvalid:  # one of them is no text
-        is_text = [_is_text(content) for _, content, _ in found]
-        shown = [content if plain else None for (_, content, _), plain in zip(found, is_text, strict=True)]
-        text = pa.array(shown, pa.binary()).cast(pa.string())
-        body = pa.array([None if plain else row[1] for row, plain in zip(found, is_text, strict=True)], pa.binary())
-    return pa.table(
-        {
-            "digest": columns.texts([name for name, _, _ in found]),
-            "text": text,
-            "body": body,
-            "id": columns.integers([number for _, _, number in found], small=True),
-        }
-    )
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _plain(about: About) -> list[Any]:
     return [about.process, about.closed, about.loss, about.damage]
 
@@ -425,7 +405,13 @@ _DROP_LOOSE = """
         EXCEPT (
             SELECT response_part FROM steps WHERE response_part IN (SELECT id FROM loose)
             UNION ALL SELECT prompt_part FROM steps WHERE prompt_part IN (SELECT id FROM loose)
-            UNION ALL SELECT id FROM (SELECT unnest(request_parts) AS id FROM steps) WHERE id IN (SELECT id FROM loose)
+            UNION ALL SELECT frame_part FROM steps WHERE frame_part IN (SELECT id FROM loose)
+            UNION ALL SELECT lead_part FROM steps WHERE lead_part IN (SELECT id FROM loose)
+            UNION ALL SELECT id FROM (SELECT unnest(other_parts) AS id FROM steps) WHERE id IN (SELECT id FROM loose)
+            UNION ALL SELECT id FROM (
+                SELECT unnest(range(parts_from, parts_to + 1)) AS id FROM steps
+                WHERE parts_to >= (SELECT min(id) FROM loose) AND parts_from <= (SELECT max(id) FROM loose)
+            ) WHERE id IN (SELECT id FROM loose)
         )
     )
 """

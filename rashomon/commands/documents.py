@@ -6,10 +6,10 @@ Times: `started` is RFC 3339 in UTC, `*_us` are microseconds, `*_ns` Unix nanose
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rashomon import values, views
 from rashomon.commands import json_text
 from rashomon.commands.beside import uncovered
 from rashomon.commands.told import duration_us, told
@@ -18,7 +18,8 @@ from rashomon.model import Json, Kind, Site, Step, Tape, Trace, Uncontrolled
 if TYPE_CHECKING:
     from rashomon.replay.alignment import Alignment, Pair
     from rashomon.store import Outline, StepRow
-    from rashomon.store.lists import StepLine
+    from rashomon.store.lists import Columns, StepLine
+    from rashomon.store.restored import Named
 
 
 def rfc3339(ns: int) -> str:
@@ -30,7 +31,11 @@ def rfc3339(ns: int) -> str:
 
 def trace_facts(trace: Trace) -> dict[str, Json]:
     """A trace without its steps."""
-    entry = trace.entrypoint
+    entry, result = trace.entrypoint, None
+    if trace.result is not None:
+        from rashomon import values  # few traces have a result
+
+        result = values.to_json(trace.result)
     return {
         "id": trace.id,
         "name": trace.name,
@@ -63,7 +68,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
         "divergences": [
             one._asdict() | {"paths": list(one.paths), "detail": list(one.detail)} for one in trace.divergences
         ],
-        "result": None if trace.result is None else values.to_json(trace.result),
+        "result": result,
     }
 
 
@@ -113,14 +118,41 @@ def step_facts(step: Step | StepRow | StepLine) -> dict[str, Json]:
     }
 
 
-def trace_document(tape: Tape | Outline) -> dict[str, Json]:
-    """`rashomon.trace/1`: a trace and the facts of each of its steps."""
-    steps: list[Any] = [step_facts(step) for step in tape.steps]
-    return {"format": "rashomon.trace/1", "trace": trace_facts(tape.trace), "steps": steps}
+def trace_document(tape: Tape | Outline) -> dict[str, Any]:
+    """`rashomon.trace/1`: a trace and the facts of each of its steps, as a list or as `json_text.Rows`."""
+    from rashomon.store.lists import Columns
+
+    steps = tape.steps
+    listed = _facts_of(steps) if isinstance(steps, Columns) else [step_facts(step) for step in steps]
+    return {"format": "rashomon.trace/1", "trace": trace_facts(tape.trace), "steps": listed}
 
 
-def step_document(trace: Trace, step: Step) -> dict[str, Json]:
+def _facts_of(steps: Columns[StepLine]) -> json_text.Rows:
+    """The `step_facts` of steps by their columns: there may be thousands."""
+    column = steps.column
+    types, grades = column("failure_type"), column("grade")
+    failures = zip(types, column("failure_message"), strict=True)
+    matches = zip(grades, column("recorded"), column("match_detail"), strict=True)
+    as_it_is = ("started_us", "duration_us", "end", "status", "model", "input_tokens", "output_tokens", "finish")
+    return json_text.Rows(
+        {name: column(name) for name in ("id", "index", "kind", "name", "title")}
+        | {"lane": steps.lanes(), "within": column("within")}
+        | {name: column(name) for name in as_it_is}
+        | {
+            "failure": [None if kind is None else {"type": kind, "message": said} for kind, said in failures],
+            "match": [
+                {"grade": grade, "recorded": recorded, "detail": detail or ""} if grade else None
+                for grade, recorded, detail in matches
+            ],
+            "marks": [list(marks) if marks else [] for marks in column("marks")],
+        }
+    )
+
+
+def step_document(trace: Trace | Named, step: Step) -> dict[str, Json]:
     """`rashomon.step/1`: a step whole. Bodies are decoded; `--raw` has the bytes."""
+    from rashomon import views  # with all that decodes: a list needs nothing of it
+
     carried = {
         "request_head": _head(step.request.head),
         "request": views.request_view(step),
@@ -134,6 +166,8 @@ def step_document(trace: Trace, step: Step) -> dict[str, Json]:
 
 def _said(step: Step) -> dict[str, Json]:
     """What is read of a model's answer, whatever the provider."""
+    from rashomon import views
+
     said = views.summary(step)
     names = ("dialect", "decoded", "answered", "tier", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
     error: Json = None
@@ -184,10 +218,15 @@ def pair_facts(pair: Pair) -> dict[str, Json]:
     }
 
 
-def dumps(document: Any) -> str:
-    """A document as text: indented, non-ASCII as it is, lone surrogates escaped."""
-    text = json_text.dumps(document, _plain)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+def chunks(document: Any) -> Iterator[bytes]:
+    """A document as UTF-8: indented, non-ASCII as it is, lone surrogates escaped."""
+    pieces = json_text.pieces(document, _plain)
+    for start in range(0, len(pieces), _AT_ONCE):
+        yield "".join(pieces[start : start + _AT_ONCE]).encode("utf-8", "backslashreplace")
+
+
+_AT_ONCE = 200
+"""Pieces that are encoded at once: one after the other takes longer, all of them take megabytes."""
 
 
 def _head(head: dict[str, Any] | None) -> Json:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread  # `threading` takes a millisecond to load
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -24,8 +24,10 @@ class Interruptible:
         self._before: Any = None
 
     def __enter__(self) -> Interruptible:
-        if threading.current_thread() is threading.main_thread():
+        try:
             self._before = signal.signal(signal.SIGINT, self._stop)
+        except ValueError:  # not the main thread: no signal comes here
+            pass
         return self
 
     def __exit__(
@@ -43,7 +45,8 @@ class Interruptible:
         """What `work` returns, which runs in a thread of its own; `stop` makes it end early."""
         found: list[T] = []
         failed: list[BaseException] = []
-        done = threading.Event()
+        done = _thread.allocate_lock()
+        done.acquire()
 
         def run() -> None:
             try:
@@ -51,11 +54,11 @@ class Interruptible:
             except BaseException as error:  # handed on to whoever waits
                 failed.append(error)
             finally:
-                done.set()
+                done.release()
 
         self.check()
-        threading.Thread(target=run, daemon=True).start()
-        while not done.wait(_AGAIN_S):
+        _thread.start_new_thread(run, ())
+        while not done.acquire(timeout=_AGAIN_S):
             if self.stopped:
                 stop()
         self.check()

@@ -31,12 +31,14 @@ _begun: list[tuple[Path, TraceStore]] = []
 """A home and its store, whose file another thread is opening."""
 
 
-_WITH_TEXTS = ("decimal", "uuid")
-"""What DuckDB loads with the first text that a question holds."""
+_WITH_LISTS = ("decimal", "uuid")
+"""What DuckDB loads with the first list that a question holds; before DuckDB 2, with the first text."""
 
 TO_LIST = ("rashomon.store.trace_rows", "rashomon.commands.terminal")
-TO_FILTER = (*TO_LIST, *_WITH_TEXTS, "rashomon.store.filtering")
-TO_SHOW = tuple(f"rashomon.store.{name}" for name in ("references", "restored", "lists", "surroundings"))
+TO_FILTER = (*TO_LIST, *_WITH_LISTS, "rashomon.store.filtering")
+_TO_RESTORE = ("rashomon.store.references", "rashomon.store.restored")
+TO_SHOW = (*_TO_RESTORE, "rashomon.store.lists", "rashomon.store.surroundings")
+TO_SHOW_STEP = (*_TO_RESTORE, "rashomon.store.contents", "rashomon.store.bodies", "rashomon.views")
 TO_SEARCH = (*TO_FILTER, "rashomon.store.filter_whole")
 """What questions will load."""
 

@@ -70,8 +70,12 @@ def show(
 
 def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | None) -> None:
     options.begin(home, options.TO_SHOW)
-    from rashomon.commands import note, terminal, trace_text
+    from rashomon.commands import note, terminal
 
+    if as_json:  # what prints is loaded while the store is opened
+        from rashomon.commands import documents
+    else:
+        from rashomon.commands import trace_text
     with options.reading(home) as store:
         found = store.resolve(trace)
         noted = note.of(store, found)
@@ -85,8 +89,6 @@ def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | Non
     if not as_json:
         trace_text.print_trace(shown, narrowed, note.lines(noted))
         return
-    from rashomon.commands import documents
-
     if whole is not None and narrowed is not None:
         document = whole._replace(steps=tuple(step for step in whole.steps if step.id in narrowed.ids))
     terminal.print_json(documents.trace_document(document) | {"notes": note.listed(noted)})
@@ -102,12 +104,18 @@ def _narrowed(store: TraceStore, trace: str, query: Query) -> tuple[Tape, Narrow
 
 
 def _show_step(trace: str, step: str, raw: Raw | None, as_json: bool, home: Path | None) -> None:
-    options.begin(home, options.TO_SHOW)
-    from rashomon.commands import note, step_text, terminal
+    options.begin(home, options.TO_SHOW_STEP)
+    from rashomon.commands import note, terminal
+    from rashomon.store import restored
 
+    if as_json:
+        from rashomon.commands import documents
+    elif raw is None:
+        from rashomon.commands import step_text
     with options.reading(home) as store:
         found = store.resolve(trace)
-        facts, chosen = store.trace(found), store.step(found, step)
+        chosen = store.step(found, step)
+        facts = restored.named(store, found)
         noted = [one for one in note.of(store, found) if one.step == chosen.id]
         store.leave()
     if raw is not None:
@@ -115,8 +123,6 @@ def _show_step(trace: str, step: str, raw: Raw | None, as_json: bool, home: Path
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
     elif as_json:
-        from rashomon.commands import documents
-
         terminal.print_json(documents.step_document(facts, chosen) | {"notes": note.listed(noted)})
     else:
         step_text.print_step(facts, chosen)

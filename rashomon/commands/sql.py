@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,4 +104,7 @@ def _asked(store: TraceStore, query: str, run: Interruptible) -> Iterator[Answer
     try:
         yield asking.Answer(query, begun, run)
     finally:
-        opening.close_soon(begun)
+        if os.path.exists(f"{store.path}.tmp"):  # what did not fit into memory: the database removes it
+            begun.close()
+        else:
+            opening.close_soon(begun)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from rashomon import views
 from rashomon.commands import terminal
 from rashomon.model import Head, Json, Step, Trace
 
+if TYPE_CHECKING:
+    from rashomon.store.restored import Named
+
 _PIECES_SHOWN = 12
 
 
-def sections(trace: Trace, step: Step) -> list[tuple[str, str]]:
+def sections(trace: Trace | Named, step: Step) -> list[tuple[str, str]]:
     """The step in sections: a heading, and text below it (empty: the heading says all)."""
     found = [(heading(step), facts(trace, step))]
     found.append(("request", _head(step.request.head)))
@@ -33,7 +37,7 @@ def heading(step: Step) -> str:
     return f"step {step.index}  {step.kind.value}  {views.summary(step).title}"
 
 
-def facts(trace: Trace, step: Step) -> str:
+def facts(trace: Trace | Named, step: Step) -> str:
     """The step's facts, one a line."""
     said, response = views.summary(step), step.response
     lines = [f"trace     {trace.id}  {trace.name}", f"id        {step.id}"]
@@ -103,7 +107,7 @@ def _content(value: Json) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
-def print_step(trace: Trace, step: Step) -> None:
+def print_step(trace: Trace | Named, step: Step) -> None:
     """Print a step for whoever reads stdout."""
     found = sections(trace, step)
     if not terminal.in_terminal():

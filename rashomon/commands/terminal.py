@@ -7,7 +7,7 @@ and not sent, so that a recorded answer cannot drive the reader's terminal.
 from __future__ import annotations
 
 import sys
-import unicodedata
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,8 +57,11 @@ def clean(text: str) -> str:
 def _shown(character: str) -> str:
     if character in _KEPT_CONTROLS or character.isprintable():
         return character
-    category = unicodedata.category(character)
-    if category == "Zs" or character == "\u200d":  # spaces of other widths; the joiner inside emoji
+    import unicodedata  # few texts have such characters
+
+    if (
+        unicodedata.category(character) == "Zs" or character == "\u200d"
+    ):  # spaces of other widths; the joiner inside emoji
         return character
     return character.encode("unicode_escape").decode("ascii")
 
@@ -84,10 +87,11 @@ def print_clean(text: str) -> None:
 
 def print_json(document: object) -> None:
     """Print one JSON document."""
-    from rashomon.commands.documents import dumps  # with all that decodes: a table needs nothing of it
+    from rashomon.commands.documents import chunks  # a table needs nothing of it
 
     sys.stdout.flush()
-    sys.stdout.buffer.write(dumps(document).encode("utf-8") + b"\n")
+    sys.stdout.buffer.writelines(chunks(document))
+    sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -127,9 +131,9 @@ def duration(us: int | None) -> str:
 
 def local_time(ns: int) -> str:
     """A point in time as the reader's clock shows it."""
-    from datetime import datetime
-
-    return datetime.fromtimestamp(ns / 1e9).strftime("%Y-%m-%d %H:%M:%S")
+    seconds, rest = divmod(ns / 1e9, 1)
+    # as `datetime.fromtimestamp` has it, to the microsecond; that takes longer to load than a list of traces to print
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds + (round(rest * 1e6) >= 1_000_000)))
 
 
 def plural(count: int, noun: str) -> str:

@@ -73,10 +73,12 @@ def _cells_of(steps: Columns[ShownLine]) -> list[Sequence[Any]]:
     kind, ended, grade, lane = column("kind"), column("end"), column("grade"), column("lane")
     deep = depths(steps) if any(column("within")) else {}
     facts = zip(ended, grade, column("marks"), column("failure_type"), strict=True)
-    unwell = [one not in _ALL_WELL for one in facts]
+    unwell = [at for at, one in enumerate(facts) if one not in _ALL_WELL]
     wrong = nothing
-    if any(unwell):
-        wrong = [trouble(step) if ill else "" for step, ill in zip(steps, unwell, strict=True)]
+    if unwell:
+        wrong = nothing.copy()
+        for at, step in zip(unwell, steps.chosen(unwell), strict=True):
+            wrong[at] = trouble(step)
     return [
         list(map(str, column("index"))),
         [deep[one] for one in column("id")] if deep else [0] * len(steps),
@@ -88,13 +90,16 @@ def _cells_of(steps: Columns[ShownLine]) -> list[Sequence[Any]]:
             for sent, received in zip(column("input_tokens"), column("output_tokens"), strict=True)
         ],
         lane if any(lane) else nothing,
-        [
-            "" if end == _OPEN else terminal.duration(took)
-            for end, took in zip(ended, column("duration_us"), strict=True)
-        ],
+        _durations(ended, column("duration_us")),
         [one or "" for one in grade] if any(grade) else nothing,
         wrong,
     ]
+
+
+def _durations(ended: Sequence[str], took: Sequence[int]) -> list[str]:
+    if _OPEN in ended:
+        return ["" if end == _OPEN else terminal.duration(us) for end, us in zip(ended, took, strict=True)]
+    return [terminal.duration(us) for us in took]
 
 
 _OPEN = End.OPEN.value

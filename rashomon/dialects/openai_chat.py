@@ -59,6 +59,7 @@ _USAGE = words(
     "latency_checkpoint latency "
     "cache_creation_input_tokens cache_read_input_tokens"
 )
+_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens")
 _PROMPT_DETAILS = words(
     "cached_tokens audio_tokens cache_write_tokens cache_creation_tokens text_tokens image_tokens video_tokens"
 )
@@ -179,8 +180,8 @@ def _tokens(usage: Json, unknown: list[str]) -> Tokens:
     if isinstance(after, dict):
         strange(unknown, "usage.completion_tokens_details.", after, _COMPLETION_DETAILS)
         reasoning = count_of(after, "reasoning_tokens")
-    if cached is None:
-        for name in ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"):
+    if cached is None and not usage.keys().isdisjoint(_CACHED):
+        for name in _CACHED:
             cached = count_of(usage, name) if cached is None else cached
     if written is None:
         written = count_of(usage, "cache_creation_input_tokens")

@@ -127,9 +127,13 @@ def text_of(value: Json) -> str:
 def count_of(value: Any, name: str) -> int | None:
     """A count in an object; None where there is none, or one that cannot be."""
     found = value.get(name) if isinstance(value, dict) else None
+    if found is None:
+        return None
+    if type(found) is int:
+        return found if 0 <= found < _MANY else None
     if type(found) is float and 0 <= found < _MANY and found == int(found):  # as some compatible servers count
         return int(found)
-    return found if type(found) is int and 0 <= found < _MANY else None
+    return None
 
 
 def total(*counts: int | None) -> int | None:

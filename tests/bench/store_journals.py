@@ -74,18 +74,22 @@ class Language:
         return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
 
 
-def write_journals(folder: Path, traces: int, steps: int, seed: int = 1) -> Made:
-    """Write the journals of so many traces (one of them long) and, nearly, so many steps in all."""
+def write_journals(folder: Path, traces: int, steps: int, seed: int = 1, first: int = 0) -> Made:
+    """Write the journals of so many traces (one of them long) and, nearly, so many steps in all.
+
+    Processes are numbered from `first`: two fleets that have no number in common have no trace in common.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     language = Language(Random(seed))
     chance = Random(seed + 1)
     long = min(LONG, steps // 4)
     mean = max(3.0, (steps - long) / max(1, traces))
-    written = made = size = number = 0
+    written = made = size = 0
+    number = first
     while made < traces:
         started_ns = _FIRST_NS + number * _SPACING_NS
         count = long if made == traces // 2 else max(2, round(chance.expovariate(1 / mean)))
-        replayed = chance.randrange(number) if number > 20 and chance.random() < 0.05 else None
+        replayed = chance.randrange(first, number) if number > first + 20 and chance.random() < 0.05 else None
         process = _Process(language, seed, number, started_ns, replayed)
         process.run(count, LONG_NAME if count == long and made == traces // 2 else None, needle=made == traces // 3)
         path = folder / f"{started_ns:016x}-{process.pid}-{number % 65536:04x}{journal.SUFFIX}"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rashomon.commands.json_text import dumps
+from rashomon.commands.json_text import Rows, dumps, pieces
 
 
 class Word(StrEnum):
@@ -77,3 +77,27 @@ def test_many_objects_with_the_same_keys_are_written_the_same(keys: list[str], d
         rows[-1] = dict(reversed(rows[-1].items()))
     document = {"rows": rows}
     assert dumps(document, default) == json.dumps(document, ensure_ascii=False, indent=2, default=default)
+
+
+@given(st.dictionaries(st.text(max_size=4), st.just(None), min_size=1, max_size=4), st.data())
+def test_columns_are_written_as_the_objects_that_they_are_of(names: dict[str, None], data: st.DataObject) -> None:
+    """Rows of which there are only the columns: on top, within objects, within lists, and none at all."""
+    kinds = [st.text(max_size=3), st.integers(), st.none(), st.just([]), SCALARS, DOCUMENTS]
+    count = data.draw(st.integers(0, 4))
+    drawn = {
+        name: [data.draw(kind) for _ in range(count)] for name in names for kind in [data.draw(st.sampled_from(kinds))]
+    }
+    listed = [dict(zip(names, row, strict=True)) for row in zip(*drawn.values(), strict=True)]
+    for made, rows in (
+        ({"rows": Rows(drawn), "more": 1}, {"rows": listed, "more": 1}),
+        ([Rows(drawn)], [listed]),
+        (Rows(drawn), listed),
+    ):
+        assert dumps(made, default) == json.dumps(rows, ensure_ascii=False, indent=2, default=default)
+
+
+def test_a_long_list_comes_row_by_row() -> None:
+    """Its text is not put together before all of the document is."""
+    document = {"a": 1, "rows": [{"n": number, "t": "%"} for number in range(100)]}
+    assert len(pieces(document, default)) > 100
+    assert "".join(pieces(document, default)) == json.dumps(document, indent=2)

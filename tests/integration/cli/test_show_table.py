@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import duckdb
 import pytest
 
 from rashomon import cli, tapes
-from rashomon.commands import trace_text
+from rashomon.commands import documents, terminal, trace_text
 from rashomon.model import End, Failure, Grade, Match, Step, Tape, Trace
 from rashomon.store import Outline, TraceStore, connection, ingest, open_home
 from rashomon.store.lists import Columns
@@ -63,9 +66,14 @@ def made(folder: Path, *recorded: Tape) -> Path:
     return folder
 
 
+def told(tape: Outline | Tape) -> bytes:
+    """A trace as `rashomon show --json` prints it."""
+    return b"".join(documents.chunks(documents.trace_document(tape)))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_table_is_that_of_whole_steps(tmp_path: Path, seed: int) -> None:
-    """Numbers, titles, tokens, lanes, grades and troubles are those of the steps, made one by one."""
+    """Numbers, titles, tokens, lanes, grades and troubles are those of the steps, made one by one; so is the JSON."""
     print(f"seed {seed}")
     chance = random.Random(seed)
     steps = [odd_step(chance, number) for number in range(40)]
@@ -83,6 +91,23 @@ def test_a_table_is_that_of_whole_steps(tmp_path: Path, seed: int) -> None:
         assert list(outline.steps[3:5]) == list(outline.steps)[3:5]
         assert outline.steps[-1] == list(outline.steps)[-1]
         assert trace_text.rows(store.shown("none")) == []
+        assert told(outline) == told(Outline(outline.trace, list(outline.steps))) == told(tape)
+        assert json.loads(told(store.outline("none")))["steps"] == []
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/St_Johns"])
+def test_times_are_those_of_the_readers_clock(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """To the second, of a time that is known to the microsecond, as `datetime` has them."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    chance = random.Random(1)
+    last = [999_999_999, 999_999_500, 999_999_499, 999_999_000, 1, 0]
+    try:
+        for ns in [chance.randrange(2**32) * 10**9 + chance.choice(last) for _ in range(3000)]:
+            assert terminal.local_time(ns) == datetime.fromtimestamp(ns / 1e9).strftime("%Y-%m-%d %H:%M:%S")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_steps_come_in_their_order_wherever_they_lie(tmp_path: Path) -> None:

@@ -287,6 +287,27 @@ def test_ctrl_c_stops_a_query_that_has_nothing_to_print_yet(tape_home: Path) -> 
     assert signal.getsignal(signal.SIGINT) is before
 
 
+LITTLE_MEMORY = """
+import sys
+from rashomon import cli
+from rashomon.store import connection
+connection._READ |= {"memory_limit": "20MB", "threads": "1"}
+sys.argv = ["rashomon", *sys.argv[1:]]
+cli.main()
+"""
+
+
+def test_what_did_not_fit_into_memory_is_removed(tape_home: Path) -> None:
+    """A query that needs the disk leaves nothing there: the database removes it, and the command waits for that."""
+    store = open_home(tape_home).path
+    query = "select hash(range) as h, repeat('x', 40) as t from range(200000) order by h offset 199999"
+    command = [sys.executable, "-c", LITTLE_MEMORY, "sql", query, "--format", "csv", "--home", str(tape_home)]
+    main("ls", home=tape_home)  # nothing is new: the command opens the store while it loads what it asks with
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert (done.stdout.split(b",")[-1], done.stderr) == (b"x" * 40 + b"\n", b"")
+    assert [one.name for one in store.parent.glob(f"{store.name}.tmp*")] == []
+
+
 def test_a_reader_that_goes_away_is_no_error(rashomon: Run, tape_home: Path) -> None:
     """`rashomon sql ... | head` ends as other tools do, without a word."""
     rashomon("ingest")

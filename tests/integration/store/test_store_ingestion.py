@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -119,29 +120,25 @@ def test_a_home_without_recordings_gets_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_any_order_and_any_moment_give_the_same_store(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Journals that appear in any order, cut at any byte on the way, end in the content of one clean ingestion."""
-    folder = tmp_path_factory.mktemp("home")
-    whole = {
-        "launcher.rsj": frames(0, {0: info("run", command=["python", "a.py"])}, 0, role="launcher"),
-        "worker1.rsj": frames(1, {0: info("run"), 1: info("inner", within="run")}, 6),
-        "worker2.rsj": frames(2, {0: info("run")}, 3),
-        "other.rsj": frames(3, {0: info("other")}, 2),
-    }
-    for name, items in whole.items():
+WHOLE = {
+    "launcher.rsj": frames(0, {0: info("run", command=["python", "a.py"])}, 0, role="launcher"),
+    "worker1.rsj": frames(1, {0: info("run"), 1: info("inner", within="run")}, 6),
+    "worker2.rsj": frames(2, {0: info("run")}, 3),
+    "other.rsj": frames(3, {0: info("other")}, 2),
+}
+
+
+def ends_in_a_clean_store(folder: Path, looks: Iterable[tuple[str, float]]) -> None:
+    """Ingest the journals as they grow: each time one has come to a share of its size; then all, whole."""
+    for name, items in WHOLE.items():
         write(folder / "whole" / name, items)
-    for name in data.draw(st.permutations([*whole, *whole])):
+    for name, share in looks:
         final, growing = folder / "whole" / name, folder / "journals" / name
         growing.parent.mkdir(exist_ok=True)
-        size = final.stat().st_size
         now = growing.stat().st_size if growing.exists() else 0
-        growing.write_bytes(final.read_bytes()[: data.draw(st.integers(now, size))])
+        growing.write_bytes(final.read_bytes()[: max(now, round(share * final.stat().st_size))])
         assert ingest_new(folder).damaged == ()
-    for name in whole:
+    for name in WHOLE:
         (folder / "journals" / name).write_bytes((folder / "whole" / name).read_bytes())
         os.utime(folder / "journals" / name, ns=(10**18, 10**18))
     ingest_new(folder)
@@ -151,6 +148,20 @@ def test_any_order_and_any_moment_give_the_same_store(
     with TraceStore(clean) as store:
         for trace, expected in assembled(folder / "journals").items():
             assert store.tape(trace, within=False) == expected
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(names=st.permutations([*WHOLE, *WHOLE]), shares=st.lists(st.floats(0, 1), min_size=8, max_size=8))
+def test_any_order_and_any_moment_give_the_same_store(
+    names: list[str], shares: list[float], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Journals that appear in any order, cut at any byte on the way, end in the content of one clean ingestion."""
+    ends_in_a_clean_store(tmp_path_factory.mktemp("home"), zip(names, shares, strict=True))
+
+
+def test_a_trace_that_is_made_anew_knows_what_was_applied_to_its_steps(tmp_path: Path) -> None:
+    """A step's end is read by itself; then an earlier process of the trace turns up: all is made anew, nothing lost."""
+    ends_in_a_clean_store(tmp_path, [("worker2.rsj", 0.55), ("worker2.rsj", 0.684)])
 
 
 def test_a_growing_journal_updates_its_traces_only(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from rashomon.canonical import digest
-from rashomon.store import compaction, connection, folder, ingest_new, ingestion, known_parts, lease, pace
+from rashomon.store import compaction, connection, folder, ingest_new, ingestion, known_parts, lease, memory, pace
 from tests.bench import store_journals
 from tests.faults.store_journals import content, frames, write_frames
 
@@ -265,15 +265,18 @@ def test_known_parts_are_those_of_the_store(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(known_parts, "MANY", 0)
     monkeypatch.setattr(known_parts, "_ASKED", 1)
     monkeypatch.setattr(known_parts, "_ADDED", 300)
-    monkeypatch.setattr(known_parts, "_LOAD_S", 0.0)  # slice by slice
-    known = known_parts.KnownParts()
+    monkeypatch.setattr(known_parts, "_SLICE", 100)
+    known, path, read = known_parts.KnownParts(), tmp_path / "store.duckdb", 0
     there: dict[str, int] = {}
-    with connection.open_writer(tmp_path / "store.duckdb") as store:
-        for _ in range(30):
-            new = {digest(chance.randbytes(8)): number for number in range(len(there), len(there) + 50)}
-            alike = {name[:19] + "0" * 16: len(there) + 50 + at for at, name in enumerate([*new][:3])}
-            wanted = [*chance.sample(sorted(there), min(40, len(there))), *new, *alike]
-            chance.shuffle(wanted)
+    for _ in range(30):
+        new = {digest(chance.randbytes(8)): number for number in range(len(there), len(there) + 50)}
+        alike = {name[:19] + "0" * 16: len(there) + 50 + at for at, name in enumerate([*new][:3])}
+        wanted = [*chance.sample(sorted(there), min(40, len(there))), *new, *alike]
+        chance.shuffle(wanted)
+        if known.worth_reading:
+            known.read_from(path, "0", 1)
+            read += 1
+        with connection.open_writer(path) as store:
             assert known.find(store, wanted, len(there)) == {name: there[name] for name in wanted if name in there}
             added = {**new, **alike}
             store.begin()
@@ -287,6 +290,20 @@ def test_known_parts_are_those_of_the_store(tmp_path: Path, monkeypatch: pytest.
                 store.commit()
                 known.keep()
                 there |= added
+    assert read > 1
+
+
+def test_parts_of_another_generation_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody else has written since, what is read of the store's parts does not count: the store is asked."""
+    monkeypatch.setattr(known_parts, "MANY", 0)
+    monkeypatch.setattr(known_parts, "_ASKED", 1)
+    known, path, names = known_parts.KnownParts(), tmp_path / "store.duckdb", [digest(b"one"), digest(b"two")]
+    with connection.open_writer(path) as store:
+        assert known.find(store, names, 0) == {}
+    known.read_from(path, "7", 1)
+    with connection.open_writer(path) as store:
+        store.execute("INSERT INTO parts (digest, id) VALUES (?, 0)", names[:1])
+        assert known.find(store, names, 1) == {names[0]: 0}
 
 
 def test_batches_that_know_the_parts_write_the_same_store(
@@ -304,6 +321,28 @@ def test_batches_that_know_the_parts_write_the_same_store(
     assert found == expected
 
 
+def test_memory_may_run_out_when_a_batch_is_written_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where DuckDB finds too little memory for its log once a batch is in it, the batch is there once, and the rest."""
+    one, other = journals(tmp_path / "one", 4, 600), journals(tmp_path / "other", 4, 600)
+    ingest_new(other)
+    transaction, limits = connection.transaction, ["bound"]
+
+    @contextlib.contextmanager
+    def ends_badly(writer: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        with transaction(writer):
+            yield
+        if limits:
+            limits.pop()
+            raise duckdb.FatalException("FATAL Error: Failed to create checkpoint: could not allocate block of size 1")
+
+    monkeypatch.setattr(connection, "transaction", ends_badly)
+    ingest_new(one)
+    assert limits == []
+    found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
+    found.pop("journals"), expected.pop("journals")  # when the files were changed
+    assert found == expected
+
+
 def test_a_batch_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the memory that DuckDB is held to is too little for a batch, it is written all the same, and once."""
     one, other = journals(tmp_path / "one", 4, 600), journals(tmp_path / "other", 4, 600)
@@ -316,7 +355,7 @@ def test_a_batch_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyt
         unbind(self)
 
     monkeypatch.setattr(lease.Lease, "unbind", noted)
-    monkeypatch.setattr(lease, "MEMORY", "3MB")
+    monkeypatch.setattr(memory, "LIMIT", "3MB")
     ingest_new(one)
     assert len(let_go) == 1
     found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")

@@ -1,0 +1,47 @@
+"""What an ingestion may take of the machine's memory, whatever the size of the store and of the journals."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+
+import duckdb
+import pyarrow as pa
+
+LIMIT = "48MB"
+"""What DuckDB may take for itself: by default it keeps all that it has read of a store while that is open. Where it is
+too little for a batch, the batch is rolled back and done again with as much as there is (`Lease.unbind`)."""
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether DuckDB needed more than it may take: in a statement, or when it put its log into the file."""
+    out = isinstance(error, duckdb.OutOfMemoryException)
+    return out or (isinstance(error, duckdb.Error) and "could not allocate" in str(error))
+
+
+@contextlib.contextmanager
+def sparing() -> Iterator[None]:
+    """Let Arrow take its memory from the system, and not from a pool that keeps what was returned to it."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
+def give_back() -> None:
+    """Return what is free to the system, where it is glibc that keeps it: a tenth of what there is, in milliseconds."""
+    _trim()(0)
+
+
+@functools.cache
+def _trim() -> Callable[[int], object]:
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            return ctypes.CDLL(None).malloc_trim
+    return lambda keep: None
