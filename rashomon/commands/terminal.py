@@ -59,9 +59,8 @@ def _shown(character: str) -> str:
         return character
     import unicodedata  # few texts have such characters
 
-    if (
-        unicodedata.category(character) == "Zs" or character == "\u200d"
-    ):  # spaces of other widths; the joiner inside emoji
+    # spaces of other widths; the joiner inside emoji
+    if unicodedata.category(character) == "Zs" or character == "\u200d":
         return character
     return character.encode("unicode_escape").decode("ascii")
 
