@@ -501,7 +501,7 @@ def test_a_slow_reader_does_not_hold_the_store(rashomon: Run, tape_home: Path) -
     running = started(tape_home, "select range as n, repeat('x', 100) as t from range(20000)", "--format", "csv")
     assert running.stdout is not None
     assert running.stdout.read(4) == b"n,t\n"  # the rest is more than a pipe holds
-    connection.open_writer(open_home(tape_home).path, wait_s=0).close()
+    connection.open_writer(open_home(tape_home).path, wait_s=5).close()  # it lets go a moment after its answer is there
     assert running.poll() is None
     assert running.stdout.read().count(b"\n") == 20000
     assert running.wait(60) == 0
