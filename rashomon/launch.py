@@ -55,7 +55,7 @@ def child_environ(order: Order, base: dict[str, str]) -> dict[str, str]:
     environ[SESSION] = json.dumps(order._asdict())
     environ["RASHOMON_HOME"] = order.home
     names = ["rashomon", "rashomon.recorders", "rashomon.replay", "rashomon.store", "msgpack"]
-    names += [name for name in ("vcr", "yaml", "wrapt") if importlib.util.find_spec(name) is not None]
+    names += ["vcr"] if importlib.util.find_spec("vcr") is not None else []
     environ["RASHOMON_ROOTS"] = json.dumps({name: _package_folder(name) for name in names})
     environ[slots.LANE] = slots.text_of(())
     if environ.get(HASH_SEED, "random") in ("", "random"):

@@ -25,7 +25,7 @@ from typing import Any
 from rashomon.boundary import Pace, Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
-from rashomon.recorders import coverage, lanes, loops
+from rashomon.recorders import coverage, lanes, loops, vcr_stubs
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
@@ -140,10 +140,8 @@ class AiohttpCassette(Cassette):
         return answer
 
     def rebuild(self, response: Response, witness: Witness) -> Any:
-        from vcr.stubs.aiohttp_stubs import MockClientResponse  # type: ignore[import-untyped]
-
         request, session, head = self._request, self._session, response.head or {}
-        answer = MockClientResponse(request.method, request.original_url, request_info=request.request_info)
+        answer = _stubs().MockClientResponse(request.method, request.original_url, request_info=request.request_info)
         answer.__class__ = request.response_class or sys.modules["aiohttp"].ClientResponse
         answer._traces, answer._session = request._traces, session
         answer._resolve_charset, answer._closed = session._resolve_charset, False
@@ -374,7 +372,10 @@ class _Taped:
 
 
 @functools.cache
-def _tape_stream() -> Any:
-    from vcr.stubs.aiohttp_stubs import MockStream
+def _stubs() -> Any:
+    return vcr_stubs.load("vcr.stubs.aiohttp_stubs")
 
-    return type("StreamReader", (_Taped, MockStream), {})
+
+@functools.cache
+def _tape_stream() -> Any:
+    return type("StreamReader", (_Taped, _stubs().MockStream), {})

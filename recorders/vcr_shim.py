@@ -4,8 +4,7 @@ What vcrpy calls a cassette is here a `Cassette`: it keeps an answer while the p
 plays it on a replay, in the boundary's terms instead of a YAML file's. vcrpy's own stubs read every answer
 to its end before the program sees it, and decode it; so for recording the libraries' own connections are
 used and their answers are teed, and vcrpy's stand-ins (a socket and a response that reach nobody) serve
-when an answer is played. vcrpy is therefore loaded at the first played answer, and no earlier: importing
-it imports every HTTP library that is installed. Recording does not need it.
+when an answer is played. They are loaded at the first played answer (`vcr_stubs`). Recording does not need them.
 
 `requests` stands on `urllib3` and is recorded there, once for each hop of a redirect and each retry.
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from rashomon.boundary import Witness, cross, end_of, guard_here
 from rashomon.model import Call, End, Head, Request, Response
+from rashomon.recorders import vcr_stubs
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
@@ -326,9 +327,7 @@ def _wire(response: Response, failure: Callable[[Response], BaseException]) -> _
 
 @functools.cache
 def _socket_class() -> type:
-    from vcr.stubs import VCRFakeSocket  # type: ignore[import-untyped]
-
-    class TapeSocket(VCRFakeSocket):  # type: ignore[misc]
+    class TapeSocket(vcr_stubs.load("vcr.stubs").VCRFakeSocket):  # type: ignore[misc]
         """vcrpy's socket that reaches nobody; what is read from it is on the tape."""
 
         def __init__(self, wire: _TapeFile) -> None:
