@@ -43,7 +43,7 @@ print(vcr.VCR.__name__, "vcr.patch" in sys.modules)
 
 @pytest.mark.parametrize("library", ["urllib3", "aiohttp"])
 def test_a_replay_loads_no_library_that_the_program_did_not(stage: Any, home: Path, library: str) -> None:
-    """A thread that looks whether httpx is loaded finds the same in a replay; vcrpy is whole when it is imported later."""
+    """A thread that looks whether httpx is loaded finds the same in a replay; vcrpy imported later is whole."""
     arguments = [library, stage.url + "/text", str(home)]
     run = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False)
     assert (run.stdout, run.stderr) == ("() []\nVCR True\n", "")
