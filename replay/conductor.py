@@ -92,6 +92,9 @@ class Conductor(Completions):
             end = self._score.find(key)
             if end is not None:
                 self._closed_before(end)
+                state = running_state()
+                if state is not None and not self._is_past(end, state):
+                    self._early.add(self._score.entries[end].step)
 
     def _closed_before(self, end: int) -> None:
         """An answer that came for nobody, as its caller had been cancelled, was closed before the call ended."""
@@ -125,10 +128,10 @@ class Conductor(Completions):
         return self._score.has(key)
 
     def ended(self, step: str) -> bool:
-        """True when the recorded end of a call has been handed out."""
+        """True when the recorded end of a call has been handed out, to one that had not been cancelled before."""
         key = (Event.END, step, 0)
         with self._changed:
-            return self._score.has(key) and self._score.find(key) is None
+            return self._score.has(key) and self._score.find(key) is None and step not in self._early
 
     def at_hand(self, key: Key) -> bool:
         """True when a completion has been handed out, or is due in the next turn of the running loop."""

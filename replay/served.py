@@ -18,7 +18,7 @@ class Order(Protocol):
     exact: bool
 
     def ended(self, step: str) -> bool:
-        """True when the recorded end of a call has been handed out."""
+        """True when the recorded end of a call has been handed out, to one that had not been cancelled before."""
 
     def at_hand(self, key: Key) -> bool:
         """True when a completion has been handed out, or is due in the next turn of the running loop."""

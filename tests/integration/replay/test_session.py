@@ -171,6 +171,37 @@ async def test_a_call_that_is_cancelled_now_and_failed_then(
     assert "went on until it failed" in told.summary
 
 
+async def test_a_call_that_is_cancelled_turns_before_it_failed(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Cancelled while it waits for the failure that ended the recorded call some turns later: it is named."""
+
+    class Refuses(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            await asyncio.sleep(0.01)
+            raise httpx2.ConnectError("refused")
+
+    async def program(cancel: bool) -> str:
+        async with httpx2.AsyncClient(transport=Refuses()) as client:
+            asked = asyncio.create_task(client.post("http://provider/v1/chat/completions", json={"model": "m"}))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if cancel:
+                asked.cancel()
+            (error,) = await asyncio.gather(asked, return_exceptions=True)
+            return type(error).__name__
+
+    with rashomon.trace("recorded"):
+        assert await program(cancel=False) == "ConnectError"
+    tape = last_tape()
+    with rashomon.replay(tape) as replaying:
+        assert await program(cancel=False) == "ConnectError"
+    assert replaying.divergences == ()
+    with rashomon.replay(tape) as replaying:
+        assert await program(cancel=True) == "CancelledError"
+    (told,) = replaying.divergences
+    assert told.kind == "cancelled"
+    assert "went on until it failed" in told.summary
+
+
 async def test_a_call_that_is_cancelled_now_and_was_answered_then(
     home: Path, server: ProviderServer, last_tape: Callable[[], Tape]
 ) -> None:
