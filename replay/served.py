@@ -29,8 +29,8 @@ class ServedWitness:
     included.
 
     One that is cancelled when all of it has come ends as in the recording, where that race is not written down. So
-    does one that is cancelled where the recorded call ended, or in the turn of the loop in which its next piece came
-    there and found nobody.
+    does one that is cancelled where the recorded call ended, or, if that was cancelled as well, in the turn of the loop
+    in which its next piece came there and found nobody.
     """
 
     __slots__ = ("_diverge", "_done", "_inner", "_left", "_order", "_pieces", "_step", "leaf", "number")
@@ -79,7 +79,8 @@ class ServedWitness:
         """It was cancelled with something left of what its recorded step got."""
         step = self._step
         whole = step.response.end in _GOT
-        if not whole and self._order.exact and self._order.at_hand((Event.PIECE, step.id, self._pieces)):
+        both = step.response.end is End.CANCELLED
+        if both and self._order.exact and self._order.at_hand((Event.PIECE, step.id, self._pieces)):
             return
         if step.response.end is End.ERROR:
             summary = f"{step.name} was cancelled here; recorded step {step.id} went on until it failed."
