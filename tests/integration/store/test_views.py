@@ -355,9 +355,11 @@ def test_whether_a_replay_held_is_not_guessed(stored: Stored) -> None:
 
 def test_times_of_the_farthest_future_break_nothing(stored: Stored) -> None:
     """A step whose time cannot be, as damaged journals have them, breaks no view."""
-    store = stored(made.llm(made.said("ok"))._replace(response=Response(None, (), End.OPEN, None, 2**62)))
-    for view in ("llm_calls", "messages", "costs", "failures", "conversations", "prompts"):
-        store.query(f"select * from {view}")
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    store = stored(made.llm(made.said("ok"), asked)._replace(response=Response(None, (), End.OPEN, None, 2**62)))
+    views = ("llm_calls", "messages", "costs", "failures", "conversations", "prompts")
+    found = {view: len(store.query(f"select * from {view}").rows) for view in views}
+    assert (found["llm_calls"], found["messages"]) == (1, 1)
 
 
 def test_a_program_note_is_a_note(stored: Stored) -> None:
