@@ -64,7 +64,7 @@ class Completions:
         self._unordered: list[tuple[int, int, Waiter]] = []
         self._orphans: list[tuple[Any, Any]] = []
         self._early: set[str | None] = set()
-        """The steps whose calls were cancelled in a turn of the loop before that in which they ended."""
+        """The steps whose calls were cancelled in a turn of the loop before that of their recorded end."""
         self._blocked: set[int] = set()
         self._deaf: set[int] = set()
         """The numbers of the loops whose threads wait for a blocking call."""

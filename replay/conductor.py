@@ -128,10 +128,14 @@ class Conductor(Completions):
         return self._score.has(key)
 
     def ended(self, step: str) -> bool:
-        """True when the recorded end of a call has been handed out, to one that had not been cancelled before."""
+        """True when the recorded end of a call has been handed out."""
         key = (Event.END, step, 0)
         with self._changed:
-            return self._score.has(key) and self._score.find(key) is None and step not in self._early
+            return self._score.has(key) and self._score.find(key) is None
+
+    def gave_up(self, step: str) -> bool:
+        """True when a call was cancelled in a turn of the loop before that of its recorded end."""
+        return step in self._early
 
     def at_hand(self, key: Key) -> bool:
         """True when a completion has been handed out, or is due in the next turn of the running loop."""

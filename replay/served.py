@@ -18,7 +18,10 @@ class Order(Protocol):
     exact: bool
 
     def ended(self, step: str) -> bool:
-        """True when the recorded end of a call has been handed out, to one that had not been cancelled before."""
+        """True when the recorded end of a call has been handed out."""
+
+    def gave_up(self, step: str) -> bool:
+        """True when a call was cancelled in a turn of the loop before that of its recorded end."""
 
     def at_hand(self, key: Key) -> bool:
         """True when a completion has been handed out, or is due in the next turn of the running loop."""
@@ -70,8 +73,10 @@ class ServedWitness:
         """As `Witness.ended`; the first one counts."""
         if not self._done:
             self._done = True
-            short = self._left > 0 or self._step.response.end is End.ERROR
-            if end is End.CANCELLED and short and not self._order.ended(self._step.id):
+            step, order = self._step, self._order
+            failed = step.response.end is End.ERROR
+            in_time = order.ended(step.id) and not (failed and order.gave_up(step.id))
+            if end is End.CANCELLED and (failed or self._left > 0) and not in_time:
                 self._lost()
         self._inner.ended(end, error)
 
