@@ -201,8 +201,10 @@ print(sorted(done, key=lambda one: one[1]))
 
 @pytest.mark.parametrize("how", ["waiting", "looking", "limited"])
 def test_workers_that_share_a_queue_get_the_items_that_they_got(tmp_path: Path, how: str) -> None:
-    """Which worker takes which item is up to the operating system; a replay has it as it was, with the answers. Who comes first
-    at a list, when two answers come one right behind the other, is no completion of its own."""
+    """Which worker takes which item is up to the operating system; a replay has it as it was, with the answers.
+
+    Who comes first at a list, when two answers come one right behind the other, is no completion of its own.
+    """
     home, program = tmp_path / "home", tmp_path / "program.py"
     program.write_text(WORKERS)
     recorded = command("record", "--name", "workers", "--", sys.executable, program, how, home=home)
