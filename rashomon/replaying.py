@@ -53,10 +53,13 @@ class replay:
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
         from rashomon.replay.imported import refuse_imported
+        from rashomon.replay.nobody import Nobody
         from rashomon.replay.policy import Policy
 
         tape = _load_tape(self._tape)
         refuse_imported(tape.trace)
+        parsed = stubbing.checked(self._stubs, tape)
+        Policy(tape, self._allow)  # what is wrong with it is said before anything has begun
         sessions.install()
         process = sessions.open_recorder()
         self._process_before = boundary.process_interceptor()
@@ -69,8 +72,7 @@ class replay:
             redactor = process.writer.redactor
         else:
             redactor = Redactor(b"no home", os.environ)
-        scribe: Any = self._trace or playing.Nobody()
-        parsed = tuple(stubbing.parse(text) for text in self._stubs)
+        scribe: Any = self._trace or Nobody()
         own = () if process is None else (os.path.dirname(os.path.dirname(process.writer.path)),)
         policy = Policy(tape, self._allow, None, own, redactor.text)
         plan = playing.Plan(parsed, self._live, policy, "stop", *self._shared(tape))
@@ -93,6 +95,12 @@ class replay:
         self._replaying.session.conductor.close()
         lanes.end_root(self._line)
         self._replaying.session.finish()
+        alone = self._folder is None and error is None
+        if unused := self._replaying.session.unused_stubs if alone else ():
+            import warnings
+
+            said = f"The program did not call {', '.join(unused)} in this replay: the stub has answered nothing."
+            warnings.warn(said, stacklevel=2)
         if self._folder is not None:
             import shutil
 

@@ -25,7 +25,7 @@ from rashomon.boundary import (
     place_now,
     told,
 )
-from rashomon.errors import Missed
+from rashomon.errors import Missed, UsageError
 from rashomon.model import Call, End, Event, Kind, Request, Response
 from rashomon.recorders import lanes
 
@@ -89,8 +89,13 @@ class _Tool:
     def __init__(self, function: Callable[..., Any], name: str | None, flavour: str) -> None:
         import inspect
 
-        self.name = name or function.__name__
-        self.head = {"ref": f"{function.__module__}:{function.__qualname__}", "flavour": flavour}
+        made: Any = function
+        while isinstance(made, functools.partial):
+            made = made.func
+        if not hasattr(made, "__qualname__"):  # an object that can be called: its class has the name
+            made = type(made)
+        self.name = name or made.__name__
+        self.head = {"ref": f"{made.__module__}:{made.__qualname__}", "flavour": flavour}
         try:
             self.signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):  # a builtin without a signature: arguments by position
@@ -127,14 +132,26 @@ def tool(function: Any = None, /, *, name: str | None = None) -> Any:
     return _decorate(function, name=name)
 
 
-def _decorate(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+def _decorate(function: Any, name: str | None = None) -> Any:
     import inspect
 
-    if inspect.iscoroutinefunction(function):
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(_decorate(function.__func__, name))
+    if not callable(function):
+        raise UsageError(
+            f"@rashomon.tool marks functions, and a {type(function).__name__} is none.",
+            f"Write it below @{type(function).__name__}, directly above the function.",
+        )
+    made = function
+    while isinstance(made, functools.partial):
+        made = made.func
+    routine = inspect.isroutine(made) or inspect.isclass(made)
+    body = made if routine else type(made).__call__  # of an object that can be called
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(body):
         return _wrap_async(function, _Tool(function, name, "async"))
-    if inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(body):
         return _wrap_async_generator(function, _Tool(function, name, "async generator"))
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(body):
         return _wrap_generator(function, _Tool(function, name, "generator"))
     return _wrap_sync(function, _Tool(function, name, "sync"))
 

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
-from rashomon.errors import Escaped, Missed
+from rashomon.errors import Escaped, Missed, UsageError
 from rashomon.model import (
     Call,
     Divergence,
@@ -188,6 +188,13 @@ class ReplaySession:
         return self._scribe
 
     @property
+    def unused_stubs(self) -> tuple[str, ...]:
+        """The tools whose stubs have answered nothing so far."""
+        state = self._state
+        answered = {one.call.name for one in state.substitutions if one.how == "stubbed"}
+        return tuple(stub.tool for stub in state.plan.stubs if stub.tool not in answered)
+
+    @property
     def divergences(self) -> tuple[Divergence, ...]:
         """Where this replay has left its recording so far."""
         return tuple(self._state.divergences)
@@ -249,11 +256,21 @@ class ReplaySession:
 
     def _stubbed(self, stub: Stub, call: Call, recorded: Step | None) -> Play:
         match = Match(Grade.STUBBED, None if recorded is None else recorded.id, stub.source[:200])
-        response = stubbing.answer(stub, call, recorded)
+        try:
+            response = stubbing.answer(stub, call, recorded)
+        except UsageError as error:
+            raise self._not_stubbed(call, match, error) from None
         self._state.substitutions.append(Substitution("stubbed", call, response, recorded))
         if recorded is not None:
             return self._served(call, recorded, match, response)
         return Play(response, self._scribe.open(call, match))
+
+    def _not_stubbed(self, call: Call, match: Match, error: UsageError) -> Missed:
+        """A stub that cannot answer is no failure of the tool: the program must not go on with one."""
+        missed = Missed(str(error))
+        self._scribe.open(call, match).ended(End.ERROR, missed)
+        self.diverge(Divergence("unplayable", str(error), recorded=match.recorded))
+        return missed
 
     def _drifted(self, call: Call, safe: Call, step: Step) -> Play:
         """Another call's answer, because it was asked for: a divergence."""
@@ -403,47 +420,3 @@ class _LiveWitness:
                 self._session.conductor.live -= 1
             response = Response(self._head, tuple(self._pieces), end)
             self._session.substituted(Substitution("live", self._step, response))
-
-
-class Nobody:
-    """A scribe that writes nothing: for a replay whose trace is not kept."""
-
-    def open(self, call: Call, match: Match | None) -> Witness:
-        return _Silent()
-
-    def connected(self, peer: str, frame: FrameType | None = None) -> None: ...
-
-    def diverged(self, divergence: Divergence) -> None: ...
-
-    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None: ...
-
-    def note_read(self, kind: str, what: str, value: Any, frame: FrameType) -> None: ...
-
-    def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
-
-    def note_point(
-        self,
-        event: Event,
-        lane: Lane,
-        number: int,
-        place: Place,
-        within: int | None = None,
-        delay_us: int = 0,
-        at_ns: int | None = None,
-    ) -> None: ...
-
-    def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
-
-
-class _Silent:
-    leaf = False
-    number = None
-    pace: Pace | None = None
-
-    def at(self, event: Event, number: int, place: Place) -> None: ...
-
-    def began(self, head: dict[str, object]) -> None: ...
-
-    def piece(self, data: bytes) -> None: ...
-
-    def ended(self, end: End, error: BaseException | None = None) -> None: ...

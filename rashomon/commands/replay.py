@@ -11,15 +11,16 @@ import tempfile
 from typing import Any
 
 from rashomon import tapes, values
-from rashomon.commands.arguments import Parser
+from rashomon.commands.arguments import Parser, report_file, write_report
 from rashomon.commands.record import split_command
-from rashomon.errors import CannotRun, UsageError
+from rashomon.errors import CannotRun
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
 from rashomon.model import Divergence, End, Grade, Kind, Lane, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.reaching import ALONE
 from rashomon.recorders.unseen import OPENED_IN_C
+from rashomon.replay import stubs as stubbing
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.session import Order, new_trace_id
@@ -48,7 +49,9 @@ def parser() -> Parser:
     made.add_argument("--name", help="name of the new trace (default: the recording's)")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="report as one JSON document")
-    made.add_argument("--report", metavar="FILE", help="write the JSON report to FILE (default with --json: stderr)")
+    made.add_argument(
+        "--report", metavar="FILE", type=report_file, help="write the JSON report to FILE (default with --json: stderr)"
+    )
     made.add_argument("--quiet", action="store_true", help="say nothing when the replay held")
     return made
 
@@ -61,7 +64,7 @@ def main(argv: list[str]) -> int:
     home = os.path.abspath(options.home) if options.home else home_name()
     tape = load(options.trace, home)
     refuse_imported(tape.trace)
-    _check_stubs(options.stub, tape)
+    stubbing.checked(options.stub, tape)
     what = _command(tape.trace, command)
     info: dict[str, Any] = {
         "id": new_trace_id(),
@@ -91,7 +94,8 @@ def main(argv: list[str]) -> int:
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
-    _report(options, report(tape, replayed, ended, divergences))
+    document = report(tape, replayed, ended, divergences)
+    _report(options, {**document, "unused_stubs": stubbing.unused(options.stub, replayed.steps)})
     return 1 if divergences else 0
 
 
@@ -112,18 +116,6 @@ def load(reference: str, home: str) -> Tape:
 
     with open_home(Path(home)) as store:
         return store.tape(store.resolve(reference))
-
-
-def _check_stubs(stubs: list[str], tape: Tape) -> None:
-    """Refuse a stub for a tool that the recording never called: a spelling mistake would go unnoticed."""
-    from rashomon.replay.stubs import parse
-
-    known = sorted({step.name for step in tape.steps if step.kind is Kind.TOOL})
-    for text in stubs:
-        stub = parse(text)
-        if stub.tool not in known:
-            names = ", ".join(known) if known else "none"
-            raise UsageError(f"The recording has no tool {stub.tool!r}.", f"Its tools: {names}.")
 
 
 def _command(trace: Trace, given: list[str]) -> list[str]:
@@ -260,16 +252,14 @@ def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergenc
 def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
     if options.json or options.report:
         text = json.dumps(document, indent=2, ensure_ascii=False)
-        if options.report:
-            with open(options.report, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-        else:
-            sys.stderr.write(text + "\n")
+        write_report(options.report, text)
         if options.json:
             return
     alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE]
     if alone:
         complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {', '.join(alone)}.")
+    for tool in document["unused_stubs"]:
+        complain(f"WARNING: the stub of {tool} has answered nothing: the program did not call it in this replay.")
     if document["held"]:
         if not options.quiet:
             for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
