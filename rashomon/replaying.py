@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rashomon import boundary, real
 from rashomon import session as sessions
+from rashomon.errors import UsageError
 from rashomon.model import Divergence, Tape
 from rashomon.recorders import lanes
 from rashomon.session import Order, new_trace_id
@@ -31,9 +33,9 @@ class replay:
     """
 
     def __init__(
-        self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = (), allow: tuple[str, ...] = ()
+        self, tape: Any, stubs: Iterable[str] = (), live: Iterable[str] = (), allow: Iterable[str] = ()
     ) -> None:
-        self._tape, self._stubs, self._live, self._allow = tape, stubs, live, allow
+        self._tape, self._stubs, self._live, self._allow = tape, _texts(stubs), _texts(live), _texts(allow)
         self._folder: str | None = None
 
     def _shared(self, tape: Tape) -> tuple[int | None, Claims | None]:
@@ -58,8 +60,15 @@ class replay:
 
         tape = _load_tape(self._tape)
         refuse_imported(tape.trace)
+        if unknown := sorted(set(self._live) - {"llm", "http", "tool"}):
+            raise UsageError(f"live={unknown[0]!r} is no kind of call.", "Use 'llm', 'http' or 'tool'.")
         parsed = stubbing.checked(self._stubs, tape)
         Policy(tape, self._allow)  # what is wrong with it is said before anything has begun
+        if tape.trace.losses:
+            import warnings
+
+            reasons = "; ".join(loss.reason for loss in tape.trace.losses)
+            warnings.warn(f"The recording is not whole ({reasons}): a replay lacks what it has lost.", stacklevel=2)
         sessions.install()
         process = sessions.open_recorder()
         self._process_before = boundary.process_interceptor()
@@ -130,6 +139,11 @@ class Replaying:
         if self.divergences:
             lines = [line for one in self.divergences for line in (one.summary, *(f"  {text}" for text in one.detail))]
             raise Diverged("\n".join(lines))
+
+
+def _texts(given: Iterable[str]) -> tuple[str, ...]:
+    """Texts, or the one that was given without a list around it: its letters are none."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _load_tape(source: Any) -> Tape:

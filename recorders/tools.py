@@ -48,6 +48,8 @@ class _ValueCodec:
             witness.began(response.head)
         if response.end is not End.COMPLETE:
             raise _recorded_error(response, witness)
+        if not response.pieces:
+            raise _unplayable(values.NotRebuildable("the recording has lost it"), witness)
         data = response.pieces[0].data
         try:
             answer = values.decode(data)

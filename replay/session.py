@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
+from rashomon.canonical import header
 from rashomon.errors import Escaped, Missed, UsageError
 from rashomon.model import (
     Call,
@@ -223,10 +224,11 @@ class ReplaySession:
             return self._play(call, found)
         if call.kind.value in state.live:
             return self._go_live(call, safe)
+        divergence = self._explained(safe)
         drifted = state.matcher.take_drifted(safe, lane) if state.plan.on_drift == "serve" else None
         if drifted is not None:
-            return self._drifted(call, safe, drifted)
-        raise self._missed(call, safe)
+            return self._drifted(call, safe, drifted, divergence)
+        raise self._missed(call, divergence)
 
     def _redacted(self, call: Call) -> Call:
         """The call as it would have been recorded: what the tape holds has no secrets in it."""
@@ -241,6 +243,10 @@ class ReplaySession:
         if found.ambiguous:
             summary = f"{call.name} found {found.note}."
             self.diverge(Divergence("ambiguous", summary, recorded=found.step.id))
+        if self._state.tape.trace.losses and _lacks(found.step):
+            summary = f"The recording has lost a part of the answer of step {found.step.id}, {call.name}."
+            self.diverge(Divergence("unplayable", summary, recorded=found.step.id))
+            raise Missed(summary)
         return self._served(call, found.step, Match(found.grade, found.step.id, found.note))
 
     def _served(self, call: Call, step: Step, match: Match, response: Response | None = None) -> Play:
@@ -272,10 +278,11 @@ class ReplaySession:
         self.diverge(Divergence("unplayable", str(error), recorded=match.recorded))
         return missed
 
-    def _drifted(self, call: Call, safe: Call, step: Step) -> Play:
+    def _drifted(self, call: Call, safe: Call, step: Step, divergence: Divergence) -> Play:
         """Another call's answer, because it was asked for: a divergence."""
-        divergence = self._explained(safe)
-        self.diverge(divergence._replace(kind="drifted", recorded=step.id))
+        given = f"It got the answer of step {step.id}, which stands in its place."
+        detail = (given, *divergence.detail)
+        self.diverge(divergence._replace(kind="drifted", recorded=step.id, detail=detail))
         self._state.substitutions.append(Substitution("drifted", safe, step.response, step))
         return self._served(call, step, Match(Grade.DRIFTED, step.id, divergence.summary))
 
@@ -286,8 +293,7 @@ class ReplaySession:
         self.diverge(divergence._replace(kind="live"))
         return GoLive(_LiveWitness(witness, self, safe))
 
-    def _missed(self, call: Call, safe: Call) -> Missed:
-        divergence = self._explained(safe)
+    def _missed(self, call: Call, divergence: Divergence) -> Missed:
         witness = self._scribe.open(call, Match(Grade.MISSED, divergence.recorded, divergence.summary))
         missed = Missed("\n".join((divergence.summary, *(f"  {line}" for line in divergence.detail))))
         witness.ended(End.ERROR, missed)
@@ -379,6 +385,15 @@ class ReplaySession:
             summary = f"{len(left)} recorded {noun} not asked for: {names}."
             self.diverge(Divergence("unserved", summary, recorded=left[0].id))
         return self.divergences
+
+
+def _lacks(step: Step) -> bool:
+    """True where an answer over HTTP ended well in the recording, and is shorter than its own head says."""
+    answer, length = step.response, header(step.response.head, "content-length")
+    bodiless = step.request.head.get("method") == "HEAD" or (answer.head or {}).get("status") in (204, 304)
+    if bodiless or answer.end is not End.COMPLETE or not length.isdigit():
+        return False
+    return sum(len(piece.data) for piece in answer.pieces) < int(length)
 
 
 def _site(frame: FrameType | None) -> Site | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 from rashomon import tapes, values
 from rashomon.commands.arguments import Parser, report_file, write_report
 from rashomon.commands.record import split_command
-from rashomon.errors import CannotRun
+from rashomon.errors import CannotRun, ForeignFile, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
 from rashomon.model import Divergence, End, Grade, Kind, Lane, Match, Step, Tape, Trace
@@ -24,6 +25,8 @@ from rashomon.replay import stubs as stubbing
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.session import Order, new_trace_id
+
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?|.*\.py")
 
 
 def parser() -> Parser:
@@ -65,7 +68,7 @@ def main(argv: list[str]) -> int:
     tape = load(options.trace, home)
     refuse_imported(tape.trace)
     stubbing.checked(options.stub, tape)
-    what = _command(tape.trace, command)
+    what = _command(tape.trace, command, options.trace)
     info: dict[str, Any] = {
         "id": new_trace_id(),
         "name": options.name or tape.trace.name,
@@ -95,8 +98,19 @@ def main(argv: list[str]) -> int:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
     document = report(tape, replayed, ended, divergences)
+    _warn(tape.trace)
     _report(options, {**document, "unused_stubs": stubbing.unused(options.stub, replayed.steps)})
     return 1 if divergences else 0
+
+
+def _warn(recorded: Trace) -> None:
+    """Say what the recording may lack: a replay that holds has been given no more."""
+    if recorded.outcome == "open":
+        complain("WARNING: the recording has no end: it was still going on, or was killed with its launcher.")
+    for loss in recorded.losses:
+        complain(
+            f"WARNING: the recording is not whole ({loss.reason}): what it has lost, this replay did not have either."
+        )
 
 
 def _changes(options: argparse.Namespace) -> list[dict[str, str]]:
@@ -109,7 +123,13 @@ def _changes(options: argparse.Namespace) -> list[dict[str, str]]:
 def load(reference: str, home: str) -> Tape:
     """A tape by file name or by a reference into the home's store."""
     if os.path.isfile(reference):
-        return tapes.only_tape(reference)
+        try:
+            return tapes.only_tape(reference)
+        except ForeignFile:
+            if not reference.endswith(".rsh"):
+                raise
+            remedy = f"Import it first: rashomon import {reference}; then replay its trace."
+            raise UsageError(f"{reference} is a bundle, and no journal.", remedy) from None
     from pathlib import Path
 
     from rashomon.store import open_home
@@ -118,7 +138,7 @@ def load(reference: str, home: str) -> Tape:
         return store.tape(store.resolve(reference))
 
 
-def _command(trace: Trace, given: list[str]) -> list[str]:
+def _command(trace: Trace, given: list[str], reference: str) -> list[str]:
     """What to launch. Raises `CannotRun` when the recording cannot be launched or the program is gone."""
     if given:
         return given
@@ -136,6 +156,11 @@ def _command(trace: Trace, given: list[str]) -> list[str]:
         return command
     if trace.entrypoint:
         return [sys.executable, "-m", "rashomon.entry"]
+    if os.path.isfile(reference):
+        raise CannotRun(
+            f"{reference} holds one process of the trace {trace.id}, and not how it was launched.",
+            "Name the trace by its id, or give the command after --.",
+        )
     raise CannotRun(
         f"The trace {trace.id} was made inside a program with rashomon.trace(), which tells no way to launch it.",
         "Give a command after --, or use rashomon.replay() in process.",
@@ -151,6 +176,8 @@ def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[
         order = Order("replay", launch.home, {"id": launch.trace_id}, path, stubs, tuple(options.live),
                       tuple(options.allow), options.on_drift, os.path.abspath(cwd or os.getcwd()))  # fmt: skip
         environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
+        if _PYTHON.fullmatch(os.path.basename(command[0])):
+            environ["RASHOMON_DIRECT"] = "1"  # a Python that is too old for a replay must not run the program for real
         try:
             return run(command, environ, cwd)
         except CannotRun:

@@ -14,7 +14,7 @@ import pytest
 
 import rashomon
 from rashomon.errors import UsageError
-from rashomon.model import Tape
+from rashomon.model import Loss, Tape
 from rashomon.testing import ProviderServer
 
 LastTape = Callable[[], Tape]
@@ -99,6 +99,17 @@ def test_swaps_that_fit_nothing(
     assert last_tape().trace.id == recorded.trace.id
 
 
+def test_one_text_in_place_of_several(home: Path, last_tape: LastTape) -> None:
+    """A swap that is given without a list around it is that swap, and not its letters."""
+    with rashomon.trace("nested"):
+        outer(1)
+    recorded = last_tape()
+    with rashomon.replay(recorded, stubs="outer=7", live="llm", allow="connect=localhost"):
+        assert outer(1) == 7
+    with pytest.raises(UsageError, match="live='foo' is no kind of call"), rashomon.replay(recorded, live=["foo"]):
+        pass
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [("(nummer): return 1", "does not take the tool's arguments"), ("(number): return object()", "cannot be served")],
@@ -131,6 +142,38 @@ def test_a_stub_of_a_tool_that_was_only_offered(home: Path, last_tape: LastTape,
     with rashomon.replay(last_tape(), stubs=('refund="done"',)):
         httpx2.post(f"{server.openai_url}/chat/completions", json=body)
         assert refund(3) == "done"
+
+
+def lossy(tape: Tape) -> Tape:
+    """The tape as a full disk leaves it: answers lost, and their ends there."""
+    steps = tuple(step._replace(response=step.response._replace(pieces=())) for step in tape.steps)
+    losses = (Loss("No space left on device", 0),)
+    return tape._replace(steps=steps, trace=tape.trace._replace(losses=losses))
+
+
+def test_a_lost_result(home: Path, last_tape: LastTape) -> None:
+    """A tool whose result was lost gets none, and the recording is said not to be whole."""
+    with rashomon.trace("lost"):
+        inner(1)
+    with (
+        pytest.warns(UserWarning, match="not whole .No space left"),
+        pytest.raises(rashomon.Missed, match="the recording has lost it"),
+        rashomon.replay(lossy(last_tape())),
+    ):
+        inner(1)
+
+
+def test_a_lost_body(home: Path, last_tape: LastTape, server: ProviderServer) -> None:
+    """An answer that is shorter than its head says, in a recording with losses, is not served as a whole one."""
+    with rashomon.trace("lost"):
+        httpx2.get(f"{server.openai_url}/models")
+    with (
+        pytest.warns(UserWarning, match="not whole"),
+        pytest.raises(rashomon.Missed, match="has lost a part of the answer of step"),
+        rashomon.replay(lossy(last_tape())) as replaying,
+    ):
+        httpx2.get(f"{server.openai_url}/models")
+    assert replaying.divergences[0].kind == "unplayable"
 
 
 class Adder:
