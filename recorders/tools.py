@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rashomon import values
@@ -234,6 +234,7 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
     sent: Any = None
     step = generator.send
     number = 0
+    thrown: list[int] = []
     try:
         while True:
             token = inside.set(witness)
@@ -242,7 +243,7 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
                     item = step(sent)
             except StopIteration as stop:
                 if stop.value is not None:
-                    witness.began({"returned": values.encode(stop.value)})
+                    witness.began({"thrown": thrown, "returned": values.encode(stop.value)})
                 completed(witness, Event.END)
                 witness.ended(End.COMPLETE)
                 return stop.value
@@ -257,8 +258,10 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
                 generator.close()
                 witness.ended(End.CLOSED)
                 raise
-            except BaseException as thrown:
-                sent, step = thrown, generator.throw
+            except BaseException as error:
+                thrown.append(number - 1)
+                witness.began({"thrown": thrown})
+                sent, step = error, generator.throw
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -283,9 +286,28 @@ def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
         except GeneratorExit:
             witness.ended(End.CLOSED)
             raise
+        except BaseException as error:
+            if _passes(error, number, response, witness):
+                if pace is not None:
+                    pace.wait(Event.END)
+                witness.ended(end_of(error), error)
+                raise
     if pace is not None:
         pace.wait(Event.END)
     return _played_end(response, witness)
+
+
+def _passes(error: BaseException, number: int, response: Response, witness: Witness) -> bool:
+    """The program throws into a recorded generator: True where that one let such an exception through; False where
+    it was thrown into there, and went on otherwise. What else it would do, nobody knows."""
+    failure, last = response.failure, number == len(response.pieces) - 1
+    if last and failure is not None and failure.type == f"{type(error).__module__}:{type(error).__qualname__}":
+        return True
+    if number in (response.head or {}).get("thrown", ()):
+        return False
+    missed = Missed(f"The program throws {type(error).__name__} into this generator; the recorded one did not.")
+    witness.ended(End.ERROR, missed)
+    raise missed from error
 
 
 def _played_end(response: Response, witness: Witness) -> Any:
@@ -302,21 +324,31 @@ def _played_end(response: Response, witness: Witness) -> Any:
 
 def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
     @functools.wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         guard = guard_here()
         if guard is None:
-            async for item in function(*args, **kwargs):
-                yield item
-            return
-        line = lanes.spawn()
-        verdict = guard.arrive(known.call(args, kwargs))
-        if isinstance(verdict, Play):
-            chosen = _played_async(verdict.response, verdict.witness)
+            chosen = function(*args, **kwargs)
         else:
-            chosen = _watched_async(function(*args, **kwargs), verdict.witness, line)
+            line = lanes.spawn()
+            verdict = guard.arrive(known.call(args, kwargs))
+            if isinstance(verdict, Play):
+                chosen = _played_async(verdict.response, verdict.witness)
+            else:
+                chosen = _watched_async(function(*args, **kwargs), verdict.witness, line)
+        sent: Any = None
+        step = chosen.asend
         try:
-            async for item in chosen:
-                yield item
+            while True:
+                try:
+                    item = await step(sent)
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent, step = (yield item), chosen.asend
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:
+                    sent, step = thrown, chosen.athrow
         finally:
             await chosen.aclose()
 
@@ -324,14 +356,17 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
 
 
 async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | None) -> AsyncGenerator[Any, None]:
-    """A live async generator, told to `witness` value by value."""
+    """A live async generator, told to `witness` value by value; sends and throws reach it."""
+    sent: Any = None
+    step = generator.asend
     number = 0
+    thrown: list[int] = []
     while True:
         before = place_now()
         token = inside.set(witness)
         try:
             with lanes.inner(line):
-                item = await anext(generator)
+                item = await step(sent)
         except StopAsyncIteration:
             inside.reset(token)
             settling = handed_out(witness, Event.END, 0, before)
@@ -350,14 +385,19 @@ async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | No
         try:
             if settling is not None:
                 await settling
-            yield item
+        except BaseException as error:
+            witness.ended(end_of(error), error)
+            raise
+        try:
+            sent, step = (yield item), generator.asend
         except GeneratorExit:
             await generator.aclose()
             witness.ended(End.CLOSED)
             raise
         except BaseException as error:
-            witness.ended(end_of(error), error)
-            raise
+            thrown.append(number - 1)
+            witness.began({"thrown": thrown})
+            sent, step = error, generator.athrow
 
 
 async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[Any, None]:
@@ -377,6 +417,14 @@ async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[
         except GeneratorExit:
             witness.ended(End.CLOSED)
             raise
+        except BaseException as error:
+            if _passes(error, number, response, witness):
+                cancelled = response.end is End.CANCELLED  # by the loop, as it closes: no completion is due
+                settling = None if pace is None or cancelled else pace.settle(Event.END)
+                if settling is not None:
+                    await _until(settling, witness)
+                witness.ended(end_of(error), error)
+                raise
     if pace is not None and response.end is End.CANCELLED:
         await _until(pace.cancelled(), witness)
     settling = None if pace is None else pace.settle(Event.END)

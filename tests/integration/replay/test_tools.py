@@ -225,3 +225,78 @@ def test_what_is_no_function() -> None:
     """A mark above a property says where it belongs."""
     with pytest.raises(UsageError, match="below @property"):
         rashomon.tool(property(lambda self: 1))  # type: ignore[call-overload]  # that is the point
+
+
+@rashomon.tool
+def guarded(caught: bool) -> Any:
+    """A generator that takes what is sent and thrown into it."""
+    got = yield "ready"
+    try:
+        yield got
+    except ValueError as error:
+        if not caught:
+            raise
+        yield f"caught {error}"
+
+
+@rashomon.tool
+async def async_guarded(caught: bool) -> Any:
+    """The same, asynchronous."""
+    got = yield "ready"
+    try:
+        yield got
+    except ValueError as error:
+        if not caught:
+            raise
+        yield f"caught {error}"
+
+
+def converse(caught: bool) -> list[Any]:
+    """What a caller hears that sends a value and throws an error."""
+    talk = guarded(caught)
+    heard = [next(talk), talk.send("hello")]
+    try:
+        heard.append(talk.throw(ValueError("no")))
+    except ValueError as error:
+        return [*heard, repr(error)]
+    return [*heard, *talk]
+
+
+async def async_converse(caught: bool) -> list[Any]:
+    """The same, asynchronous."""
+    talk = async_guarded(caught)
+    heard = [await anext(talk), await talk.asend("hello")]
+    try:
+        heard.append(await talk.athrow(ValueError("no")))
+    except ValueError as error:
+        return [*heard, repr(error)]
+    await talk.aclose()
+    return heard
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_values_and_errors_reach_a_generator(caught: bool, home: Path, last_tape: LastTape) -> None:
+    """Unmarked, marked, recorded and replayed: a generator gets what its caller sends and throws, and answers it."""
+    expected = ["ready", "hello", "caught no" if caught else "ValueError('no')"]
+
+    def use() -> list[Any]:
+        return [converse(caught), asyncio.run(async_converse(caught))]
+
+    assert use() == [expected, expected]
+    with rashomon.trace("talk"):
+        assert use() == [expected, expected]
+    with rashomon.replay(last_tape()) as replaying:
+        assert use() == [expected, expected]
+    replaying.check()
+
+
+def test_an_error_that_was_not_thrown_in_the_recording(home: Path, last_tape: LastTape) -> None:
+    """What a generator does with it, the recording does not know: the replay has not held."""
+    with rashomon.trace("talk"):
+        assert list(guarded(True)) == ["ready", None]
+    with rashomon.replay(last_tape()) as replaying:
+        talk = guarded(True)
+        next(talk)
+        with pytest.raises(rashomon.Missed, match="throws ValueError"):
+            talk.throw(ValueError("no"))
+    assert replaying.divergences[0].kind == "unplayable"
