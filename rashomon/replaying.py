@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rashomon import boundary, real
 from rashomon import session as sessions
+from rashomon.errors import UsageError
 from rashomon.model import Divergence, Tape
 from rashomon.recorders import lanes
 from rashomon.session import Order, new_trace_id
@@ -31,9 +33,9 @@ class replay:
     """
 
     def __init__(
-        self, tape: Any, stubs: tuple[str, ...] = (), live: tuple[str, ...] = (), allow: tuple[str, ...] = ()
+        self, tape: Any, stubs: Iterable[str] = (), live: Iterable[str] = (), allow: Iterable[str] = ()
     ) -> None:
-        self._tape, self._stubs, self._live, self._allow = tape, stubs, live, allow
+        self._tape, self._stubs, self._live, self._allow = tape, _texts(stubs), _texts(live), _texts(allow)
         self._folder: str | None = None
 
     def _shared(self, tape: Tape) -> tuple[int | None, Claims | None]:
@@ -53,10 +55,20 @@ class replay:
         from rashomon.replay import session as playing
         from rashomon.replay import stubs as stubbing
         from rashomon.replay.imported import refuse_imported
+        from rashomon.replay.nobody import Nobody
         from rashomon.replay.policy import Policy
 
         tape = _load_tape(self._tape)
         refuse_imported(tape.trace)
+        if unknown := sorted(set(self._live) - {"llm", "http", "tool"}):
+            raise UsageError(f"live={unknown[0]!r} is no kind of call.", "Use 'llm', 'http' or 'tool'.")
+        parsed = stubbing.checked(self._stubs, tape)
+        Policy(tape, self._allow)  # what is wrong with it is said before anything has begun
+        if tape.trace.losses:
+            import warnings
+
+            reasons = "; ".join(loss.reason for loss in tape.trace.losses)
+            warnings.warn(f"The recording is not whole ({reasons}): a replay lacks what it has lost.", stacklevel=2)
         sessions.install()
         process = sessions.open_recorder()
         self._process_before = boundary.process_interceptor()
@@ -69,8 +81,7 @@ class replay:
             redactor = process.writer.redactor
         else:
             redactor = Redactor(b"no home", os.environ)
-        scribe: Any = self._trace or playing.Nobody()
-        parsed = tuple(stubbing.parse(text) for text in self._stubs)
+        scribe: Any = self._trace or Nobody()
         own = () if process is None else (os.path.dirname(os.path.dirname(process.writer.path)),)
         policy = Policy(tape, self._allow, None, own, redactor.text)
         plan = playing.Plan(parsed, self._live, policy, "stop", *self._shared(tape))
@@ -93,6 +104,12 @@ class replay:
         self._replaying.session.conductor.close()
         lanes.end_root(self._line)
         self._replaying.session.finish()
+        alone = self._folder is None and error is None
+        if unused := self._replaying.session.unused_stubs if alone else ():
+            import warnings
+
+            said = f"The program did not call {', '.join(unused)} in this replay: the stub has answered nothing."
+            warnings.warn(said, stacklevel=2)
         if self._folder is not None:
             import shutil
 
@@ -122,6 +139,11 @@ class Replaying:
         if self.divergences:
             lines = [line for one in self.divergences for line in (one.summary, *(f"  {text}" for text in one.detail))]
             raise Diverged("\n".join(lines))
+
+
+def _texts(given: Iterable[str]) -> tuple[str, ...]:
+    """Texts, or the one that was given without a list around it: its letters are none."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _load_tape(source: Any) -> Tape:

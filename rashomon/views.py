@@ -346,6 +346,8 @@ def _llm_title(step: Step, status: int | None, model: str | None, reading: diale
     name = model or step.name or "llm"
     failed = status is not None and status >= 400
     said = f"{status} {reading.note}".strip() if failed else _said(reading)
+    if said and not failed and reading.error_message and said != reading.note:  # a stream that broke off with an error
+        said = f"{said}, then {reading.error_message}"
     failure = step.response.failure
     if failure is not None:
         said = f"raised {_short_type(failure.type)}: {failure.message}"

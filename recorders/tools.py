@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rashomon import values
@@ -25,7 +25,7 @@ from rashomon.boundary import (
     place_now,
     told,
 )
-from rashomon.errors import Missed
+from rashomon.errors import Missed, UsageError
 from rashomon.model import Call, End, Event, Kind, Request, Response
 from rashomon.recorders import lanes
 
@@ -48,6 +48,8 @@ class _ValueCodec:
             witness.began(response.head)
         if response.end is not End.COMPLETE:
             raise _recorded_error(response, witness)
+        if not response.pieces:
+            raise _unplayable(values.NotRebuildable("the recording has lost it"), witness)
         data = response.pieces[0].data
         try:
             answer = values.decode(data)
@@ -89,8 +91,13 @@ class _Tool:
     def __init__(self, function: Callable[..., Any], name: str | None, flavour: str) -> None:
         import inspect
 
-        self.name = name or function.__name__
-        self.head = {"ref": f"{function.__module__}:{function.__qualname__}", "flavour": flavour}
+        made: Any = function
+        while isinstance(made, functools.partial):
+            made = made.func
+        if not hasattr(made, "__qualname__"):  # an object that can be called: its class has the name
+            made = type(made)
+        self.name = name or made.__name__
+        self.head = {"ref": f"{made.__module__}:{made.__qualname__}", "flavour": flavour}
         try:
             self.signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):  # a builtin without a signature: arguments by position
@@ -127,14 +134,26 @@ def tool(function: Any = None, /, *, name: str | None = None) -> Any:
     return _decorate(function, name=name)
 
 
-def _decorate(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+def _decorate(function: Any, name: str | None = None) -> Any:
     import inspect
 
-    if inspect.iscoroutinefunction(function):
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(_decorate(function.__func__, name))
+    if not callable(function):
+        raise UsageError(
+            f"@rashomon.tool marks functions, and a {type(function).__name__} is none.",
+            f"Write it below @{type(function).__name__}, directly above the function.",
+        )
+    made = function
+    while isinstance(made, functools.partial):
+        made = made.func
+    routine = inspect.isroutine(made) or inspect.isclass(made)
+    body = made if routine else type(made).__call__  # of an object that can be called
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(body):
         return _wrap_async(function, _Tool(function, name, "async"))
-    if inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(body):
         return _wrap_async_generator(function, _Tool(function, name, "async generator"))
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(body):
         return _wrap_generator(function, _Tool(function, name, "generator"))
     return _wrap_sync(function, _Tool(function, name, "sync"))
 
@@ -215,6 +234,7 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
     sent: Any = None
     step = generator.send
     number = 0
+    thrown: list[int] = []
     try:
         while True:
             token = inside.set(witness)
@@ -223,7 +243,7 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
                     item = step(sent)
             except StopIteration as stop:
                 if stop.value is not None:
-                    witness.began({"returned": values.encode(stop.value)})
+                    witness.began({"thrown": thrown, "returned": values.encode(stop.value)})
                 completed(witness, Event.END)
                 witness.ended(End.COMPLETE)
                 return stop.value
@@ -238,8 +258,10 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
                 generator.close()
                 witness.ended(End.CLOSED)
                 raise
-            except BaseException as thrown:
-                sent, step = thrown, generator.throw
+            except BaseException as error:
+                thrown.append(number - 1)
+                witness.began({"thrown": thrown})
+                sent, step = error, generator.throw
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -264,9 +286,28 @@ def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
         except GeneratorExit:
             witness.ended(End.CLOSED)
             raise
+        except BaseException as error:
+            if _passes(error, number, response, witness):
+                if pace is not None:
+                    pace.wait(Event.END)
+                witness.ended(end_of(error), error)
+                raise
     if pace is not None:
         pace.wait(Event.END)
     return _played_end(response, witness)
+
+
+def _passes(error: BaseException, number: int, response: Response, witness: Witness) -> bool:
+    """The program throws into a recorded generator: True where that one let such an exception through; False where
+    it was thrown into there, and went on otherwise. What else it would do, nobody knows."""
+    failure, last = response.failure, number == len(response.pieces) - 1
+    if last and failure is not None and failure.type == f"{type(error).__module__}:{type(error).__qualname__}":
+        return True
+    if number in (response.head or {}).get("thrown", ()):
+        return False
+    missed = Missed(f"The program throws {type(error).__name__} into this generator; the recorded one did not.")
+    witness.ended(End.ERROR, missed)
+    raise missed from error
 
 
 def _played_end(response: Response, witness: Witness) -> Any:
@@ -283,21 +324,31 @@ def _played_end(response: Response, witness: Witness) -> Any:
 
 def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
     @functools.wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         guard = guard_here()
         if guard is None:
-            async for item in function(*args, **kwargs):
-                yield item
-            return
-        line = lanes.spawn()
-        verdict = guard.arrive(known.call(args, kwargs))
-        if isinstance(verdict, Play):
-            chosen = _played_async(verdict.response, verdict.witness)
+            chosen = function(*args, **kwargs)
         else:
-            chosen = _watched_async(function(*args, **kwargs), verdict.witness, line)
+            line = lanes.spawn()
+            verdict = guard.arrive(known.call(args, kwargs))
+            if isinstance(verdict, Play):
+                chosen = _played_async(verdict.response, verdict.witness)
+            else:
+                chosen = _watched_async(function(*args, **kwargs), verdict.witness, line)
+        sent: Any = None
+        step = chosen.asend
         try:
-            async for item in chosen:
-                yield item
+            while True:
+                try:
+                    item = await step(sent)
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent, step = (yield item), chosen.asend
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:
+                    sent, step = thrown, chosen.athrow
         finally:
             await chosen.aclose()
 
@@ -305,14 +356,17 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
 
 
 async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | None) -> AsyncGenerator[Any, None]:
-    """A live async generator, told to `witness` value by value."""
+    """A live async generator, told to `witness` value by value; sends and throws reach it."""
+    sent: Any = None
+    step = generator.asend
     number = 0
+    thrown: list[int] = []
     while True:
         before = place_now()
         token = inside.set(witness)
         try:
             with lanes.inner(line):
-                item = await anext(generator)
+                item = await step(sent)
         except StopAsyncIteration:
             inside.reset(token)
             settling = handed_out(witness, Event.END, 0, before)
@@ -331,14 +385,19 @@ async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | No
         try:
             if settling is not None:
                 await settling
-            yield item
+        except BaseException as error:
+            witness.ended(end_of(error), error)
+            raise
+        try:
+            sent, step = (yield item), generator.asend
         except GeneratorExit:
             await generator.aclose()
             witness.ended(End.CLOSED)
             raise
         except BaseException as error:
-            witness.ended(end_of(error), error)
-            raise
+            thrown.append(number - 1)
+            witness.began({"thrown": thrown})
+            sent, step = error, generator.athrow
 
 
 async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[Any, None]:
@@ -358,6 +417,14 @@ async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[
         except GeneratorExit:
             witness.ended(End.CLOSED)
             raise
+        except BaseException as error:
+            if _passes(error, number, response, witness):
+                cancelled = response.end is End.CANCELLED  # by the loop, as it closes: no completion is due
+                settling = None if pace is None or cancelled else pace.settle(Event.END)
+                if settling is not None:
+                    await _until(settling, witness)
+                witness.ended(end_of(error), error)
+                raise
     if pace is not None and response.end is End.CANCELLED:
         await _until(pace.cancelled(), witness)
     settling = None if pace is None else pace.settle(Event.END)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rashomon.boundary import Pace, Place, Witness
+from rashomon.errors import Missed
 from rashomon.model import Divergence, End, Event, Step
 from rashomon.replay.score import Key
 
 _GOT = frozenset({End.COMPLETE, End.ERROR})
+_MISSED = f"{Missed.__module__}:{Missed.__qualname__}"
 
 
 class Order(Protocol):
@@ -29,7 +31,7 @@ class Order(Protocol):
 
 class ServedWitness:
     """The witness of a served call. Tells when it is cancelled before it has all that its recorded step got, a failure
-    included.
+    included, and when the program gets `Missed` in place of what was recorded, which it may well swallow.
 
     One that is cancelled when all of it has come ends as in the recording, where that race is not written down. So
     does one that is cancelled where the recorded call ended, or, if that was cancelled as well, in the turn of the loop
@@ -78,7 +80,18 @@ class ServedWitness:
             in_time = order.ended(step.id) and not (failed and order.gave_up(step.id))
             if end is End.CANCELLED and (failed or self._left > 0) and not in_time:
                 self._lost()
+            elif isinstance(error, Missed):
+                self._unplayed(error)
         self._inner.ended(end, error)
+
+    def _unplayed(self, error: Missed) -> None:
+        """The tape cannot give what the recorded step got, or not all that is asked for."""
+        step, failure = self._step, self._step.response.failure
+        again = failure is not None and failure.type == _MISSED  # a replay of a replay gets what that one had
+        if not again and step.response.end is not End.OPEN:  # a thread that the recorded end of the program cut off
+            number = None if self.number is None else str(self.number)
+            summary = f"{step.name} got nothing from recorded step {step.id}: {error}"
+            self._diverge(Divergence("unplayable", summary, number, step.id))
 
     def _lost(self) -> None:
         """It was cancelled with something left of what its recorded step got."""

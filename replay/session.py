@@ -8,7 +8,8 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
-from rashomon.errors import Escaped, Missed
+from rashomon.canonical import header
+from rashomon.errors import Escaped, Missed, UsageError
 from rashomon.model import (
     Call,
     Divergence,
@@ -188,6 +189,13 @@ class ReplaySession:
         return self._scribe
 
     @property
+    def unused_stubs(self) -> tuple[str, ...]:
+        """The tools whose stubs have answered nothing so far."""
+        state = self._state
+        answered = {one.call.name for one in state.substitutions if one.how == "stubbed"}
+        return tuple(stub.tool for stub in state.plan.stubs if stub.tool not in answered)
+
+    @property
     def divergences(self) -> tuple[Divergence, ...]:
         """Where this replay has left its recording so far."""
         return tuple(self._state.divergences)
@@ -216,10 +224,11 @@ class ReplaySession:
             return self._play(call, found)
         if call.kind.value in state.live:
             return self._go_live(call, safe)
+        divergence = self._explained(safe)
         drifted = state.matcher.take_drifted(safe, lane) if state.plan.on_drift == "serve" else None
         if drifted is not None:
-            return self._drifted(call, safe, drifted)
-        raise self._missed(call, safe)
+            return self._drifted(call, safe, drifted, divergence)
+        raise self._missed(call, divergence)
 
     def _redacted(self, call: Call) -> Call:
         """The call as it would have been recorded: what the tape holds has no secrets in it."""
@@ -234,6 +243,10 @@ class ReplaySession:
         if found.ambiguous:
             summary = f"{call.name} found {found.note}."
             self.diverge(Divergence("ambiguous", summary, recorded=found.step.id))
+        if self._state.tape.trace.losses and _lacks(found.step):
+            summary = f"The recording has lost a part of the answer of step {found.step.id}, {call.name}."
+            self.diverge(Divergence("unplayable", summary, recorded=found.step.id))
+            raise Missed(summary)
         return self._served(call, found.step, Match(found.grade, found.step.id, found.note))
 
     def _served(self, call: Call, step: Step, match: Match, response: Response | None = None) -> Play:
@@ -249,16 +262,27 @@ class ReplaySession:
 
     def _stubbed(self, stub: Stub, call: Call, recorded: Step | None) -> Play:
         match = Match(Grade.STUBBED, None if recorded is None else recorded.id, stub.source[:200])
-        response = stubbing.answer(stub, call, recorded)
+        try:
+            response = stubbing.answer(stub, call, recorded)
+        except UsageError as error:
+            raise self._not_stubbed(call, match, error) from None
         self._state.substitutions.append(Substitution("stubbed", call, response, recorded))
         if recorded is not None:
             return self._served(call, recorded, match, response)
         return Play(response, self._scribe.open(call, match))
 
-    def _drifted(self, call: Call, safe: Call, step: Step) -> Play:
+    def _not_stubbed(self, call: Call, match: Match, error: UsageError) -> Missed:
+        """A stub that cannot answer is no failure of the tool: the program must not go on with one."""
+        missed = Missed(str(error))
+        self._scribe.open(call, match).ended(End.ERROR, missed)
+        self.diverge(Divergence("unplayable", str(error), recorded=match.recorded))
+        return missed
+
+    def _drifted(self, call: Call, safe: Call, step: Step, divergence: Divergence) -> Play:
         """Another call's answer, because it was asked for: a divergence."""
-        divergence = self._explained(safe)
-        self.diverge(divergence._replace(kind="drifted", recorded=step.id))
+        given = f"It got the answer of step {step.id}, which stands in its place."
+        detail = (given, *divergence.detail)
+        self.diverge(divergence._replace(kind="drifted", recorded=step.id, detail=detail))
         self._state.substitutions.append(Substitution("drifted", safe, step.response, step))
         return self._served(call, step, Match(Grade.DRIFTED, step.id, divergence.summary))
 
@@ -269,8 +293,7 @@ class ReplaySession:
         self.diverge(divergence._replace(kind="live"))
         return GoLive(_LiveWitness(witness, self, safe))
 
-    def _missed(self, call: Call, safe: Call) -> Missed:
-        divergence = self._explained(safe)
+    def _missed(self, call: Call, divergence: Divergence) -> Missed:
         witness = self._scribe.open(call, Match(Grade.MISSED, divergence.recorded, divergence.summary))
         missed = Missed("\n".join((divergence.summary, *(f"  {line}" for line in divergence.detail))))
         witness.ended(End.ERROR, missed)
@@ -364,6 +387,15 @@ class ReplaySession:
         return self.divergences
 
 
+def _lacks(step: Step) -> bool:
+    """True where an answer over HTTP ended well in the recording, and is shorter than its own head says."""
+    answer, length = step.response, header(step.response.head, "content-length")
+    bodiless = step.request.head.get("method") == "HEAD" or (answer.head or {}).get("status") in (204, 304)
+    if bodiless or answer.end is not End.COMPLETE or not length.isdigit():
+        return False
+    return sum(len(piece.data) for piece in answer.pieces) < int(length)
+
+
 def _site(frame: FrameType | None) -> Site | None:
     return None if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
 
@@ -403,47 +435,3 @@ class _LiveWitness:
                 self._session.conductor.live -= 1
             response = Response(self._head, tuple(self._pieces), end)
             self._session.substituted(Substitution("live", self._step, response))
-
-
-class Nobody:
-    """A scribe that writes nothing: for a replay whose trace is not kept."""
-
-    def open(self, call: Call, match: Match | None) -> Witness:
-        return _Silent()
-
-    def connected(self, peer: str, frame: FrameType | None = None) -> None: ...
-
-    def diverged(self, divergence: Divergence) -> None: ...
-
-    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None: ...
-
-    def note_read(self, kind: str, what: str, value: Any, frame: FrameType) -> None: ...
-
-    def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
-
-    def note_point(
-        self,
-        event: Event,
-        lane: Lane,
-        number: int,
-        place: Place,
-        within: int | None = None,
-        delay_us: int = 0,
-        at_ns: int | None = None,
-    ) -> None: ...
-
-    def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
-
-
-class _Silent:
-    leaf = False
-    number = None
-    pace: Pace | None = None
-
-    def at(self, event: Event, number: int, place: Place) -> None: ...
-
-    def began(self, head: dict[str, object]) -> None: ...
-
-    def piece(self, data: bytes) -> None: ...
-
-    def ended(self, end: End, error: BaseException | None = None) -> None: ...

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any, NoReturn
 
 from rashomon.errors import UsageError
+from rashomon.recorders.complaints import complain
+
+
+def report_file(path: str) -> str:
+    """`--report FILE`, made absolute. Raises `UsageError` where no file can be: a program must not have run for it."""
+    whole = os.path.abspath(path)
+    if os.path.isdir(whole) or not os.path.isdir(os.path.dirname(whole)):
+        why = "It is a folder" if os.path.isdir(whole) else f"There is no folder {os.path.dirname(whole)}"
+        raise UsageError(f"--report {path!r} cannot be written.", f"{why}; name a file in one that exists.")
+    return whole
+
+
+def write_report(path: str | None, text: str) -> None:
+    """Write a report to the file, or to stderr. One that cannot be written changes no exit code, and is told."""
+    if path is None:
+        sys.stderr.write(text + "\n")
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        complain(f"WARNING: the report {path} could not be written: {error.strerror or error}.")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

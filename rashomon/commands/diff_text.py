@@ -128,6 +128,11 @@ def trace_line(trace: Trace) -> str:
     return f"{trace.id}  {trace.name}  ({terminal.local_time(trace.started_ns)}{kind})"
 
 
+def mark_words(mark: Mark) -> str:
+    """What a mark says of a pair; `both` alone would not say what."""
+    return "input and output changed" if mark is Mark.BOTH else mark.value
+
+
 def verdict(alignment: Alignment) -> str:
     """The comparison in one line."""
     if alignment.first is None:
@@ -135,10 +140,10 @@ def verdict(alignment: Alignment) -> str:
     counts: dict[str, int] = {}
     for pair in alignment.pairs:
         counts[pair.mark.value] = counts.get(pair.mark.value, 0) + 1
-    told = ", ".join(f"{counts[mark.value]} {mark.value}" for mark in Mark if mark.value in counts)
+    told = ", ".join(f"{counts[mark.value]} {mark_words(mark)}" for mark in Mark if mark.value in counts)
     first = alignment.pairs[alignment.first]
     step = first.right or first.left
-    where = "" if step is None else f" First difference at step {step.index}: {first.mark.value}."
+    where = "" if step is None else f" First difference at step {step.index}: {mark_words(first.mark)}."
     return f"Different: {told}.{where}"
 
 
@@ -180,7 +185,7 @@ def _unified_pair(pair: Pair, pairs: tuple[Pair, ...]) -> list[str]:
     if step is None:
         return []
     told = note(pair, pairs)
-    label = "" if pair.mark is Mark.SAME else f"  [{pair.mark.value}{', ' + told if told else ''}]"
+    label = "" if pair.mark is Mark.SAME else f"  [{mark_words(pair.mark)}{', ' + told if told else ''}]"
     sides = [step]
     if pair.left is not None and pair.right is not None and _title(pair.left) != _title(pair.right):
         sides = [pair.left, pair.right]
@@ -233,7 +238,7 @@ def _print_pair(pair: Pair, alignment: Alignment) -> None:
     if pair.mark is Mark.SAME:
         return
     told = note(pair, alignment.pairs)
-    out.print(terminal.styled(f"{' ' * width}   {pair.mark.value}{', ' + told if told else ''}", style))
+    out.print(terminal.styled(f"{' ' * width}   {mark_words(pair.mark)}{', ' + told if told else ''}", style))
     for change in changes(pair):
         for line in change_lines(change):
             out.print(terminal.styled(f"{' ' * width}     {line}"))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from typing import Any
 
 from rashomon import git
-from rashomon.commands.arguments import Parser
+from rashomon.commands.arguments import Parser, report_file, write_report
 from rashomon.commands.told import warnings
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
@@ -31,7 +30,9 @@ def parser() -> Parser:
     made.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="tag the trace; repeatable")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="report as one JSON document")
-    made.add_argument("--report", metavar="FILE", help="write the JSON report to FILE (default with --json: stderr)")
+    made.add_argument(
+        "--report", metavar="FILE", type=report_file, help="write the JSON report to FILE (default with --json: stderr)"
+    )
     made.add_argument("--quiet", action="store_true", help="say nothing unless something was not recorded")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
     return made
@@ -122,11 +123,7 @@ def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> Non
     document = report(tape, ended)
     if options.json or options.report:
         text = json.dumps(document, indent=2)
-        if options.report:
-            with open(options.report, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-        else:
-            sys.stderr.write(text + "\n")
+        write_report(options.report, text)
     for warning in document["warnings"]:
         complain(f"WARNING: {warning}")
     if options.quiet or options.json or tape is None or not tape.trace.processes:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 from typing import Any
 
 from rashomon import tapes, values
-from rashomon.commands.arguments import Parser
+from rashomon.commands.arguments import Parser, report_file, write_report
 from rashomon.commands.record import split_command
-from rashomon.errors import CannotRun, UsageError
+from rashomon.errors import CannotRun, ForeignFile, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
 from rashomon.model import Divergence, End, Grade, Kind, Lane, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.reaching import ALONE
 from rashomon.recorders.unseen import OPENED_IN_C
+from rashomon.replay import stubs as stubbing
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.session import Order, new_trace_id
+
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?|.*\.py")
 
 
 def parser() -> Parser:
@@ -48,7 +52,9 @@ def parser() -> Parser:
     made.add_argument("--name", help="name of the new trace (default: the recording's)")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="report as one JSON document")
-    made.add_argument("--report", metavar="FILE", help="write the JSON report to FILE (default with --json: stderr)")
+    made.add_argument(
+        "--report", metavar="FILE", type=report_file, help="write the JSON report to FILE (default with --json: stderr)"
+    )
     made.add_argument("--quiet", action="store_true", help="say nothing when the replay held")
     return made
 
@@ -61,8 +67,8 @@ def main(argv: list[str]) -> int:
     home = os.path.abspath(options.home) if options.home else home_name()
     tape = load(options.trace, home)
     refuse_imported(tape.trace)
-    _check_stubs(options.stub, tape)
-    what = _command(tape.trace, command)
+    stubbing.checked(options.stub, tape)
+    what = _command(tape.trace, command, options.trace)
     info: dict[str, Any] = {
         "id": new_trace_id(),
         "name": options.name or tape.trace.name,
@@ -91,8 +97,20 @@ def main(argv: list[str]) -> int:
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
-    _report(options, report(tape, replayed, ended, divergences))
+    document = report(tape, replayed, ended, divergences)
+    _warn(tape.trace)
+    _report(options, {**document, "unused_stubs": stubbing.unused(options.stub, replayed.steps)})
     return 1 if divergences else 0
+
+
+def _warn(recorded: Trace) -> None:
+    """Say what the recording may lack: a replay that holds has been given no more."""
+    if recorded.outcome == "open":
+        complain("WARNING: the recording has no end: it was still going on, or was killed with its launcher.")
+    for loss in recorded.losses:
+        complain(
+            f"WARNING: the recording is not whole ({loss.reason}): what it has lost, this replay did not have either."
+        )
 
 
 def _changes(options: argparse.Namespace) -> list[dict[str, str]]:
@@ -105,7 +123,13 @@ def _changes(options: argparse.Namespace) -> list[dict[str, str]]:
 def load(reference: str, home: str) -> Tape:
     """A tape by file name or by a reference into the home's store."""
     if os.path.isfile(reference):
-        return tapes.only_tape(reference)
+        try:
+            return tapes.only_tape(reference)
+        except ForeignFile:
+            if not reference.endswith(".rsh"):
+                raise
+            remedy = f"Import it first: rashomon import {reference}; then replay its trace."
+            raise UsageError(f"{reference} is a bundle, and no journal.", remedy) from None
     from pathlib import Path
 
     from rashomon.store import open_home
@@ -114,19 +138,7 @@ def load(reference: str, home: str) -> Tape:
         return store.tape(store.resolve(reference))
 
 
-def _check_stubs(stubs: list[str], tape: Tape) -> None:
-    """Refuse a stub for a tool that the recording never called: a spelling mistake would go unnoticed."""
-    from rashomon.replay.stubs import parse
-
-    known = sorted({step.name for step in tape.steps if step.kind is Kind.TOOL})
-    for text in stubs:
-        stub = parse(text)
-        if stub.tool not in known:
-            names = ", ".join(known) if known else "none"
-            raise UsageError(f"The recording has no tool {stub.tool!r}.", f"Its tools: {names}.")
-
-
-def _command(trace: Trace, given: list[str]) -> list[str]:
+def _command(trace: Trace, given: list[str], reference: str) -> list[str]:
     """What to launch. Raises `CannotRun` when the recording cannot be launched or the program is gone."""
     if given:
         return given
@@ -144,6 +156,11 @@ def _command(trace: Trace, given: list[str]) -> list[str]:
         return command
     if trace.entrypoint:
         return [sys.executable, "-m", "rashomon.entry"]
+    if os.path.isfile(reference):
+        raise CannotRun(
+            f"{reference} holds one process of the trace {trace.id}, and not how it was launched.",
+            "Name the trace by its id, or give the command after --.",
+        )
     raise CannotRun(
         f"The trace {trace.id} was made inside a program with rashomon.trace(), which tells no way to launch it.",
         "Give a command after --, or use rashomon.replay() in process.",
@@ -159,6 +176,8 @@ def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[
         order = Order("replay", launch.home, {"id": launch.trace_id}, path, stubs, tuple(options.live),
                       tuple(options.allow), options.on_drift, os.path.abspath(cwd or os.getcwd()))  # fmt: skip
         environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
+        if _PYTHON.fullmatch(os.path.basename(command[0])):
+            environ["RASHOMON_DIRECT"] = "1"  # a Python that is too old for a replay must not run the program for real
         try:
             return run(command, environ, cwd)
         except CannotRun:
@@ -260,16 +279,14 @@ def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergenc
 def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
     if options.json or options.report:
         text = json.dumps(document, indent=2, ensure_ascii=False)
-        if options.report:
-            with open(options.report, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-        else:
-            sys.stderr.write(text + "\n")
+        write_report(options.report, text)
         if options.json:
             return
     alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE]
     if alone:
         complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {', '.join(alone)}.")
+    for tool in document["unused_stubs"]:
+        complain(f"WARNING: the stub of {tool} has answered nothing: the program did not call it in this replay.")
     if document["held"]:
         if not options.quiet:
             for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):

@@ -53,6 +53,10 @@ def told(step: Step | StepRow | StepLine | ShownLine) -> StepRow | StepLine | Sh
     )
 
 
+_CALLS = frozenset((Kind.LLM, Kind.HTTP, Kind.MCP))
+"""What goes over a connection: where some of these were recorded, the program's client is known."""
+
+
 def warnings(tape: Tape | Outline | Shown | None) -> list[str]:
     """What the user must not miss: a recorder that did not start, and what slipped past it."""
     if tape is None or not tape.trace.processes:
@@ -63,7 +67,7 @@ def warnings(tape: Tape | Outline | Shown | None) -> list[str]:
     missed = [one for one in tape.trace.coverage.missed if " " not in one]
     opened = tape.trace.coverage.connections - len(programs)
     peers = ", ".join(dict.fromkeys(missed))
-    if opened and not any(step.kind is Kind.LLM for step in tape.steps):
+    if opened and not any(step.kind in _CALLS for step in tape.steps):
         found.append(f"the program opened {opened} connection(s){f' ({peers})' if peers else ''} and NO LLM CALL WAS "
                      "RECORDED. Its client may be one that this version has no shim for.")  # fmt: skip
     elif missed:

@@ -28,6 +28,14 @@ class _Finder(object):
 
 def _start():
     if sys.version_info < (3, 11):
+        lane = os.environ.get("RASHOMON_LANE", "").partition("@")[0]
+        if os.environ.get("RASHOMON_DIRECT") and not lane:  # replayed, and no wrapper around the program
+            sys.stderr.write(
+                "rashomon: this program runs on Python %d.%d, where a replay cannot answer it: it was stopped "
+                "before it began. 3.11 or newer is needed.\n" % sys.version_info[:2]
+            )
+            sys.stderr.flush()
+            os._exit(3)
         sys.stderr.write(
             "rashomon: this program runs on Python %d.%d and is not recorded; 3.11 or newer is needed.\n"
             % sys.version_info[:2]

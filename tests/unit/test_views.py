@@ -274,6 +274,9 @@ def test_a_responses_stream_is_its_completed_response_and_a_cut_one_what_had_com
     whole = llm(sse(*events, names=True), headers=SSE)
     assert views.response_view(whole) == done
     assert views.summary(whole).title == 'gpt-4o → "Hello you"'
+    broken = {"type": "error", "code": "server_error", "message": "Overloaded", "param": None}
+    failed = llm(sse(*events[:-1], broken, names=True), headers=SSE)
+    assert views.summary(failed).title.endswith(", then Overloaded")
     cut = views.response_view(llm(sse(*events[:-1], names=True), headers=SSE, end=End.CLOSED))
     assert isinstance(cut, dict)
     assert cut["output"][0]["content"] == [{"type": "output_text", "text": "Hello you"}]

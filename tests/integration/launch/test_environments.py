@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rashomon.testing import ProviderServer
 from tests.support import environment, rashomon, tapes_of
 
 PROGRAM = """
@@ -136,6 +137,14 @@ def test_connections_without_a_call(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "NO LLM CALL WAS RECORDED" in done.stderr
     assert not tapes_of(tmp_path)[0].trace.coverage.complete
+
+
+def test_connections_of_recorded_calls(tmp_path: Path, server: ProviderServer) -> None:
+    """A program that calls no model is not warned of where its calls were recorded."""
+    program = f"import httpx2; httpx2.get({server.openai_url + '/models'!r})"
+    done = rashomon("record", "--quiet", "--", sys.executable, "-c", program, home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [step.kind for step in tapes_of(tmp_path)[0].steps] == ["http"]
 
 
 def test_no_command(tmp_path: Path) -> None:

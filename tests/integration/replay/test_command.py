@@ -102,7 +102,9 @@ def test_a_stub_function(recorded: Path) -> None:
         (["nothing-like-it"], 2, "nothing-like-it"),
         (["refund", "--stub", "get_refund_polcy=1"], 2, "has no tool 'get_refund_polcy'. Its tools: get_order"),
         (["refund", "--stub", "get_order={"], 2, "is neither JSON"),
-        (["refund", "--stub", "nonsense"], 2, "has no tool name"),
+        (["refund", "--stub", "nonsense"], 2, "has no answer"),
+        (["refund", "--stub", "=1"], 2, "has no tool name"),
+        (["refund", "--report", "/nowhere/report.json"], 2, "There is no folder /nowhere; name a file"),
         (["refund", "--stub", "get_order=gone.py:f"], 2, "gone.py does not exist"),
         (["refund", "--", "no-such-program"], 3, "'no-such-program' does not exist"),
         (["refund", "--", sys.executable, "-I", "-c", "1"], 3, "the replay did not start in it"),
@@ -252,3 +254,54 @@ def test_what_stops_a_thread_or_a_task_group_is_a_message(tmp_path: Path) -> Non
     assert "the replay stopped the thread looking: look(" in done.stderr
     assert "the replay stopped the program: look(" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_drift_names_the_step_that_it_serves(tmp_path: Path) -> None:
+    """Of a call that gets another one's answer, the report compares with the step that gave it."""
+    program = tmp_path / "agent.py"
+    lines = "import rashomon\n@rashomon.tool\ndef find(text): return text\nfor word in ('NAMES'.split()): find(word)\n"
+    program.write_text(lines.replace("NAMES", "one three"))
+    home = tmp_path / "home"
+    assert rashomon("record", "--name", "drift", "--", sys.executable, program, home=home).returncode == 0
+    program.write_text(lines.replace("NAMES", "ones threes"))
+    done = rashomon("replay", "drift", "--on-drift", "serve", home=home)
+    assert done.returncode == 1
+    for number, word in enumerate(("one", "three")):
+        assert f"the nearest is step 0.{number}" in done.stderr
+        assert f"It got the answer of step 0.{number}, which stands in its place." in done.stderr
+        assert f"request.text: {word} → {word}s" in done.stderr
+
+
+def test_a_python_that_is_too_old(tmp_path: Path) -> None:
+    """A replay must not run a program for real because its Python knows no replay."""
+    hook = Path(sitecustomize_folder()) / "sitecustomize.py"
+    old = f"import sys; sys.version_info = (3, 10, 0); exec(open({str(hook)!r}).read(), {{'__file__': {str(hook)!r}}})"
+    for lane, direct, code in (("@1@", "1", 3), ("@1@", "", 0), ("0@1@", "1", 0)):
+        more = {"RASHOMON_SESSION": "{}", "RASHOMON_LANE": lane, **({"RASHOMON_DIRECT": direct} if direct else {})}
+        command = [sys.executable, "-c", old + "; print('ran')"]
+        done = subprocess.run(command, env={**bare(), **more}, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (code, "" if code else "ran\n"), done.stderr
+        assert ("stopped before it began" in done.stderr) == bool(code)
+
+
+def sitecustomize_folder() -> str:
+    """Where the hook is."""
+    return str(Path(unserved.__code__.co_filename).parents[1] / "recorders" / "hook")
+
+
+def bare() -> dict[str, str]:
+    """An environment without a recorder's variables and paths."""
+    return {name: value for name, value in environment(Path()).items() if name != "PYTHONPATH"}
+
+
+def test_files_that_are_no_whole_recording(recorded: Path) -> None:
+    """A bundle has to be imported; a journal of one process does not tell how the trace was launched."""
+    bundle = recorded.parent / "refund.rsh"
+    assert rashomon("export", "refund", "-o", bundle, home=recorded).returncode == 0
+    done = rashomon("replay", bundle, home=recorded)
+    assert (done.returncode, "Import it first: rashomon import" in done.stderr) == (2, True)
+    largest = max((recorded / "journals").glob("*.rsj"), key=lambda path: path.stat().st_size)
+    done = rashomon("replay", largest, home=recorded)
+    assert (done.returncode, "holds one process of the trace" in done.stderr) == (3, True)
+    done = rashomon("replay", largest, "--", sys.executable, recorded.parent / "agent.py", home=recorded)
+    assert (done.returncode, "the recording has no end" in done.stderr) == (0, True)
