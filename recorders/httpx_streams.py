@@ -16,7 +16,6 @@ from rashomon.boundary import (
     end_of,
     handed_out,
     inside,
-    place_now,
     told,
 )
 from rashomon.boundary import threads as _threads
@@ -133,15 +132,15 @@ class _AsyncTee:
         report, enter, leave = witness.piece, inside.set, inside.reset
         ticker = boundary.ticker
         state = None if ticker is None else ticker.state()
+        settling = None
         while True:
-            before = None if state is None else (state.number, state.epoch, state.tick)
+            before = None if state is None else state.here
             token = enter(witness)
-            settling = None
             try:
                 chunk = await pull()
             except StopAsyncIteration:
                 _leave(token)
-                if state is None or before != (state.number, state.epoch, state.tick):
+                if state is None or before is not state.here:
                     settling = handed_out(witness, Event.END, 0, before)
                 witness.ended(_COMPLETE)
                 if settling is not None:
@@ -157,13 +156,14 @@ class _AsyncTee:
                 inside.set(None)
             if ticker is None or state is None:
                 settling = handed_out(witness, _PIECE, self._number, before)
-            elif before != (state.number, state.epoch, state.tick):
+            elif before is not state.here:
                 settling = ticker.settle(partial(witness.at, _PIECE, self._number))
             self._number += 1
             report(chunk)
             try:
                 if settling is not None:
                     await settling
+                    settling = None
                 yield chunk
             except GeneratorExit:
                 witness.ended(End.CLOSED)
@@ -202,20 +202,18 @@ class _AsyncTee:
         if lanes.is_quiet():  # the garbage collector's doing: when it comes says nothing about the program
             await self._inner.aclose()
             return
-        before = place_now()
-        token = inside.set(self._witness)
+        witness, ticker = self._witness, boundary.ticker
+        state = None if ticker is None else ticker.state()
+        before = None if state is None else state.here
+        token = inside.set(witness)
         try:
             await self._inner.aclose()
-        except BaseException:
+        finally:
             _leave(token)
-            settling = handed_out(self._witness, Event.CLOSE, number, before)
-            if settling is not None:
-                await settling
-            raise
-        _leave(token)
-        settling = handed_out(self._witness, Event.CLOSE, number, before)
-        if settling is not None:
-            await settling
+            if state is None or state.here is not before:
+                settling = handed_out(witness, Event.CLOSE, number, before)
+                if settling is not None:
+                    await settling
 
 
 def _leave(token: Any) -> None:
