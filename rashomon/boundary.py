@@ -343,8 +343,10 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
         raise
     inside.reset(token)
     settling = None
-    if state is None or state.here is not before:
-        settling = handed_out(witness, _HEAD, 0, before)
+    if state is None:
+        settling = handed_out(witness, _HEAD, 0, None)
+    elif state.here is not before:
+        settling = state.settle(partial(witness.at, _HEAD, 0))
     try:
         answer = codec.tee(answer, witness)
     except Exception as error:

@@ -48,17 +48,17 @@ class Headers:
         size = 0
         for number in filter(self._telling.__contains__, out):  # one or two of them: no loop over all in Python
             size = size if size < 0 else self._telling[number]
-        if None in out:
-            new = self._new
-            for place, known in enumerate(out):
-                if known is None:
-                    name, value = headers[place]
-                    out[place], said = new(name, value, defined)
-                    size = size if size < 0 else said or size
+        place = -1
+        for _ in range(out.count(None)):
+            place = out.index(None, place + 1)
+            out[place], said = self._new(headers[place], defined)
+            if said and size >= 0:
+                size = said
         return out, size
 
-    def _new(self, name: Any, value: Any, defined: Defined) -> tuple[tuple[int | None, str, str], int]:
+    def _new(self, key: Any, defined: Defined) -> tuple[tuple[int | None, str, str], int]:
         """A header that the journal has not defined yet, as it is written; and what it announces."""
+        name, value = key
         record = self._names.get(name) or self._name(name)
         text, secret, role, count = record
         said = 0 if role is None else _announced(role, value)
@@ -67,7 +67,7 @@ class Headers:
             record[3] = count + 1
             number = self._numbers
             self._numbers = number + 1
-            defined.append(((name, value), number))
+            defined.append((key, number))
             if said:
                 self._telling[number] = said
         if type(value) is bytes:

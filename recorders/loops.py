@@ -43,6 +43,12 @@ class LoopState:
         """Where it is."""
         return self.here
 
+    def settle(self, note: Release) -> Awaitable[None]:
+        """As `boundary.Ticker.settle`, for a coroutine of this loop, without `held`."""
+        future = self.loop.create_future()
+        self.pending.append((note, future))
+        return future  # type: ignore[no-any-return]
+
 
 _loops = 0
 
@@ -102,21 +108,16 @@ class _Ticker:
         return _loops
 
     def settle(self, note: Callable[[Place], None], held: bool = False) -> Awaitable[None]:
-        loop = _running()
-        if held:
-            return self._settle_held(loop, note)
-        future = loop.create_future()
-        loop._rashomon.pending.append((note, future))
-        return future  # type: ignore[no-any-return]
-
-    def _settle_held(self, loop: Any, note: Callable[[Place], None]) -> Awaitable[None]:
+        state: LoopState = _running()._rashomon
+        if not held:
+            return state.settle(note)
         future = self.held(_always)
 
         def release(place: Place) -> None:
             note(place)
             future.due()
 
-        loop._rashomon.pending.append((release, None))
+        state.pending.append((release, None))
         return future  # type: ignore[no-any-return]
 
     def held(self, hold: Callable[[], bool]) -> Any:

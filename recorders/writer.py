@@ -33,10 +33,10 @@ _POINT = struct.Struct(">BIBBIBiBqBqBQB")
 tick, uint64 t_us, nil."""
 _POINT_HEAD = struct.Struct(">BBBIB")
 """The same up to the text of its event: array of 11, code 13, uint32 trace, and the short text's length."""
-_END = struct.Struct(">BBBIBQ")
-"""An END payload up to its state, in msgpack: array of 5, code 5, uint32 step, uint64 t_us."""
-_COMPLETE = b"\xa8complete\xc0"
-"""The rest of it for an answer that is whole: its state, and nil for the failure."""
+_COMPLETE = struct.Struct(">BBBIBQ10s")
+"""The END payload of an answer that is whole, in msgpack: array of 5, code 5, uint32 step, uint64 t_us, `_WHOLE`."""
+_WHOLE = b"\xa8complete\xc0"
+"""Its state, and nil for the failure."""
 _clock = real.perf_counter_ns
 _FLOAT, _LONG = struct.Struct(">Bd"), struct.Struct(">BQ")
 """A number in msgpack: a double, and an integer of 64 bits."""
@@ -241,8 +241,8 @@ class Writer:
             head = _PIECE.pack(0x94, 4, 0xCE, number, 0xCF, now, 0xC6, len(data))
             frame = before + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
             if last:
-                end = _END.pack(0x95, 5, 0xCE, number, 0xCF, now) + _COMPLETE
-                frame += _FRAME.pack(len(end), crc32(end)) + end
+                end = _COMPLETE.pack(0x95, 5, 0xCE, number, 0xCF, now, _WHOLE)
+                frame += _FRAME.pack(_COMPLETE.size, crc32(end)) + end
             with self.lock:
                 if self._deferred:
                     deferred, self._deferred = self._deferred, []
