@@ -18,7 +18,7 @@ from typing import Any
 from rashomon import boundary
 from rashomon.boundary import NOWHERE, Place
 from rashomon.model import Event, Lane
-from rashomon.real import monotonic, perf_counter_ns
+from rashomon.real import perf_counter_ns
 from rashomon.recorders import lanes
 from rashomon.recorders.ambient.sites import USER, Patched, asker, of_file
 
@@ -239,25 +239,23 @@ def fired(key: Any, callback: Any, *args: Any) -> None:
 def _patch_time(base: Any, current_task: Callable[[Any], Any], clocks: Any) -> None:
     """The clock of a loop: what a task reads there, itself or through asyncio, is as other reads of a clock are. The
     loop's own timers, among them those of live calls, go by the real one."""
-    asyncios = base.time
-    is_plain = asyncios.__module__ == base.__module__
+    original = base.time
+    is_plain = original.__module__ == base.__module__
 
-    def original(self: Any) -> float:
-        if is_plain and type(clocks.monotonic) is Patched:  # it would ask who is asking, twice in each turn: asyncio
-            return monotonic()
-        return asyncios(self)  # type: ignore[no-any-return]
-
-    @functools.wraps(asyncios)
+    @functools.wraps(original)
     def time(self: Any) -> float:
         # twice in each turn the loop itself asks: that must cost next to nothing, and to ask for a frame does not
         guard = None if current_task(self) is None else boundary.guard_here()
         if guard is None or getattr(self, "_rashomon", None) is None or lanes.is_quiet():
-            return original(self)
+            clock = clocks.monotonic
+            if is_plain and type(clock) is Patched:  # it would ask who is asking, and that is asyncio
+                return clock.original()  # type: ignore[no-any-return]
+            return original(self)  # type: ignore[no-any-return]
         frame, who = asker(sys._getframe(1))
         if who == USER:
             return guard.read("clock", "time.monotonic", lambda: original(self), frame)  # type: ignore[no-any-return]
         if not guard.isolates:
-            return original(self)
+            return original(self)  # type: ignore[no-any-return]
         return guard.library_read("clock", "time.monotonic", lambda: original(self))  # type: ignore[no-any-return]
 
     base.time = time
