@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from operator import attrgetter, itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -19,12 +18,6 @@ from rashomon.boundary import Scribe, Witness, cross, cross_async, end_of, guard
 from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.httpx_streams import recorded_failure, stream_classes
-
-_name_and_value = itemgetter(0, 2)
-
-
-def _raw(headers: Any) -> list[tuple[bytes, bytes]]:
-    return list(map(_name_and_value, headers._list))
 
 
 class _Shim:
@@ -37,10 +30,6 @@ class _Shim:
         self.plain_body: Any = module.ByteStream
         self.told_body = type("ByteStream", (_ToldBody, module.ByteStream), {})
         self.transports = (module.HTTPTransport, module.AsyncHTTPTransport)
-        # what a `Headers` has as `raw`, without a loop in Python; where it is not kept as in the versions that we know
-        # (name, name in lower case, value), as it is given
-        known = getattr(module.Headers([("A", "b")]), "_list", None) == [(b"A", b"a", b"b")]
-        self.raw: Callable[[Any], list[tuple[bytes, bytes]]] = _raw if known else attrgetter("raw")
 
     def call(self, request: Any, body: bytes) -> Call:
         url = request.url
@@ -52,7 +41,7 @@ class _Shim:
             if len(self.known) < 1000:
                 self.known[key] = known
         kind, name = known
-        head = {"method": method, "url": str(url), "headers": self.raw(request.headers)}
+        head = {"method": method, "url": str(url), "headers": request.headers.raw}
         return Call(kind, name, Request(head, body))
 
     def rebuild(self, head: Head, stream: Any) -> Any:
@@ -76,7 +65,7 @@ class _Codec:
         witness.began(
             {
                 "status": answer.status_code,
-                "headers": self.shim.raw(answer.headers),
+                "headers": answer.headers.raw,
                 "reason": extensions.get("reason_phrase", b"").decode("latin-1"),
                 "http_version": extensions.get("http_version", b"HTTP/1.1").decode("latin-1"),
             }
