@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -25,6 +26,7 @@ threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-de
 Place = tuple[int, int, int]
 """Where a completion was handed out: the number of the event loop, epoch, tick. `NOWHERE`: not by such a loop."""
 NOWHERE: Place = (-1, -1, -1)
+_HEAD, _END, _CLOSE = Event.HEAD, Event.END, Event.CLOSE  # to look one up takes a fifth of a microsecond
 
 
 class Pace(Protocol):
@@ -53,7 +55,8 @@ class Ticker(Protocol):
         """Loop, epoch and tick of the running loop; None where they are not known."""
 
     def state(self) -> Any:
-        """What is known of the running loop: a `recorders.loops.LoopState`, or None."""
+        """What is known of the running loop: a `recorders.loops.LoopState`, or None. Its `here` is the loop's place:
+        the same object until the loop turns."""
 
     def loops(self) -> int:
         """How many loops this process has had."""
@@ -124,8 +127,7 @@ class Interceptor(Protocol):
     def arrive(self, call: Call) -> GoLive | Play:
         """Decide on a call. Raises `errors.Missed` when it must neither be answered nor made.
 
-        One with an attribute `late` that is True takes a `LateCall` as well. Its witness has a method `sent`, to be
-        called when the request has gone out.
+        One that lets every call go live may have a method `put_off`: see `Scribe`.
         """
 
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
@@ -149,6 +151,14 @@ class Interceptor(Protocol):
     def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
         """About to `run` a subprocess (its arguments) or to `write` a file (its path). Raises `errors.Escaped`
         to refuse it."""
+
+
+class Scribe(Interceptor, Protocol):
+    """Lets every call go live, and may write a call down after it is made."""
+
+    def put_off(self, call: LateCall) -> Witness:
+        """The witness of a call that is to be made now. It has a method `sent`, to be called when the request has gone
+        out: then the call is described. Never raises."""
 
 
 class Codec(Protocol[T]):
@@ -241,8 +251,7 @@ def handed_out(witness: Witness, event: Event, number: int, before: Place | None
         return None
     if after == before:
         return None
-    last = event is Event.END or event is Event.CLOSE
-    return ticker.settle(lambda place: witness.at(event, number, place), last)
+    return ticker.settle(partial(witness.at, event, number), event is _END or event is _CLOSE)
 
 
 class intercepted:
@@ -274,17 +283,22 @@ def end_of(error: BaseException) -> End:
     return End.CANCELLED if stopped else End.ERROR
 
 
-def cross(call: Call | LateCall, live: Callable[[], T], codec: Codec[T]) -> T:
+def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
     """Cross the boundary with a blocking call."""
     guard = guard_here()
     if guard is None:
         return live()
-    verdict = guard.arrive(call)  # type: ignore[arg-type]  # late only where `guard` takes it
+    verdict = guard.arrive(call)
     witness = verdict.witness
     if type(verdict) is Play:
         if witness.pace is not None:
             witness.pace.wait(_first(verdict.response))
         return codec.play(verdict.response, witness)
+    return make(guard, witness, live, codec)
+
+
+def make(guard: Interceptor, witness: Witness, live: Callable[[], T], codec: Codec[T]) -> T:
+    """Make a blocking call that goes live."""
     token = inside.set(witness)
     try:
         answer = live()
@@ -296,21 +310,30 @@ def cross(call: Call | LateCall, live: Callable[[], T], codec: Codec[T]) -> T:
         inside.reset(token)
     if len(threads) > 1:
         completed(witness, Event.HEAD)
-    return _tee(guard, codec, answer, witness)
+    try:
+        return codec.tee(answer, witness)
+    except Exception as error:
+        return _unwatched(guard, answer, witness, error)
 
 
-async def cross_async(call: Call | LateCall, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
+async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
     """Cross the boundary with an awaitable call."""
     guard = guard_here()
     if guard is None:
         return await live()
-    verdict = guard.arrive(call)  # type: ignore[arg-type]  # late only where `guard` takes it
+    verdict = guard.arrive(call)
     witness = verdict.witness
     if isinstance(verdict, Play):
         if witness.pace is not None:
             await _due(verdict.response, witness, witness.pace)
         return codec.play(verdict.response, witness)
-    before = place_now()
+    return await make_async(guard, witness, live, codec)
+
+
+async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
+    """Make an awaitable call that goes live."""
+    state = None if ticker is None else ticker.state()
+    before = None if state is None else state.here
     token = inside.set(witness)
     try:
         answer = await live()
@@ -319,8 +342,15 @@ async def cross_async(call: Call | LateCall, live: Callable[[], Awaitable[T]], c
         await told(witness, error, before)
         raise
     inside.reset(token)
-    settling = handed_out(witness, Event.HEAD, 0, before)
-    answer = _tee(guard, codec, answer, witness)
+    settling = None
+    if state is None:
+        settling = handed_out(witness, _HEAD, 0, None)
+    elif state.here is not before:
+        settling = state.settle(partial(witness.at, _HEAD, 0))
+    try:
+        answer = codec.tee(answer, witness)
+    except Exception as error:
+        answer = _unwatched(guard, answer, witness, error)
     if settling is not None:
         try:
             await settling
@@ -365,11 +395,8 @@ async def _due(response: Response, witness: Witness, pace: Pace) -> None:
             raise
 
 
-def _tee(guard: Interceptor, codec: Codec[T], answer: T, witness: Witness) -> T:
-    """The live answer has come: whatever fails in watching it, the program gets it."""
-    try:
-        return codec.tee(answer, witness)
-    except Exception as error:  # a bug of a codec's: told to the guard, and not the program's
-        witness.ended(End.LEAKED)
-        guard.failed(error)
-        return answer
+def _unwatched(guard: Interceptor, answer: T, witness: Witness, error: Exception) -> T:
+    """A bug of a codec's is told to the guard, and is not the program's: it gets the live answer all the same."""
+    witness.ended(End.LEAKED)
+    guard.failed(error)
+    return answer

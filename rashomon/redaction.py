@@ -53,7 +53,8 @@ _TRIGGER = (
     rb'|J(?<=eyJ)[A-Za-z0-9_\-]{8}|xox[abeprs]-|bearer |Bearer |wd\\*"\s*:|word\\*"\s*:|_token\\*"\s*:'
     rb'|_secret\\*"\s*:|gh[pos]_|github_pat_|-----BEGIN'
 )
-_MIN_SECRET = 8
+MIN_SECRET = 8
+"""Text that is shorter is searched for nothing."""
 MARGIN = 4096
 """How far around a changed stretch of a body a secret may reach."""
 _RUN = re.compile(rb"[\"\\]*[^\s\"'\\,;{}()<>\[\]]*\Z")
@@ -175,7 +176,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`content` for text."""
-        if len(text) < _MIN_SECRET:
+        if len(text) < MIN_SECRET:
             return text
         data = text.encode("utf-8", "surrogatepass")
         replaced = self.content(data)
@@ -332,12 +333,7 @@ def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:
 
     found: dict[bytes, str] = {}
     for name, value in environ.items():
-        if (
-            len(value) < _MIN_SECRET
-            or not _ENV_NAME.search(name)
-            or _PLAIN.match(value)
-            or name.startswith("RASHOMON_")
-        ):
+        if len(value) < MIN_SECRET or not _ENV_NAME.search(name) or _PLAIN.match(value) or name.startswith("RASHOMON_"):
             continue
         label = name.lower()
         for spelling in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-from rashomon.boundary import Witness, cross, cross_async, end_of, guard_here, sent
+from rashomon.boundary import Scribe, Witness, cross, cross_async, end_of, guard_here, make, make_async, sent
 from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.httpx_streams import recorded_failure, stream_classes
@@ -40,7 +41,8 @@ class _Shim:
             if len(self.known) < 1000:
                 self.known[key] = known
         kind, name = known
-        return Call(kind, name, Request({"method": method, "url": str(url), "headers": request.headers.raw}, body))
+        head = {"method": method, "url": str(url), "headers": request.headers.raw}
+        return Call(kind, name, Request(head, body))
 
     def rebuild(self, head: Head, stream: Any) -> Any:
         """A recorded answer as the module's own response."""
@@ -110,7 +112,8 @@ def _describe(shim: _Shim, request: Any, body: bytes) -> Call | None:
 class _ToldBody:
     """The body of a request: says when it has been taken, for then the request is on its way."""
 
-    _stream: bytes
+    def __init__(self, body: bytes) -> None:
+        self._stream = body
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._stream
@@ -122,27 +125,25 @@ class _ToldBody:
 
 
 class _Transport:
-    """What both have in common: a transport for one request, and the call that it makes."""
+    """What both have in common: a transport for one request, and the call that it makes.
 
-    __slots__ = ("_body", "_codec", "_late", "_request", "_shim", "_transport")
+    `scribe` takes a call that is described later; only the module's own transports say when.
+    """
 
-    def __init__(self, shim: _Shim, codec: _Codec, transport: Any, late: bool = False) -> None:
-        self._shim, self._codec, self._transport, self._late = shim, codec, transport, late
+    __slots__ = ("_body", "_codec", "_request", "_scribe", "_shim", "_transport")
 
-    def _called(self, request: Any, body: bytes) -> Any:
-        """The call: to be described later where that is enough, and where the module's own transport sends it."""
+    def __init__(self, shim: _Shim, codec: _Codec, transport: Any, scribe: Scribe | None = None) -> None:
+        self._shim, self._codec, self._transport, self._scribe = shim, codec, transport, scribe
+
+    def _tells(self, request: Any, body: bytes) -> bool:
+        """Whether the request will say when it has gone out."""
         self._request, self._body = request, body
         shim = self._shim
-        if self._late and type(self._transport) in shim.transports:
-            stream = request.stream
-            if type(stream) is shim.plain_body:
-                try:
-                    stream.__class__ = shim.told_body
-                except TypeError:  # made otherwise than in the versions that we know
-                    return _describe(shim, request, body)
-            if type(stream) is shim.told_body:  # since now, or sent once more
-                return self
-        return _describe(shim, request, body)
+        stream = type(request.stream)
+        if stream is shim.plain_body:
+            request.stream = shim.told_body(body)
+            return True
+        return stream is shim.told_body  # it is sent once more
 
     def describe(self) -> Call:
         return self._shim.call(self._request, self._body)
@@ -154,13 +155,13 @@ class _SyncTransport(_Transport):
     __slots__ = ()
 
     def handle_request(self, request: Any) -> Any:
-        call = self._called(request, request.read())
-        if call is None:
-            return self._live()
-        return cross(call, self._live, self._codec)
-
-    def _live(self) -> Any:
-        return self._transport.handle_request(self._request)
+        body = request.read()
+        scribe = self._scribe
+        live = partial(self._transport.handle_request, request)
+        if scribe is not None and self._tells(request, body):
+            return make(scribe, scribe.put_off(self), live, self._codec)
+        call = _describe(self._shim, request, body)
+        return live() if call is None else cross(call, live, self._codec)
 
 
 class _AsyncTransport(_Transport):
@@ -169,13 +170,13 @@ class _AsyncTransport(_Transport):
     __slots__ = ()
 
     async def handle_async_request(self, request: Any) -> Any:
-        call = self._called(request, await request.aread())
-        if call is None:
-            return await self._live()
-        return await cross_async(call, self._live, self._codec)
-
-    def _live(self) -> Any:
-        return self._transport.handle_async_request(self._request)
+        body = await request.aread()
+        scribe = self._scribe
+        live = partial(self._transport.handle_async_request, request)
+        if scribe is not None and self._tells(request, body):
+            return await make_async(scribe, scribe.put_off(self), live, self._codec)
+        call = _describe(self._shim, request, body)
+        return await (live() if call is None else cross_async(call, live, self._codec))
 
 
 _shims: dict[str, _Shim] = {}
@@ -222,8 +223,12 @@ def _patch_class(cls: Any, shim: _Shim, transport_class: Any, codec: Any) -> Non
 
     def _transport_for_url(self: Any, url: Any) -> Any:
         transport = original(self, url)
-        guard = guard_here()
-        return transport if guard is None else transport_class(shim, codec, transport, getattr(guard, "late", False))
+        guard: Any = guard_here()
+        if guard is None:
+            return transport
+        if type(transport) in shim.transports and hasattr(guard, "put_off"):
+            return transport_class(shim, codec, transport, guard)
+        return transport_class(shim, codec, transport)
 
     _transport_for_url.__rashomon__ = True  # type: ignore[attr-defined]
     cls._transport_for_url = _transport_for_url

@@ -16,7 +16,6 @@ from rashomon.boundary import (
     end_of,
     handed_out,
     inside,
-    place_now,
     told,
 )
 from rashomon.boundary import threads as _threads
@@ -95,11 +94,16 @@ class _SyncTee:
         witness.ended(_COMPLETE)
 
     def close(self) -> None:
+        witness = self._witness
         try:
             if self._inner is not None:
-                self._inner.close()
+                token = inside.set(witness)
+                try:
+                    self._inner.close()
+                finally:
+                    _leave(token)
         finally:
-            self._witness.ended(_CLOSED)
+            witness.ended(_CLOSED)
 
 
 def _recorded(response: Response, pace: Pace | None) -> Iterator[bytes]:
@@ -131,17 +135,16 @@ class _AsyncTee:
     async def _from_wire(self) -> AsyncIterator[bytes]:
         witness, pull = self._witness, self._chunks.__anext__
         report, enter, leave = witness.piece, inside.set, inside.reset
-        ticker = boundary.ticker
-        state = None if ticker is None else ticker.state()
+        state = None if boundary.ticker is None else boundary.ticker.state()
+        settling = None
         while True:
-            before = None if state is None else (state.number, state.epoch, state.tick)
+            before = None if state is None else state.here
             token = enter(witness)
-            settling = None
             try:
                 chunk = await pull()
             except StopAsyncIteration:
                 _leave(token)
-                if state is None or before != (state.number, state.epoch, state.tick):
+                if state is None or before is not state.here:
                     settling = handed_out(witness, Event.END, 0, before)
                 witness.ended(_COMPLETE)
                 if settling is not None:
@@ -155,15 +158,16 @@ class _AsyncTee:
                 leave(token)
             except ValueError:
                 inside.set(None)
-            if ticker is None or state is None:
-                settling = handed_out(witness, _PIECE, self._number, before)
-            elif before != (state.number, state.epoch, state.tick):
-                settling = ticker.settle(partial(witness.at, _PIECE, self._number))
+            if state is None:
+                settling = handed_out(witness, _PIECE, self._number, None)
+            elif before is not state.here:
+                settling = state.settle(partial(witness.at, _PIECE, self._number))
             self._number += 1
             report(chunk)
             try:
                 if settling is not None:
                     await settling
+                    settling = None
                 yield chunk
             except GeneratorExit:
                 witness.ended(End.CLOSED)
@@ -188,34 +192,30 @@ class _AsyncTee:
         witness.ended(End.COMPLETE)
 
     async def aclose(self) -> None:
-        pace, number = self._witness.pace, self._closings
-        self._closings += 1
+        inner, witness, number = self._inner, self._witness, self._closings
+        self._closings = number + 1
         try:
-            if self._inner is not None:
-                await self._close_live(number)
-            elif pace is not None and not lanes.is_quiet():
-                await _close_recorded(pace, number)
+            if lanes.is_quiet():  # the garbage collector's doing: when it comes says nothing about the program
+                if inner is not None:
+                    await inner.aclose()
+            elif inner is None:
+                if witness.pace is not None:
+                    await _close_recorded(witness.pace, number)
+            else:
+                state = None if boundary.ticker is None else boundary.ticker.state()
+                before = None if state is None else state.here
+                token = inside.set(witness)
+                try:
+                    await inner.aclose()
+                finally:
+                    _leave(token)
+                    settling = None
+                    if state is None or state.here is not before:
+                        settling = handed_out(witness, Event.CLOSE, number, before)
+                    if settling is not None:
+                        await settling
         finally:
-            self._witness.ended(_CLOSED)
-
-    async def _close_live(self, number: int) -> None:
-        if lanes.is_quiet():  # the garbage collector's doing: when it comes says nothing about the program
-            await self._inner.aclose()
-            return
-        before = place_now()
-        token = inside.set(self._witness)
-        try:
-            await self._inner.aclose()
-        except BaseException:
-            _leave(token)
-            settling = handed_out(self._witness, Event.CLOSE, number, before)
-            if settling is not None:
-                await settling
-            raise
-        _leave(token)
-        settling = handed_out(self._witness, Event.CLOSE, number, before)
-        if settling is not None:
-            await settling
+            witness.ended(_CLOSED)
 
 
 def _leave(token: Any) -> None:

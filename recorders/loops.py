@@ -20,7 +20,7 @@ from rashomon.boundary import NOWHERE, Place
 from rashomon.model import Event, Lane
 from rashomon.real import perf_counter_ns
 from rashomon.recorders import lanes
-from rashomon.recorders.ambient.sites import USER, asker, of_file
+from rashomon.recorders.ambient.sites import USER, Patched, asker, of_file
 
 Release = Callable[[Place], None]
 
@@ -28,18 +28,26 @@ Release = Callable[[Place], None]
 class LoopState:
     """One event loop: its number in the process, where it is, and what it hands out next."""
 
-    __slots__ = ("epoch", "loop", "number", "pending", "tick", "turned_ns")
+    __slots__ = ("here", "loop", "number", "pending", "turned_ns")
 
     def __init__(self, loop: Any, number: int) -> None:
         self.loop, self.number = loop, number
-        self.epoch = self.tick = 0
+        self.here: Place = (number, 0, 0)
+        """Where it is: another object after each turn."""
         self.turned_ns = 0
         """When this tick began, by `rashomon.real.perf_counter_ns`."""
-        self.pending: list[Release] = []
+        self.pending: list[tuple[Release, Any]] = []
+        """Who is told the place of the next turn, and the future that then has come; or None."""
 
     def place(self) -> Place:
         """Where it is."""
-        return (self.number, self.epoch, self.tick)
+        return self.here
+
+    def settle(self, note: Release) -> Awaitable[None]:
+        """As `boundary.Ticker.settle`, for a coroutine of this loop, without `held`."""
+        future = self.loop.create_future()
+        self.pending.append((note, future))
+        return future  # type: ignore[no-any-return]
 
 
 _loops = 0
@@ -69,16 +77,15 @@ def _counting(state: LoopState, real: Callable[[float | None], Any]) -> Callable
         pending = state.pending
         if pending:
             timeout = 0
-        if timeout is None or timeout > 0:
-            state.epoch += 1
-            state.tick = 0
-        else:
-            state.tick += 1
+        number, epoch, tick = state.here
+        place = (number, epoch + 1, 0) if timeout is None or timeout > 0 else (number, epoch, tick + 1)
+        state.here = place
         if pending:
             state.pending = []
-            place = (state.number, state.epoch, state.tick)
-            for release in pending:
+            for release, future in pending:
                 release(place)
+                if future is not None and not future.done():
+                    future.set_result(None)
         conductor = boundary.conductor
         events = real(timeout) if conductor is None else conductor.select(state, timeout, real)
         state.turned_ns = perf_counter_ns()
@@ -91,9 +98,8 @@ class _Ticker:
     """The `boundary.Ticker` of asyncio's own loops."""
 
     def place(self) -> Place | None:
-        loop = _running()
-        state = None if loop is None else getattr(loop, "_rashomon", None)
-        return None if state is None else (state.number, state.epoch, state.tick)
+        state = getattr(_running(), "_rashomon", None)
+        return None if state is None else state.here
 
     def state(self) -> LoopState | None:
         return getattr(_running(), "_rashomon", None)
@@ -102,27 +108,16 @@ class _Ticker:
         return _loops
 
     def settle(self, note: Callable[[Place], None], held: bool = False) -> Awaitable[None]:
-        loop = _running()
-        if held:
-            return self._settle_held(loop, note)
-        future = loop.create_future()
-
-        def release(place: Place) -> None:
-            note(place)
-            if not future.done():
-                future.set_result(None)
-
-        loop._rashomon.pending.append(release)
-        return future  # type: ignore[no-any-return]
-
-    def _settle_held(self, loop: Any, note: Callable[[Place], None]) -> Awaitable[None]:
+        state: LoopState = _running()._rashomon
+        if not held:
+            return state.settle(note)
         future = self.held(_always)
 
         def release(place: Place) -> None:
             note(place)
             future.due()
 
-        loop._rashomon.pending.append(release)
+        state.pending.append((release, None))
         return future  # type: ignore[no-any-return]
 
     def held(self, hold: Callable[[], bool]) -> Any:
@@ -186,7 +181,7 @@ def patch_asyncio(module: Any) -> None:
     boundary.ticker = _Ticker()
     base = module.BaseEventLoop
     _patch_run(base)
-    _patch_time(base, module.tasks.current_task)
+    _patch_time(base, module.tasks.current_task, module.time)
     _patch_timers(base)
     _patch_wakes(base)
     _patch_shutdown(base)
@@ -241,16 +236,20 @@ def fired(key: Any, callback: Any, *args: Any) -> None:
     callback(*args)
 
 
-def _patch_time(base: Any, current_task: Callable[[Any], Any]) -> None:
+def _patch_time(base: Any, current_task: Callable[[Any], Any], clocks: Any) -> None:
     """The clock of a loop: what a task reads there, itself or through asyncio, is as other reads of a clock are. The
     loop's own timers, among them those of live calls, go by the real one."""
     original = base.time
+    is_plain = original.__module__ == base.__module__
 
     @functools.wraps(original)
     def time(self: Any) -> float:
         # twice in each turn the loop itself asks: that must cost next to nothing, and to ask for a frame does not
         guard = None if current_task(self) is None else boundary.guard_here()
         if guard is None or getattr(self, "_rashomon", None) is None or lanes.is_quiet():
+            clock = clocks.monotonic
+            if is_plain and type(clock) is Patched:  # it would ask who is asking, and that is asyncio
+                return clock.original()  # type: ignore[no-any-return]
             return original(self)  # type: ignore[no-any-return]
         frame, who = asker(sys._getframe(1))
         if who == USER:
@@ -438,7 +437,7 @@ def _woken(state: LoopState, key: Any, handle: Any) -> None:
         if not handle._cancelled:
             state.loop._ready.append(handle)
 
-    state.pending.append(release)
+    state.pending.append((release, None))
 
 
 def _nothing() -> None:

@@ -100,7 +100,6 @@ class TraceRecorder:
     """The interceptor of one trace."""
 
     isolates = False
-    late = True
 
     def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
         self.process, self.number, self.id = process, number, trace_id
@@ -110,21 +109,19 @@ class TraceRecorder:
         self._sockets = frozenset(unseen.open_sockets())
         natives.tell_all(self)
 
-    def arrive(self, call: Call | LateCall) -> GoLive:
+    def arrive(self, call: Call) -> GoLive:
         """Every call goes live."""
-        return GoLive(self.open(call, None) if isinstance(call, Call) else self._put_off(call))
+        return GoLive(self.open(call, None))
 
-    def _put_off(self, call: LateCall) -> StepWitness | DeafWitness:
+    def put_off(self, call: LateCall) -> StepWitness | DeafWitness:
         """The call has its number, its lane and its time now, and is written when its witness is told more of it."""
         process = self.process
         writer = process.writer
         try:
             witness = StepWitness(writer, next(process.steps), _HTTP, self.number)
             self.steps += 1
-            enclosing = inside.get()
             lane, known = lanes.here()
-            within = None if enclosing is None else enclosing.number
-            witness.pending = (self, call, lane, known, writer.now_us(), within)
+            witness.pending = (self, call, lane, known, real.perf_counter_ns(), inside.get())
             return witness
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", True)
@@ -132,9 +129,10 @@ class TraceRecorder:
 
     def write_late(self, witness: StepWitness, pending: Pending) -> None:
         """Write a call that was put off. Raises what interrupts the program."""
-        _, late, lane, known, now_us, within = pending
+        _, late, lane, known, at_ns, enclosing = pending
+        within = None if enclosing is None else enclosing.number
         try:
-            self._write_call(witness, late.describe(), lane, known, now_us, within)
+            self._write_call(witness, late.describe(), lane, known, self.process.writer.now_us(at_ns), within)
         except Exception as error:  # recording must not break the program
             self.process.writer.lose(f"{type(error).__name__}: {error}", True)
         except BaseException:  # Ctrl-C: how much of it is on the disk nobody knows

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rashomon import values
-from rashomon.boundary import LateCall, Pace, Place
+from rashomon.boundary import LateCall, Pace, Place, Witness
 from rashomon.journal import Code
 from rashomon.model import End, Event, Head, Kind, Lane
 from rashomon.recorders.writer import Writer
@@ -19,8 +19,9 @@ _WHOLE = 1 << 62
 """In the place of the bytes that have not come: all that were promised have."""
 _ON_A_WIRE = frozenset((Kind.LLM, Kind.HTTP, Kind.MCP))
 _COMPLETE = End.COMPLETE  # to look a member of an enumeration up takes a fifth of a microsecond
-Pending = tuple["TraceRecorder", LateCall, Lane, bool, int, int | None]
-"""A call that is not written yet: whose, what, its lane and whether that is known, when it arrived, inside of what."""
+Pending = tuple["TraceRecorder", LateCall, Lane, bool, int, Witness | None]
+"""A call that is not written yet: whose, what, its lane and whether that is known, when it arrived by
+`perf_counter_ns`, inside of what."""
 
 
 class StepWitness:
@@ -121,6 +122,8 @@ class StepWitness:
         if self._done:
             return
         self._done = True
+        if self._left == _WHOLE and end is _COMPLETE and self.pace is None:  # written with the last piece
+            return
         try:
             if self.pending is not None:
                 self.sent()
@@ -134,8 +137,7 @@ class StepWitness:
 
     def _ended(self, end: End, error: BaseException | None) -> None:
         writer = self._writer
-        if self._left == _WHOLE and end is _COMPLETE:  # written with the last piece
-            writer.step_ended()
+        if self._left == _WHOLE and end is _COMPLETE:
             if self.pace is not None:
                 self.pace.over()
             return

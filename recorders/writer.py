@@ -33,14 +33,14 @@ _POINT = struct.Struct(">BIBBIBiBqBqBQB")
 tick, uint64 t_us, nil."""
 _POINT_HEAD = struct.Struct(">BBBIB")
 """The same up to the text of its event: array of 11, code 13, uint32 trace, and the short text's length."""
-_END = struct.Struct(">BBBIBQ")
-"""An END payload up to its state, in msgpack: array of 5, code 5, uint32 step, uint64 t_us."""
-_COMPLETE = b"\xa8complete\xc0"
-"""The rest of it for an answer that is whole: its state, and nil for the failure."""
+_COMPLETE = struct.Struct(">BBBIBQ10s")
+"""The END payload of an answer that is whole, in msgpack: array of 5, code 5, uint32 step, uint64 t_us, `_WHOLE`."""
+_WHOLE = b"\xa8complete\xc0"
+"""Its state, and nil for the failure."""
+_clock = real.perf_counter_ns
 _FLOAT, _LONG = struct.Struct(">Bd"), struct.Struct(">BQ")
 """A number in msgpack: a double, and an integer of 64 bits."""
 _HEAD, _READ = int(Code.HEAD), int(Code.READ)
-_EVENT_STREAM = (b"text/event-stream", "text/event-stream")
 _MAX_INTERNED = 8192
 _MAX_DEFERRED = 64
 _LOOK_NS = 20_000_000
@@ -71,7 +71,7 @@ class Writer:
         self._reads: dict[tuple[int, str, int, int], tuple[CodeType, bytes, bytes]] = {}
         self._lanes: dict[Lane, bytes] = {}
         self._process = process
-        self._base_ns = real.perf_counter_ns()
+        self._base_ns = _clock()
         self._reported = False
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         os.write(self._fd, format.header_bytes())
@@ -79,7 +79,7 @@ class Writer:
 
     def now_us(self, at_ns: int | None = None) -> int:
         """Microseconds since this process's journal began, now or at a `perf_counter_ns`."""
-        return ((real.perf_counter_ns() if at_ns is None else at_ns) - self._base_ns) // 1000
+        return ((_clock() if at_ns is None else at_ns) - self._base_ns) // 1000
 
     def checked(self, elements: list[Any], step: bool = False) -> None:
         """Append a frame whose strings may hold secrets."""
@@ -107,7 +107,7 @@ class Writer:
                 head = _POINT_HEAD.pack(0x9B, 13, 0xCE, trace, 0xA0 | len(text)) + text
                 if len(self._point_heads) < _MAX_INTERNED:
                     self._point_heads[trace, event] = head
-            now = (real.perf_counter_ns() - self._base_ns) // 1000
+            now = (_clock() - self._base_ns) // 1000
             loop, epoch, tick = place
             payload = head + _POINT.pack(
                 0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0
@@ -161,7 +161,7 @@ class Writer:
                 asker = self._pack([lane])[1:]
                 if len(self._lanes) < _MAX_INTERNED:
                     self._lanes[lane] = asker
-            now = _LONG.pack(0xCF, (real.perf_counter_ns() - self._base_ns) // 1000)
+            now = _LONG.pack(0xCF, (_clock() - self._base_ns) // 1000)
             step = b"\xc0" if within is None else self._pack([within])[1:]  # of another process it is a text
             payload = known[1] + number + asker + now + step + known[2]
             self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
@@ -209,26 +209,21 @@ class Writer:
         Where the program may see the head long before the first piece, it is written now, and there is no frame.
         """
         try:
-            said = dict(head["headers"]).get
-            kind = said(b"content-type") or said(b"Content-Type") or said("content-type") or said("Content-Type") or b""
-            length = said(b"content-length") or said(b"Content-Length")
-            length = length or said("content-length") or said("Content-Length") or ""
-            size = int(length) if length.isdigit() else 0
             with self.lock:
-                now = (real.perf_counter_ns() - self._base_ns) // 1000
+                now = (_clock() - self._base_ns) // 1000
                 defined: Defined = []
-                elements = [_HEAD, number, now, {**head, "headers": self._headers.written(head["headers"], defined)}]
+                headers, size = self._headers.answered(head["headers"], defined)
                 try:
-                    payload = self._packer.pack(elements)
+                    payload = self._packer.pack([_HEAD, number, now, {**head, "headers": headers}])
                 except BaseException:
                     self._packer.reset()  # as below
                     raise
                 frame = _FRAME.pack(len(payload), crc32(payload)) + payload
-                if kind[:17] in _EVENT_STREAM:
+                if size < 0:
                     self._headers.define(defined)
                     self._write(frame, False)
-                    frame = b""
-                elif defined:
+                    return b"", 0
+                if defined:
                     self._held[frame] = defined
             return frame, size
         except Exception as error:  # as above
@@ -241,12 +236,13 @@ class Writer:
         With the last piece of an answer goes the END frame of a complete one. False when it could not be written.
         """
         try:
-            now = (real.perf_counter_ns() - self._base_ns) // 1000
+            now_ns = _clock()
+            now = (now_ns - self._base_ns) // 1000
             head = _PIECE.pack(0x94, 4, 0xCE, number, 0xCF, now, 0xC6, len(data))
             frame = before + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
             if last:
-                end = _END.pack(0x95, 5, 0xCE, number, 0xCF, now) + _COMPLETE
-                frame += _FRAME.pack(len(end), crc32(end)) + end
+                end = _COMPLETE.pack(0x95, 5, 0xCE, number, 0xCF, now, _WHOLE)
+                frame += _FRAME.pack(_COMPLETE.size, crc32(end)) + end
             with self.lock:
                 if self._deferred:
                     deferred, self._deferred = self._deferred, []
@@ -256,6 +252,8 @@ class Writer:
                     return False
                 if self._held:
                     self._headers.define(self._held.pop(before, []))
+            if last and (self._fsync == "step" or now_ns - self._looked_ns > _LOOK_NS):
+                self.step_ended()
             return True
         except OSError as error:
             self.lose(error.strerror or str(error), False)
@@ -354,7 +352,7 @@ class Writer:
     def step_ended(self) -> None:
         """A step is whole: make it durable as configured, and see now and then that the file has a name."""
         try:
-            now = real.perf_counter_ns()
+            now = _clock()
             if now - self._looked_ns > _LOOK_NS:
                 self._looked_ns = now
                 if os.fstat(self._fd).st_nlink == 0:
