@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.store import connection as connections
-from rashomon.store import memory
+from rashomon.store import ingestion, memory
 from rashomon.store.engine import duckdb
 from rashomon.store.pace import Pace
 
@@ -25,6 +25,11 @@ HELD_S = 5.0
 
 GRACE_S = 0.25
 """A batch that is expected to end sooner than this is not given up, unless it takes longer than expected."""
+
+ENOUGH_BYTES = 2 * ingestion.BATCH_BYTES
+"""Who has written so much does not merge the last batch's rows with those before; who writes next does that. The blocks
+of rows that were merged are free until something is written there: in a file of 30 MB a seventh, for which the whole
+would be written anew (`compaction.tighten`)."""
 
 _LOOK_S = 0.02
 
@@ -65,6 +70,8 @@ class Lease:
             try:
                 if self._writer is None:
                     self._writer = self._open()
+                if not more and self._pace.written >= ENOUGH_BYTES:
+                    self._writer.execute("SET max_vacuum_tasks = 0")
                 yield self._writer
                 if not more:
                     self._writer.execute("CHECKPOINT")

@@ -37,6 +37,8 @@ class Pace:
         self._short = self._long = float(min(ingestion.BATCH_BYTES, FIRST_BYTES))
         self._s_a_byte = 0.0
         self._asked = -CALM_S
+        self.written = 0
+        """About how many bytes have been written."""
         self.yields = False
         """Whether those who wait for the store can be seen, so that a long batch can be given up for them."""
 
@@ -64,6 +66,7 @@ class Pace:
 
     def took(self, size: int, seconds: float, long: bool) -> None:
         """Learn from a batch."""
+        self.written += size
         self._s_a_byte = seconds / max(size, 1)
         if long:
             self._long = _fit(self._long, ingestion.LONG_S, seconds)

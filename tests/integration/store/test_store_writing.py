@@ -42,6 +42,13 @@ def free(store: Path) -> int:
         return int(reader.execute(FREE).fetchall()[0][0])
 
 
+def groups(store: Path) -> int:
+    """In how many groups the rows of the traces are."""
+    with connection.open_reader(store) as reader:
+        found = reader.execute("SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('traces')").fetchall()
+    return int(found[0][0])
+
+
 def test_a_small_store_is_left_without_free_blocks(tmp_path: Path, small_batches: None) -> None:
     """What many batches leave free in a small file is given back by the ingestion itself, and nothing else changes."""
     one, other = journals(tmp_path / "one", 80, 2400), journals(tmp_path / "other", 80, 2400)
@@ -58,6 +65,32 @@ def test_a_small_store_is_left_without_free_blocks(tmp_path: Path, small_batches
         "store.duckdb.seen",
         "store.duckdb.waiting",
     }
+    found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
+    for changing in ("journals",):  # when the files were changed
+        found.pop(changing), expected.pop(changing)
+    assert found == expected
+
+
+def test_the_last_of_many_batches_leaves_merging_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It merges no rows, which would leave the blocks of those before it free; who writes next does."""
+    for name, value in (("FIRST_BYTES", 100_000), ("LEAST_BYTES", 100_000)):
+        monkeypatch.setattr(pace, name, value)
+    monkeypatch.setattr(ingestion, "BATCH_BYTES", 100_000)
+    monkeypatch.setattr(connection, "_CHECKPOINT", "400KB")
+    monkeypatch.setattr(compaction, "tighten", lambda store, since: False)
+    one, other = journals(tmp_path / "one", 80, 2400), journals(tmp_path / "other", 80, 2400)
+    with monkeypatch.context() as patched:
+        patched.setattr(lease, "ENOUGH_BYTES", 100_000)
+        ingest_new(one)
+    ingest_new(other)
+    assert (groups(one / "store.duckdb"), groups(other / "store.duckdb")) == (2, 1)
+    assert free(one / "store.duckdb") < free(other / "store.duckdb")
+    more = journals(tmp_path / "more", 2, 30, 2)
+    for path in (more / "journals").iterdir():
+        for home in (one, other):
+            (home / "journals" / f"0-{path.name}").write_bytes(path.read_bytes())
+    assert ingest_new(one).steps == ingest_new(other).steps > 0
+    assert groups(one / "store.duckdb") == groups(other / "store.duckdb") == 1
     found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
     for changing in ("journals",):  # when the files were changed
         found.pop(changing), expected.pop(changing)
