@@ -34,6 +34,12 @@ def one_line(text: str, width: int) -> str:
     """A text as one line: control characters and escape sequences gone, cut in the middle with `…`."""
     if len(text) <= width and text.isprintable() and "  " not in text:  # as most texts are
         return text.strip()
+    edge = 2 * width
+    if len(text) > 2 * edge and width >= 8 and "\x1b" not in text:  # no escape sequence goes over what is between
+        start, end = text[:edge], text[-edge:]
+        if start.isprintable() and end.isprintable() and "  " not in start and "  " not in end:
+            tail = (width - 1) // 3
+            return f"{start.lstrip()[: width - 1 - tail]}…{end.rstrip()[-tail:]}"
     reach = 8 * width + 64
     if len(text) > 2 * reach:
         text = f"{text[:reach]} … {text[-reach:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Apart(NamedTuple):
 
     frame: bytes
     holes: tuple[Hole, ...]
-    parts: list[int]
+    parts: array[int]
     identity: bytes | None = None
     values: dict[str, Any] | None = None
     keys: frozenset[str] = frozenset()
@@ -44,7 +45,8 @@ class Apart(NamedTuple):
 class Known(NamedTuple):
     """What is known of a body up to and with the elements of its longest list: the state of reading it there.
 
-    `ends` are the offsets in bytes behind each of the elements, `spelled` what stands for each in `identity`.
+    `ends` are the offsets in bytes behind each of the elements, `spelled` what stands for each in `identity`; both may
+    go on with those of a body that has more elements.
     """
 
     key: str
@@ -53,7 +55,7 @@ class Known(NamedTuple):
     hole: Hole
     frame: str
     holes: tuple[Hole, ...]
-    parts: list[int]
+    parts: array[int]
     values: dict[str, Any]
     members: dict[str, bytes]
 
@@ -67,7 +69,7 @@ class Rest(NamedTuple):
 
     text: str
     holes: tuple[Hole, ...]
-    parts: list[int]
+    parts: array[int]
     spelled: blake2b
     before: bytes
     after: bytes

@@ -239,7 +239,7 @@ class Arrival(Reader):
             step.request = _new(Request, (head, b""))  # it is in the parts, and views need only its values
         else:
             self.kept_bytes += size
-        return _new(Asked, (apart.holes, [frame, *apart.parts], size, named, *begin, values))
+        return _new(Asked, (apart.holes, frame, apart.parts, size, named, *begin, values))
 
     def take_apart(self, number: int, step: ArrivingStep, body: bytes) -> tuple[bodies.Apart, int]:
         """A body taken apart, and the number of its frame as a part. It goes on from the one that it is a delta of."""
@@ -248,7 +248,7 @@ class Arrival(Reader):
             base = self.apart.get(step.base[0])
             if base is not None:
                 known, prefix = base[0].known, step.base[1]
-                apart, frame = grown(body, self.parts.keep, self.memory, base[0], prefix), base[1]
+                apart, frame = grown(body, self.parts.number, self.memory, base[0], prefix), base[1]
         if apart is None or frame is None:
             apart = bodies.take_apart(body, self.parts.keep, self.memory, known, prefix)
             frame = self.parts.named(apart.frame)[0]

@@ -77,8 +77,9 @@ class Steps:
             _new(Head, (trace, number, given, step.started_us, within, again, response, asked.prompt_part))
         )
         self.rows.append(row)
-        self.parts.extend(asked.parts)
-        self.lengths.append(len(asked.parts))
+        self.parts.append(asked.frame)
+        self.parts += asked.parts
+        self.lengths.append(1 + len(asked.parts))
 
     def row(self, step: Step, open_step: ArrivingStep) -> tuple[Row, int | None]:
         """The row of a step, and the number of its answer as a part."""

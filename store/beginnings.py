@@ -21,12 +21,18 @@ class Beginning(NamedTuple):
 
 
 NO_BEGINNING = Beginning()
+_TOLD = ("system", "instructions")
+"""Lists whose elements are the system prompt's."""
 
 
 class _Seen(NamedTuple):
-    """What a later request needs to have in common to begin alike: so many of its first parts, and these members."""
+    """What a later request needs to have in common to begin alike: so many of its first parts, and these members.
+
+    `keys` are the names of all members, also of lists.
+    """
 
     parts: int
+    keys: frozenset[str]
     values: dict[str, Json]
     found: Beginning
 
@@ -52,16 +58,16 @@ class Beginnings:
         if values is None:
             return NO_BEGINNING
         before = self._seen.get(base) if base is not None else None
-        alike = before is not None and apart.shared >= before.parts
+        alike = before is not None and apart.shared >= before.parts and before.keys == apart.keys
         if before is None or not alike or not (before.values is values or before.values == values):
             return self._look(number, values, apart, body)
         self._seen[number] = before
         return before.found
 
     def _look(self, number: int, values: dict[str, Json], apart: bodies.Apart, body: bytes) -> Beginning:
-        seen: list[bytes] = []
-        lists = {hole.path for hole in apart.holes if hole.first is not None}
-        instructed = bool(lists & {"system", "instructions"})
+        seen: list[tuple[int, bytes]] = []
+        told = [hole.start - 1 + hole.count for hole in apart.holes if hole.first is not None and hole.path in _TOLD]
+        instructed = bool(told)
         try:
             begin = dialects.opening(values, _elements(apart, self._parts, body, seen), instructed)
         except Exception:  # a prompt that cannot be found is none
@@ -70,14 +76,19 @@ class Beginnings:
         conversation = digest(begin.first) if begin.first is not None else None
         part = self._parts.keep(prompt) if prompt is not None else None
         found = Beginning(digest(prompt) if prompt is not None else None, conversation, part)
-        place = next((at for at, content in enumerate(seen, 1) if content is begin.first), None)
-        if place is not None and not instructed:
-            self._seen[number] = _Seen(place, values, found)
+        place = next((at for at, content in seen if content is begin.first), None)
+        if place is not None and place >= max(told, default=0):
+            self._seen[number] = _Seen(place, apart.keys, values, found)
         return found
 
 
-def _elements(apart: bodies.Apart, parts: Parts, body: bytes, seen: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The elements of a request's lists, as far as they are parts, with their paths; `seen` gets what was taken."""
+def _elements(
+    apart: bodies.Apart, parts: Parts, body: bytes, seen: list[tuple[int, bytes]]
+) -> Iterator[tuple[str, bytes]]:
+    """The elements of a request's lists, as far as they are parts, with their paths.
+
+    `seen` gets what was taken, with how many of the request's parts there are up to it.
+    """
     read: dict[str, bytes] | None = None
     for hole in apart.holes:
         for place in range(hole.count if hole.first is not None else 0):
@@ -86,5 +97,5 @@ def _elements(apart: bodies.Apart, parts: Parts, body: bytes, seen: list[bytes])
             if content is None:  # not remembered any more
                 read = read if read is not None else {part.path: part.content for part in bodies.split(body).parts}
                 content = read[path]
-            seen.append(content)
+            seen.append((hole.start + place, content))
             yield path, content

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -30,8 +31,11 @@ LONG = 64
 """A text or number of a list, or a whole value, becomes a part of its own from this many characters on.
 A digest with its row costs about as much as a shorter one."""
 
+_BEGINNING = 96
+"""Elements are looked up by so many characters; a shorter one is read as fast as it is found."""
+
 _RECENT = 4
-"""How many conversations that take turns have their elements recognised."""
+"""How many elements that begin alike are recognised."""
 
 _REMEMBERED = 4 * 1024 * 1024
 """How many characters of elements are remembered; each is kept in three forms."""
@@ -40,7 +44,10 @@ scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_d
 _new = tuple.__new__
 """Makes a named tuple in a third of the time that its class takes."""
 
-_NO_OBJECT = Apart(b"", (), [])[3:]
+NO_PARTS = array("i")
+"""Nobody adds to them."""
+
+_NO_OBJECT = Apart(b"", (), NO_PARTS)[2:]
 _space = re.compile(r"[ \t\r\n]*")
 _BLANK = frozenset(" \t\r\n")
 
@@ -53,35 +60,36 @@ _Element = tuple[str, int, bytes]
 
 
 class Memory:
-    """The elements of the bodies before, by where they were. Bounded: when it is full, it is emptied."""
+    """The elements of the bodies before, by how they begin. Bounded: when it is full, it is emptied."""
 
     def __init__(self) -> None:
         self._elements: dict[str, list[_Element]] = {}
         self._size = 0
 
-    def find(self, path: str, text: str, at: int) -> _Element | None:
+    def find(self, text: str, at: int) -> _Element | None:
         """The element that stands there; None when that is a new one.
 
         An object, a list or a text ends where it is closed: what begins with the whole of it, is it.
         """
-        known = self._elements.get(path)
+        known = self._elements.get(text[at : at + _BEGINNING])
         if known is not None:
             for element in known:
                 if text.startswith(element[0], at):
                     return element
         return None
 
-    def keep(self, path: str, text: str, part: int, spelled: bytes) -> None:
+    def keep(self, text: str, part: int, spelled: bytes) -> None:
         """Remember an element."""
-        if text[0] not in '{["':
+        if len(text) < _BEGINNING or text[0] not in '{["':
             return
         self._size = size = self._size + len(text)
         if size > _REMEMBERED:
             self._elements.clear()
             self._size = len(text)
-        known = self._elements.get(path)
+        begins = text[:_BEGINNING]
+        known = self._elements.get(begins)
         if known is None:
-            self._elements[path] = [(text, part, spelled)]
+            self._elements[begins] = [(text, part, spelled)]
             return
         if len(known) == _RECENT:
             self._size -= len(known.pop()[0])
@@ -101,9 +109,9 @@ def take_apart(
     Any other body is all frame. The first `prefix` bytes are those of the body of which `known` is known.
     """
     if body[:1] != b"{":
-        return _new(Apart, (body, (), [], *_NO_OBJECT))
+        return _new(Apart, (body, (), *_NO_OBJECT))
     try:
-        count = bisect_right(known.ends, prefix) if known is not None else 0
+        count = bisect_right(known.ends, prefix, 0, known.hole.count) if known is not None else 0
         if known is not None and count:
             found = _Object(body, keep, memory or Memory(), known.ends[count - 1])
             end = found.resume(known, count)
@@ -111,7 +119,7 @@ def take_apart(
             found = _Object(body, keep, memory or Memory(), 0)
             end = found.read(_skip(found.text, 1))
     except (ValueError, IndexError, RecursionError, StopIteration):  # not JSON, or cut
-        return Apart(body, (), [])
+        return Apart(body, (), NO_PARTS)
     return found.apart(end)
 
 
@@ -224,7 +232,7 @@ class _Object:
         self.chars = self.bytes = self.mark = self.length = 0
         self.frame: list[str] = []
         self.holes: list[Hole] = []
-        self.parts: list[int] = []
+        self.parts = array("i")
         self.values: dict[str, Any] = {}
         self.members: dict[str, bytes] = {}
         self.known: Known | None = None
@@ -311,8 +319,8 @@ class _Object:
         spelled = known.spelled[:count] if known is not None else []
         place = len(spelled)
         while text[at] != "]":
-            start, where = at, f"{key}[{place}]"
-            found = find(where, text, at)
+            start = at
+            found = find(text, at)
             if found is not None:
                 at += len(found[0])
                 run.add(found[1], place, start, at)
@@ -324,7 +332,7 @@ class _Object:
                     element = text[start:at]
                     part = self.keep(element.encode())
                     run.add(part, place, start, at)
-                    self.memory.keep(where, element, part, spelled[-1])
+                    self.memory.keep(element, part, spelled[-1])
             place += 1
             at = _comma(text, at, "]")
         run.end()

@@ -19,9 +19,12 @@ def grown(body: bytes, keep: Keep, memory: Memory, base: Apart, prefix: int) -> 
     separated in the same way, and then the same as the other.
     """
     known, rest = base.known, base.rest
-    if known is None or rest is None or prefix < known.ends[-1]:
+    if known is None or rest is None:
         return None
-    offset = known.ends[-1]
+    count = known.hole.count
+    offset = known.ends[count - 1]
+    if prefix < offset:
+        return None
     tail = body[offset:]
     try:
         text = tail.decode("utf-8")
@@ -35,21 +38,20 @@ def grown(body: bytes, keep: Keep, memory: Memory, base: Apart, prefix: int) -> 
         return None
     if len(text) != len(tail):
         ends = [len(text[:end].encode()) for end in ends]
-    return _with(base, known, rest, parts, [*known.ends, *[offset + end for end in ends]], spelled)
+    return _with(base, known, rest, parts, [offset + end for end in ends], spelled)
 
 
 def _elements(
     text: str, known: Known, keep: Keep, memory: Memory
 ) -> tuple[int, list[int], list[int], list[bytes]] | None:
     """Where the elements at the beginning of a text end, their parts, where each ends, and what stands for each."""
-    separator, key, place, at = known.hole.separator, known.key, len(known.ends), 0
+    separator, at = known.hole.separator, 0
     parts: list[int] = []
     ends: list[int] = []
     spelled: list[bytes] = []
     while text.startswith(separator, at):
         start = at + len(separator)
-        where = f"{key}[{place}]"
-        seen = memory.find(where, text, start)
+        seen = memory.find(text, start)
         if seen is not None:
             element, part, stands = seen
             at = start + len(element)
@@ -59,27 +61,34 @@ def _elements(
                 return None
             element, stands = text[start:at], spelled_element(value)
             part = keep(element.encode())
-            memory.keep(where, element, part, stands)
+            memory.keep(element, part, stands)
         parts.append(part)
         ends.append(at)
         spelled.append(stands)
-        place += 1
     return at, parts, ends, spelled
 
 
 def _with(base: Apart, known: Known, rest: Rest, new: list[int], ends: list[int], spelled: list[bytes]) -> Apart:
     """The earlier body with these parts behind those of its list."""
-    key, _, _, old, frame, before, were, values, members = known
+    key, before_ends, before_spelled, old, frame, before, were, values, members = known
     at, path, first, start, counted, separator = old
-    shared, end, state = start - 1 + counted, start - 1 + len(ends), rest.spelled.copy()
+    shared, count = start - 1 + counted, counted + len(ends)
+    end = start - 1 + count
+    state = rest.spelled.copy()
     for one in spelled:
         state.update(b"," + one)
-    parts = [*were[:shared], *new, *rest.parts]
-    hole = _new(Hole, (at, path, first, start, len(ends), separator))
+    parts = were[:shared]
+    parts.extend(new)
+    parts += rest.parts
+    if len(before_ends) > counted:  # another body went on from there: these lists are its
+        before_ends, before_spelled = before_ends[:counted], before_spelled[:counted]
+    before_ends += ends
+    before_spelled += spelled
+    hole = _new(Hole, (at, path, first, start, count, separator))
     holes = (*before, hole)
     if rest.holes:
         holes += tuple([Hole(*one[:3], one.start + end, *one[4:]) for one in rest.holes])
     identity = b"".join((rest.before, state.digest(), rest.after))
-    now = _new(Known, (key, ends, [*known.spelled, *spelled], hole, frame, before, parts, values, members))
+    now = _new(Known, (key, before_ends, before_spelled, hole, frame, before, parts, values, members))
     left = _new(Rest, (rest.text, rest.holes, rest.parts, state, rest.before, rest.after))
     return _new(Apart, (base.frame, holes, parts, identity, base.values, base.keys, now, shared, left))

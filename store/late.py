@@ -44,9 +44,9 @@ def _change(writing: Writing, row: dict[str, Any], shift_us: int, frames: list[l
     """Write a step anew, with what these frames say of it."""
     parts, prompt = row["request_parts"], row["prompt_part"]
     holes = restored.holes_from(row["layout"])
-    asked = Asked(
-        tuple(holes), parts, row["request_size"], row["request_digest"], row["prompt"], row["conversation"], prompt,
-    )  # fmt: skip
+    frame, inside = parts[0], array("i", parts[1:])
+    told = row["request_size"], row["request_digest"], row["prompt"], row["conversation"]
+    asked = Asked(tuple(holes), frame, inside, *told, prompt)
     old, trace = row["response_part"], row["trace"]
     (before,) = restored.steps_of(writing.writer, [row])
     step = _with(before, shift_us, frames)

@@ -18,8 +18,8 @@ from rashomon.model import Loss, Step
 from rashomon.store.step_rows import Row
 from rashomon.store.told import Member, Resume
 
-_CONTENTS = 4 << 20
-"""How many bytes of parts are remembered, to look at how a conversation begins."""
+_CONTENTS = 2 << 20
+"""How many bytes of parts are remembered, to look at how a conversation begins; and as many that came before those."""
 
 _NUMBERED = 200_000
 """How many parts are known by their digest. When there are more, they get new numbers, and are recognised later."""
@@ -127,6 +127,7 @@ class Parts:
         self.full = False
         self._numbers: dict[str, int] = {}
         self._contents: dict[int, bytes] = {}
+        self._before: dict[int, bytes] = {}
         self._size = 0
 
     def keep(self, content: bytes) -> int:
@@ -138,6 +139,12 @@ class Parts:
         if number not in self._contents:
             self._remember(number, content)
         return number
+
+    def number(self, content: bytes) -> int:
+        """Have a part of a request kept that none begins with; its number."""
+        name = digest(content)
+        number = self._numbers.get(name)
+        return self._number(name, content) if number is None else number
 
     def named(self, content: bytes) -> tuple[int, str]:
         """Have a part kept; its number and its digest."""
@@ -162,16 +169,18 @@ class Parts:
 
     def content(self, number: int) -> bytes | None:
         """The content of a part, where it is still remembered; then it is for longer."""
-        content = self._contents.pop(number, None)
-        if content is not None:
-            self._contents[number] = content
+        content = self._contents.get(number)
+        if content is None:
+            content = self._before.get(number)
+            if content is not None:
+                self._remember(number, content)
         return content
 
     def _remember(self, number: int, content: bytes) -> None:
+        if self._size > _CONTENTS:
+            self._before, self._contents, self._size = self._contents, {}, 0
         self._contents[number] = content
         self._size += len(content)
-        while self._size > _CONTENTS:
-            self._size -= len(self._contents.pop(next(iter(self._contents))))
 
     def take(self) -> tuple[int, list[tuple[str, bytes]]]:
         """What is new since the last time, and the number of the first of it."""
@@ -183,4 +192,5 @@ class Parts:
         """Give new numbers from now on."""
         self._numbers.clear()
         self._contents.clear()
+        self._before.clear()
         self._size, self.full = 0, False

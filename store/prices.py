@@ -309,13 +309,18 @@ class _Rate(NamedTuple):
     def cost(self, used: int, made: int, said: Summary) -> float | None:
         """What so many tokens cost; None where some of them have no price."""
         cached, written = said.cached_tokens or 0, said.cache_write_tokens or 0
-        reasoned, long = min(said.reasoning_tokens or 0, made), min(said.long_cache_tokens or 0, written)
-        total = max(used - cached - written, 0) * self.input.at(used) + cached * self.cached.at(used)
-        total += (written - long) * self.cache_write.at(used) + long * self.long_cache.at(used)
+        total = max(used - cached - written, 0) * self.input.at(used)
+        if cached:
+            total += cached * self.cached.at(used)
+        if written:
+            long = min(said.long_cache_tokens or 0, written)
+            total += (written - long) * self.cache_write.at(used) + long * self.long_cache.at(used)
         if made:
             if self.output is None or self.reasoning is None:
                 return None
-            total += (made - reasoned) * self.output.at(used) + reasoned * self.reasoning.at(used)
+            reasoned = min(said.reasoning_tokens or 0, made)
+            spoken = (made - reasoned) * self.output.at(used)
+            total += spoken + reasoned * self.reasoning.at(used) if reasoned else spoken
         return total / _MILLION + self.call + self.search * (said.searches or 0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import msgpack
 
 from rashomon import views
 from rashomon.canonical import address_of, content_digest, digest
-from rashomon.model import Call, End, Failure, Head, Json, Kind, Match, Request, Step
+from rashomon.model import Call, End, Failure, Head, Json, Kind, Match, Request, Response, Step
 from rashomon.store import bodies
 from rashomon.store.bodies import Apart, Hole
 from rashomon.store.exact import Shown
@@ -32,13 +33,14 @@ _ADDRESSES = 1024
 class Asked(NamedTuple):
     """A request as the store keeps it: its holes, what fills them, its size in bytes and its digest.
 
-    `parts` are the frame and what goes into its holes, by their numbers. `prompt` and `conversation` are digests of how
+    `frame` and `parts`, which go into its holes, are numbers of parts. `prompt` and `conversation` are digests of how
     it begins, `prompt_part` the prompt's number among the parts. `values` are what it says beside its lists, where that
     will do for what is to be known of it.
     """
 
     holes: tuple[Hole, ...]
-    parts: list[int]
+    frame: int
+    parts: array[int]
     size: int
     digest: str
     prompt: str | None = None
@@ -163,35 +165,26 @@ def step_row(
 
     `heads` are the JSON texts of both heads, where they are known.
     """
-    shown, answer, match, lane, name = Shown(), step.response, step.match, step.lane, step.name
-    pieces, failure, taken_us = answer.pieces, answer.failure, answer.duration_us
-    duration_us = shown.integer("duration_us", taken_us)
-    if len(pieces) == 1:
-        offsets = shown.integers("piece_offsets_us", [pieces[0].offset_us])
-        if size > 0:  # then its size is that of the answer
-            sizes: list[int] = []
-            offsets = [] if offsets == [duration_us] else offsets
-        else:
-            sizes = [len(pieces[0].data)]
-    else:
-        offsets = shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces])
-        sizes = [len(piece.data) for piece in pieces]
-    asked_head, said_head = heads
+    shown = Shown()
+    _, _, kind, name, lane, _, request, answer, match, _, marks = step
+    said_head, _, end, failure, _ = answer
+    asked_text, said_text = heads
+    duration_us, offsets, sizes = _timing(shown, answer, size)
     return (
-        step.kind._value_,
-        shown.text("name", name),
+        kind._value_,
+        name if name.__class__ is str and name.isascii() else shown.text("name", name),
         shown.lane("lane", lane) if lane else "",
         len(lane),
         duration_us,
-        answer.end._value_,
+        end._value_,
         *(_NOTHING if failure is None else _failure_columns(shown, failure)),
         *(_NOTHING if match is None else _match_columns(shown, match)),
-        shown.texts("marks", step.marks) if step.marks else [],
+        shown.texts("marks", marks) if marks else [],
         *_summary_columns(said),
         asked.digest,
         response,
-        asked_head or shown.head("request_head", step.request.head),
-        None if answer.head is None else said_head or shown.head("response_head", answer.head),
+        asked_text or shown.head("request_head", request.head),
+        None if said_head is None else said_text or shown.head("response_head", said_head),
         asked.size,
         size,
         layout(asked.holes) if asked.holes else "[]",
@@ -204,11 +197,26 @@ def step_row(
     )
 
 
+def _timing(shown: Shown, answer: Response, size: int) -> tuple[int, list[int], list[int]]:
+    """How long an answer of that size took, when its pieces came, and how large each of them is."""
+    _, pieces, _, _, taken_us = answer
+    duration_us = shown.integer("duration_us", taken_us)
+    if len(pieces) != 1:
+        offsets = shown.integers("piece_offsets_us", [piece.offset_us for piece in pieces])
+        return duration_us, offsets, [len(piece.data) for piece in pieces]
+    ((offset_us, data),) = pieces
+    offsets = shown.integers("piece_offsets_us", [offset_us])
+    if size > 0:  # then the piece's size is that of the answer
+        return duration_us, [] if offsets == [duration_us] else offsets, []
+    return duration_us, offsets, [len(data)]
+
+
 def layout(holes: Iterable[Hole]) -> str:
     """Where the parts of a request go, as the column `layout` has it."""
     return f"[{','.join(map(_hole, holes))}]"
 
 
+@functools.lru_cache(maxsize=1024)
 def _hole(hole: Hole) -> str:
     first = "null" if hole.first is None else hole.first
     return (

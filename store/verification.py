@@ -17,7 +17,7 @@ from rashomon.journal import Scan
 from rashomon.model import Call, Step, Tape
 from rashomon.store import compaction, contents, forgotten, journal_removal, removal, step_rows
 from rashomon.store import connection as connections
-from rashomon.store.bodies import Apart
+from rashomon.store.bodies import NO_PARTS, Apart
 from rashomon.store.engine import duckdb
 from rashomon.store.folder import listing
 from rashomon.store.reading import TraceStore
@@ -280,7 +280,7 @@ def wrong(step: Step, row: dict[str, Any]) -> str | None:
 
 def _is_request(step: Step, name: str) -> bool:
     """Whether a request has this digest, as it is taken now, or as the first schemas took it."""
-    if step_rows.request_digest(step.kind, step.name, step.request, Apart(b"", (), [])) == name:
+    if step_rows.request_digest(step.kind, step.name, step.request, Apart(b"", (), NO_PARTS)) == name:
         return True
     return content_digest(Call(step.kind, step.name, step.request)) == name
 

@@ -337,9 +337,14 @@ class _Choice:
                 whole[key] = value
 
     def _say(self, delta: Any) -> None:
-        message = self._whole.setdefault("message", {})
+        message = self._whole.get("message")
+        if not isinstance(message, dict):  # of a server that has something else there meanwhile
+            message = self._whole["message"] = dict.fromkeys(self._texts, "")
         for key, value in delta.items() if isinstance(delta, dict) else ():
-            if isinstance(message.get(key), list) or (key == "content" and isinstance(value, list)):
+            texts = self._texts.get(key)
+            if texts is not None and value.__class__ is message.get(key).__class__ is str:  # as most deltas are
+                texts.append(value)
+            elif isinstance(message.get(key), list) or (key == "content" and isinstance(value, list)):
                 self._say_parts(message, key, value)
             elif key not in _TEXTS or not isinstance(value, str):
                 if value is None:

@@ -184,6 +184,15 @@ def test_an_error_in_the_middle_of_a_stream_keeps_what_had_come(sample: Sample, 
     assert said.text or said.calls or said.reasoning
 
 
+@pytest.mark.parametrize("stray", ["none", None, 7])
+def test_a_stray_message_in_a_stream_leaves_its_text(stray: Any) -> None:
+    """A chunk whose `message` is no object takes nothing from what the deltas say."""
+    deltas = [{"delta": {"content": "a"}}, {"message": stray}, {"delta": {"content": "b"}}]
+    whole = dialects.assemble([("", {"choices": [{"index": 0, **delta}]}) for delta in deltas])
+    assert whole is not None
+    assert dialects.read_answer(whole.answer).text == "ab"
+
+
 def test_a_stream_that_fails_before_it_begins_is_an_error() -> None:
     """An error as the only event is the answer."""
     said = views.summary(

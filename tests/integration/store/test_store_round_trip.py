@@ -7,15 +7,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rashomon import tapes, views
-from rashomon.canonical import content_digest
-from rashomon.journal import common_prefix
+from rashomon.canonical import content_digest, digest
+from rashomon.journal import Code, common_prefix, common_suffix
 from rashomon.model import Call, End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
 from rashomon.store import TraceStore, bodies, ingest
 from rashomon.store.growing import grown
+from tests.faults.store_journals import write_frames
 from tests.steps import http, said
 from tests.steps import tape as tape_of
 
@@ -238,6 +240,42 @@ def test_steps_are_summed_up_as_their_views_say(tmp_path: Path) -> None:
             digests.setdefault(content_digest(Call(step.kind, step.name, step.request)), set()).add(row.request_digest)
     assert all(len(same) == 1 for same in digests.values())
     assert len({one for same in digests.values() for one in same}) == len(digests)
+
+
+@pytest.mark.parametrize("instructed", [False, True])
+def test_another_conversation_with_the_same_tools_begins_by_itself(tmp_path: Path, instructed: bool) -> None:
+    """A request written as what differs from one that has only its prompt and tools in common is told apart from it."""
+    prompt = "You are kind. " * 9
+    told = [{"type": "text", "text": prompt}] if instructed else prompt
+    tools = [{"name": f"tool {number}", "input_schema": {}} for number in range(5)]
+    head = {"method": "POST", "url": "https://api.anthropic.com/v1/messages", "headers": []}
+    asked = [["Where is my order?"], ["Cancel it, please."], ["Cancel it, please.", "All of it?"]]
+    sent = [
+        json.dumps(
+            {
+                "model": "m",
+                "system": told,
+                "tools": tools,
+                "messages": [{"role": "user", "content": one} for one in said],
+            }
+        ).encode()
+        for said in asked
+    ]
+    frames: list[list[Any]] = [[Code.PROCESS, {"started_ns": 1}], [Code.TRACE, 0, {"id": "t", "started_ns": 1}]]
+    for number, body in enumerate(sent):
+        before = sent[max(0, number - 1)]
+        prefix = common_prefix(before, body)
+        suffix = common_suffix(before, body, min(len(before), len(body)) - prefix)
+        written = [number - 1, prefix, suffix, body[prefix : len(body) - suffix]] if number else body
+        frames.append([Code.CALL, number, 0, "llm", "messages", [], number, None, head, written])
+        frames.append([Code.END, number, number, "complete", None])
+    write_frames(tmp_path / "journals" / "0.rsj", frames)
+    ingest(tmp_path / "journals", tmp_path / "store.duckdb")
+    found = TraceStore(tmp_path / "store.duckdb").query("SELECT conversation, prompt FROM steps ORDER BY position").rows
+    (first, _), (second, _), (third, _) = found
+    assert None not in (first, second)
+    assert first != second == third
+    assert {prompt for _, prompt in found} == {digest(prompt.encode())}
 
 
 def test_split_names_messages_and_long_values() -> None:
