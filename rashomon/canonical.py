@@ -14,6 +14,7 @@ from typing import Any
 from rashomon.model import Call, Head, Kind, Request
 
 _BOUNDARY = "rashomon-boundary"
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
 
 
 _blake2b: Any = None
@@ -53,8 +54,7 @@ def json_body(head: Head | None, body: bytes) -> Any:
 
 def canonical_json(value: Any) -> bytes:
     """One spelling for one JSON value. 1 and 1.0 differ; NaN is kept; lone surrogates survive."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return text.encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def canonical_body(request: Request) -> bytes:

@@ -160,12 +160,12 @@ def _notice_interrupts(pressed: list[bool]) -> _Handler | None:
 def _told(error: Exception) -> int:
     """Say what went wrong; the exit code."""
     if isinstance(error, RashomonError):
-        print(f"rashomon: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = f"{error.filename}: " if error.filename else ""
         problem = f"There is no room for what is to be written: {where}{error.strerror}."
-        print(f"rashomon: {problem} Make room, or write elsewhere.", file=sys.stderr)
+        _complain(f"{problem} Make room, or write elsewhere.")
         if error.filename is None:
             _drop_output()
         return 2
@@ -173,12 +173,19 @@ def _told(error: Exception) -> int:
         raise error
     damaged = _damaged_store(error)
     if damaged is not None:
-        print(f"rashomon: {damaged}", file=sys.stderr)
+        _complain(str(damaged))
         return damaged.exit_code
     text = str(error).split("\n")[0]
-    print(f"rashomon: a bug of ours: {type(error).__name__}: {text}", file=sys.stderr)
-    print(f"rashomon: {_DEBUG}=1 shows where; please report it with that.", file=sys.stderr)
+    _complain(f"a bug of ours: {type(error).__name__}: {text}")
+    _complain(f"{_DEBUG}=1 shows where; please report it with that.")
     return 70
+
+
+def _complain(sentence: str) -> None:
+    """Say something on stderr. Names of traces, files and what is in them are foreign text there, too."""
+    from rashomon.commands import terminal
+
+    print(f"rashomon: {terminal.clean(sentence)}", file=sys.stderr)
 
 
 def _run(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ more across lanes. Work grows with the length of the traces, not with its square
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from rashomon import views
 from rashomon.canonical import canonical_url
 from rashomon.model import Grade, Json, Lane, Step, Tape, Trace
 from rashomon.replay.causes import Followed, follow
-from rashomon.replay.differences import same_input, same_output, step_differences
+from rashomon.replay.differences import Content, same_answered, same_asked, step_differences
 from rashomon.replay.likeness import LIKE, Sketch, overlap, sketch
 from rashomon.replay.sequences import IndexPair, common, gaps, increasing, pair_in_order
 
@@ -248,29 +248,38 @@ def _key(step: Step) -> Hashable:
     return step.kind, step.name, head.get("method", ""), url, step.request.body
 
 
-def _in_order(table: _Table) -> list[Pair]:
+def _in_order(table: _Table) -> Iterator[_Read]:
     moved = _moved(table)
-    after: dict[int, list[Pair]] = {}  # position on the right -> the extra steps behind it
+    after: dict[int, list[_Read]] = {}  # position on the right -> the extra steps behind it
     previous = -1
     for j, step in enumerate(table.right):
         if j in table.left_of:
             previous = j
         else:
-            after.setdefault(previous, []).append(Pair(Mark.EXTRA, None, step, _is_yours(step, False)))
-    pairs = list(after.get(-1, ()))
+            extra = Pair(Mark.EXTRA, None, step, _is_yours(step, False))
+            after.setdefault(previous, []).append(_Read(extra, None, Content(step)))
+    yield from after.get(-1, ())
     for i, step in enumerate(table.left):
         other = table.right_of.get(i)
         if other is None:
-            pairs.append(Pair(Mark.MISSING, step, None))
+            yield _Read(Pair(Mark.MISSING, step, None), Content(step), None)
             continue
-        pairs.append(_compared(step, table.right[other], i in moved))
-        pairs += after.get(other, ())
-    return pairs
+        yield _compared(Content(step), Content(table.right[other]), i in moved)
+        yield from after.pop(other, ())
 
 
-def _compared(left: Step, right: Step, moved: bool) -> Pair:
-    asked, answered = same_input(left, right), same_output(left, right)
-    if right.match is not None and right.match.grade == Grade.MISSED:
+class _Read(NamedTuple):
+    """A pair, and its steps as far as they are read. It is let go before the next: bodies may be long."""
+
+    pair: Pair
+    left: Content | None
+    right: Content | None
+
+
+def _compared(left: Content, right: Content, moved: bool) -> _Read:
+    asked, answered = same_asked(left, right), same_answered(left, right)
+    match = right.step.match
+    if match is not None and match.grade == Grade.MISSED:
         answered = True  # it was refused: there is no answer to compare
     if asked and answered:
         mark = Mark.MOVED if moved else Mark.SAME
@@ -278,7 +287,7 @@ def _compared(left: Step, right: Step, moved: bool) -> Pair:
         mark = Mark.OUTPUT
     else:
         mark = Mark.INPUT if answered else Mark.BOTH
-    return Pair(mark, left, right, _is_yours(right, asked))
+    return _Read(Pair(mark, left.step, right.step, _is_yours(right.step, asked)), left, right)
 
 
 def _is_yours(step: Step, asked_the_same: bool) -> bool:
@@ -305,10 +314,16 @@ def _moved(table: _Table) -> set[int]:
     return moved
 
 
-def _with_causes(pairs: list[Pair]) -> list[Pair]:
+def _with_causes(compared: Iterable[_Read]) -> list[Pair]:
+    pairs: list[Pair] = []
+    causes = follow(_followed(compared, pairs))
+    return [pair._replace(cause=cause) for pair, cause in zip(pairs, causes, strict=True)]
+
+
+def _followed(compared: Iterable[_Read], pairs: list[Pair]) -> Iterator[Followed]:
+    """What is followed, pair by pair; each is kept in `pairs`."""
     changed_in = (Mark.INPUT, Mark.BOTH, Mark.EXTRA, Mark.MISSING)
     changed_out = (Mark.OUTPUT, Mark.BOTH, Mark.EXTRA, Mark.MISSING)
-    followed: Iterable[int | None] = follow(
-        [Followed(pair.left, pair.right, pair.mark in changed_in, pair.mark in changed_out) for pair in pairs]
-    )
-    return [pair._replace(cause=cause) for pair, cause in zip(pairs, followed, strict=True)]
+    for pair, left, right in compared:
+        pairs.append(pair)
+        yield Followed(left, right, pair.mark in changed_in, pair.mark in changed_out)

@@ -9,17 +9,18 @@ common for other reasons (`user`, `true`, a short number inside a text) explains
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
-from rashomon import views
 from rashomon.model import Grade, Json, Kind, Step
 from rashomon.replay.differences import (
+    Content,
     Difference,
+    asked_differences,
     differences,
     request_content,
-    request_differences,
-    response_content,
 )
 from rashomon.replay.words import word_diff
 from rashomon.streams import parse_json
@@ -47,15 +48,14 @@ _STOCK = frozenset(
 ).union(
     ("text", "input_text", "output_text", "tool_use", "tool_result", "function_call", "function_call_output"),
 )
-_SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\w+")
 
 
 class Followed(NamedTuple):
     """A pair of steps as it is followed: whether its request and its answer changed. One side may be None."""
 
-    left: Step | None
-    right: Step | None
+    left: Content | None
+    right: Content | None
     request_changed: bool
     answer_changed: bool
 
@@ -68,7 +68,7 @@ class _Told(NamedTuple):
     fragment: bool = False
 
 
-def follow(pairs: Sequence[Followed]) -> list[int | None]:
+def follow(pairs: Iterable[Followed]) -> list[int | None]:
     """For each pair, the index of the earliest pair whose changed answer explains its changed request."""
     sources, before = _Sources(), _Before()
     causes: list[int | None] = []
@@ -108,18 +108,18 @@ def _cause(news: list[_Told], sources: _Sources) -> int | None:
 def _news(pair: Followed, before: _Before) -> list[_Told]:
     """Everything new in a pair's request; empty when that cannot be said."""
     if pair.left is not None and pair.right is not None:
-        found = request_differences(pair.left, pair.right)
+        found = asked_differences(pair.left, pair.right)
         return [told for item in found for told in _told(item)] if len(found) <= _MAX_DIFFERENCES else []
     if pair.left is not None:
-        return [_Told(text, None) for text in _said(pair.left, before.left(pair.left))]
+        return [_Told(text, None) for text in _said(pair.left, before.left(pair.left.step))]
     if pair.right is not None:
-        return [_Told(None, text) for text in _said(pair.right, before.right(pair.right))]
+        return [_Told(None, text) for text in _said(pair.right, before.right(pair.right.step))]
     return []
 
 
-def _said(step: Step, before: Step | None) -> list[str]:
+def _said(told: Content, before: Step | None) -> list[str]:
     """What a lone step's request says: a tool call its name and arguments, a model's what is new in it."""
-    content = request_content(step)
+    step, content = told.step, told.asked
     if step.kind in (Kind.TOOL, Kind.MCP):
         return [text for text in _leaves({"name": step.name, "arguments": content}) if _telling(text)]
     if before is None:
@@ -170,8 +170,9 @@ class _Before:
         self._last: tuple[dict[tuple[object, ...], Step], dict[tuple[object, ...], Step]] = ({}, {})
 
     def note(self, pair: Followed) -> None:
-        for last, step in zip(self._last, (pair.left, pair.right), strict=True):
-            if step is not None:
+        for last, told in zip(self._last, (pair.left, pair.right), strict=True):
+            if told is not None:
+                step = told.step
                 last[step.kind, step.name, step.lane] = step
 
     def left(self, step: Step) -> Step | None:
@@ -181,12 +182,15 @@ class _Before:
         return self._last[1].get((step.kind, step.name, step.lane))
 
 
-class _Said(NamedTuple):
+class _Said:
     """What one changed answer says, joined, and its words."""
 
-    pair: int
-    text: str
-    words: frozenset[str]
+    def __init__(self, pair: int, text: str) -> None:
+        self.pair, self.text = pair, text
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return frozenset(_WORD.findall(self.text))
 
 
 class _Sources:
@@ -205,21 +209,21 @@ class _Sources:
             return
         self.count += 1
         found = [_answer_leaves(pair.left), _answer_leaves(pair.right)]
-        shared = set(found[0]).intersection(found[1])
+        shared = found[0] & found[1]
         self._shared |= shared
         for side, leaves in enumerate(found):
-            self._note(side, index, [leaf for leaf in leaves if leaf not in shared])
+            self._note(side, index, leaves - shared)
         if pair.left is not None and pair.right is not None:
-            for difference in differences(response_content(pair.left), response_content(pair.right)):
+            for difference in differences(pair.left.answered, pair.right.answered):
                 for told in _told(difference):
                     if told.left is not None and told.right is not None:
                         self._changes.setdefault((told.left, told.right), index)
 
-    def _note(self, side: int, index: int, leaves: list[str]) -> None:
+    def _note(self, side: int, index: int, leaves: set[str]) -> None:
         for leaf in leaves:
             self._first[side].setdefault(leaf, index)
         text = "\n".join(leaf for leaf in leaves if len(leaf) >= SHORTEST)
-        self._said[side].append(_Said(index, text, frozenset(_WORD.findall(text))))
+        self._said[side].append(_Said(index, text))
 
     def says_nothing(self, told: _Told) -> bool:
         """True for a scrap of a text, and for a value that a changed answer has on both sides."""
@@ -258,36 +262,45 @@ class _Sources:
         return next((said.pair for said in self._said[side] if words <= said.words), None)
 
 
-def _answer_leaves(step: Step | None) -> list[str]:
-    """What an answer says. A refused call said nothing."""
-    if step is None or (step.match is not None and step.match.grade == Grade.MISSED):
-        return []
-    return list(_leaves(views.response_view(step), texts_too=True))
+def _answer_leaves(told: Content | None) -> set[str]:
+    """What an answer says: the values in it, and its keys, which may be words of a text in a later request.
+
+    A refused call said nothing. Of a text that holds JSON, the text and what is in it.
+    """
+    found: set[str] = set()
+    if told is None or (told.step.match is not None and told.step.match.grade == Grade.MISSED):
+        return found
+    level: list[Json] = [told.view]
+    while level:  # an answer of megabytes has a million values: one level at a time, few steps for each
+        objects = [item for item in level if isinstance(item, dict)]
+        lists = [item for item in level if isinstance(item, list)]
+        texts = {item for item in level if isinstance(item, str)}
+        found.update(*objects)
+        found.update([str(item) for item in level if item is not None and not isinstance(item, (dict, list, str))])
+        found.update(map(_plain, texts))
+        level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(lists)]
+        level += [within for text in texts if (within := _json_within(text)) is not None]
+    return found
 
 
 def _plain(value: Json) -> str:
-    return _SPACE.sub(" ", value).strip() if isinstance(value, str) else str(value)
+    return " ".join(value.split()) if isinstance(value, str) else str(value)
 
 
-def _leaves(value: Json, texts_too: bool = False) -> Iterator[str]:
-    """The values in a JSON value as plain text, not its keys.
-
-    Of a text that holds JSON, the values in that; with `texts_too`, the text itself as well.
-    """
+def _leaves(value: Json) -> Iterator[str]:
+    """The values in a JSON value as plain text, not its keys; of a text that holds JSON, the values in that."""
     todo: list[Json] = [value]
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
             todo.extend(reversed(item.values()))
-            if texts_too:  # in another request, a key of this answer may be a word of a text
-                yield from item
         elif isinstance(item, list):
             todo.extend(reversed(item))
         elif isinstance(item, str):
             within = _json_within(item)
             if within is not None:
                 todo.append(within)
-            if within is None or texts_too:
+            else:
                 yield _plain(item)
         elif item is not None:
             yield str(item)

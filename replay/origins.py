@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rashomon.canonical import canonical_json
 from rashomon.model import End, Json, Read, Step
 from rashomon.replay.causes import Followed, traced
-from rashomon.replay.differences import Difference
+from rashomon.replay.differences import Content, Difference
 from rashomon.replay.flow import Flowed, Reading, Sources, Substitution, called, follow, origin, place, shared
 from rashomon.replay.renderings import SHORTEST, spellings
 
@@ -69,7 +69,8 @@ def _told(reading: Reading, sources: Sources) -> str:
 
 def _as_followed(one: Substitution) -> Followed:
     kind, name, request = one.call
-    return Followed(one.recorded, Step("", 0, kind, name, (), 0, request, one.response), False, True)
+    step = Step("", 0, kind, name, (), 0, request, one.response)
+    return Followed(None if one.recorded is None else Content(one.recorded), Content(step), False, True)
 
 
 def _of_answer(one: Substitution) -> str:

@@ -8,7 +8,10 @@ of them splits the rest (Bram Cohen's patience diff); where nothing is unique, M
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import count
+from operator import lt
 
 IndexPair = tuple[int, int]
 
@@ -20,27 +23,68 @@ _WINDOW = 8
 
 def common(left: Sequence[Hashable], right: Sequence[Hashable]) -> list[IndexPair]:
     """Positions of equal items, increasing on both sides."""
-    names: dict[Hashable, int] = {}
-    a = [names.setdefault(item, len(names)) for item in left]
-    b = [names.setdefault(item, len(names)) for item in right]
+    start, rest = equal_ends(left, right)
+    end_a, end_b = len(left) - rest, len(right) - rest
+    found = list(zip(range(start), range(start), strict=True))
+    if start < end_a and start < end_b:
+        found += [(start + i, start + j) for i, j in _common(left[start:end_a], right[start:end_b])]
+    found += zip(range(end_a, len(left)), range(end_b, len(right)), strict=True)
+    return found
+
+
+def equal_ends(left: Sequence[Hashable], right: Sequence[Hashable]) -> tuple[int, int]:
+    """How many items the two begin with together, and how many of the rest they end with."""
+    most = min(len(left), len(right))
+    start = end = 0
+    while start < most and left[start] == right[start]:
+        start += 1
+    most -= start
+    while end < most and left[-1 - end] == right[-1 - end]:
+        end += 1
+    return start, end
+
+
+def _common(left: Sequence[Hashable], right: Sequence[Hashable]) -> list[IndexPair]:
+    """The same of two sequences whose ends differ."""
+    if len(left) == len(right) == 1:
+        return []
+    names: defaultdict[Hashable, int] = defaultdict(count().__next__)
+    a, b = list(map(names.__getitem__, left)), list(map(names.__getitem__, right))
+    if len(names) == len(a) + len(b):  # nothing twice
+        return []
     found: list[IndexPair] = []
     todo = [(0, len(a), 0, len(b), 0)]
     while todo:
         low_a, high_a, low_b, high_b, level = todo.pop()
-        low_a, high_a, low_b, high_b = _strip(a, b, (low_a, high_a, low_b, high_b), found)
-        if low_a == high_a or low_b == high_b:
-            continue
+        if level:
+            low_a, high_a, low_b, high_b = _strip(a, b, (low_a, high_a, low_b, high_b), found)
+            if low_a == high_a or low_b == high_b:
+                continue
         anchors = _anchors(a, b, low_a, high_a, low_b, high_b) if level < _LEVELS else []
         if not anchors:
             found += _without_anchors(a, b, low_a, high_a, low_b, high_b)
             continue
         found += anchors
         for i, j in anchors:
-            todo.append((low_a, i, low_b, j, level + 1))
+            if low_a < i and low_b < j:
+                todo.append((low_a, i, low_b, j, level + 1))
             low_a, low_b = i + 1, j + 1
         todo.append((low_a, high_a, low_b, high_b, level + 1))
     found.sort()
     return found
+
+
+def runs(pairs: Iterable[IndexPair]) -> Iterator[tuple[int, int, int]]:
+    """Pairs that follow one another on both sides as one: where it begins on each, and how long it is."""
+    start_a = start_b = next_a = next_b = 0
+    for i, j in pairs:
+        if i != next_a or j != next_b:
+            if next_a > start_a:
+                yield start_a, start_b, next_a - start_a
+            start_a, start_b = i, j
+        next_a, next_b = i + 1, j + 1
+    if next_a > start_a:
+        yield start_a, start_b, next_a - start_a
 
 
 def gaps(pairs: Iterable[IndexPair], left: int, right: int) -> Iterable[tuple[range, range]]:
@@ -54,6 +98,9 @@ def gaps(pairs: Iterable[IndexPair], left: int, right: int) -> Iterable[tuple[ra
 
 def increasing(pairs: Sequence[IndexPair]) -> list[IndexPair]:
     """The longest run of pairs that increases on the right; `pairs` increases on the left."""
+    rights = [j for _, j in pairs]
+    if all(map(lt, rights, rights[1:])):  # as mostly
+        return list(pairs)
     tops: list[int] = []  # the smallest right position that ends a run of each length
     ends: list[int] = []
     before: list[int] = []
@@ -138,7 +185,10 @@ def _anchors(a: list[int], b: list[int], low_a: int, high_a: int, low_b: int, hi
 
 def _once(items: list[int], low: int, high: int) -> dict[int, int]:
     """Item -> its only position, or -1 when it occurs again; in order of first occurrence."""
-    positions: dict[int, int] = {}
+    positions = dict(zip(items[low:high], range(low, high), strict=True))
+    if len(positions) == high - low:
+        return positions
+    positions.clear()
     for position in range(low, high):
         item = items[position]
         positions[item] = -1 if item in positions else position

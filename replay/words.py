@@ -7,9 +7,9 @@ whose two sides have little in common, because a patchwork of two unrelated text
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rashomon.replay.sequences import common, gaps
+from rashomon.replay.sequences import common, equal_ends, runs
 
 Segment = tuple[str, str]
 """("same" | "removed" | "added", text)"""
@@ -22,6 +22,7 @@ _TOKEN = re.compile(
     r"|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+"
     r"|[ \t]+|\n|."
     , re.DOTALL)  # fmt: skip
+_ASCII_TOKEN = re.compile(r"\w+|[ \t]+|\n|.", re.ASCII | re.DOTALL)  # the same where there are none
 _LITTLE = 0.25
 
 
@@ -34,52 +35,80 @@ def word_diff(a: str, b: str) -> list[Segment]:
     if a == b:
         return [("same", a)] if a else []
     lines_a, lines_b = a.splitlines(keepends=True), b.splitlines(keepends=True)
-    pairs = common(lines_a, lines_b)
-    changes: list[tuple[str, str, str]] = []
-    for (gap_a, gap_b), pair in zip(gaps(pairs, len(lines_a), len(lines_b)), [*pairs, None], strict=True):
-        if gap_a or gap_b:
-            changes += _words("".join(lines_a[i] for i in gap_a), "".join(lines_b[j] for j in gap_b))
-        if pair is not None:
-            line = lines_a[pair[0]]
-            changes.append((line, "", ""))
-    return _segments(_without_islands(_coalesced(changes)))
+    changes = _coalesced(_lines(lines_a, lines_b))
+    return _segments(_without_islands(changes))
 
 
 Change = tuple[str, str, str]
 """What is the same, then what was removed and added after it."""
 
 
+def _lines(a: list[str], b: list[str]) -> Iterator[Change]:
+    i = j = 0
+    for next_i, next_j, size in [*runs(common(a, b)), (len(a), len(b), 0)]:
+        if next_i > i or next_j > j:
+            yield from _words("".join(a[i:next_i]), "".join(b[j:next_j]))
+        i, j = next_i + size, next_j + size
+        yield "".join(a[next_i:i]), "", ""
+
+
 def _words(a: str, b: str) -> list[Change]:
     if not a or not b:
         return [("", a, b)]
-    tokens_a, tokens_b = _TOKEN.findall(a), _TOKEN.findall(b)
-    if len(tokens_a) + len(tokens_b) > MAX_TOKENS:
+    tokens_a = _tokens(a, MAX_TOKENS)
+    tokens_b = None if tokens_a is None else _tokens(b, MAX_TOKENS - len(tokens_a))
+    if tokens_a is None or tokens_b is None:
         return [("", a, b)]
-    pairs = common(tokens_a, tokens_b)
-    told = sum(len(tokens_a[i]) for i, _ in pairs if not tokens_a[i].isspace())
-    if told < _LITTLE * min(len(a), len(b)):
-        return [("", a, b)]
+    start, rest = equal_ends(tokens_a, tokens_b)
+    same, end = "".join(tokens_a[:start]), "".join(tokens_a[len(tokens_a) - rest :])
+    within = _within(tokens_a[start : len(tokens_a) - rest], tokens_b[start : len(tokens_b) - rest])
+    changes = [(same, "", ""), *within, (end, "", "")]
+    told = sum([len("".join(same.split())) for same, _, _ in changes if same])
+    return changes if told >= _LITTLE * min(len(a), len(b)) else [("", a, b)]
+
+
+def _within(a: list[str], b: list[str]) -> list[Change]:
     changes: list[Change] = []
     i = j = 0
-    for next_i, next_j in [*pairs, (len(tokens_a), len(tokens_b))]:
-        if next_i > i or next_j > j:
-            changes.append(("", "".join(tokens_a[i:next_i]), "".join(tokens_b[j:next_j])))
-        if next_i < len(tokens_a):
-            changes.append((tokens_a[next_i], "", ""))
-        i, j = next_i + 1, next_j + 1
+    for next_i, next_j, size in runs(common(a, b)):
+        changes.append(("", "".join(a[i:next_i]), "".join(b[j:next_j])))
+        i, j = next_i + size, next_j + size
+        changes.append(("".join(a[next_i:i]), "", ""))
+    changes.append(("", "".join(a[i:]), "".join(b[j:])))
     return changes
+
+
+def _tokens(text: str, most: int) -> list[str] | None:
+    """The words of a text and what stands between them; None when they are more than `most`."""
+    end = 8 * most + 8
+    token = _ASCII_TOKEN if text.isascii() else _TOKEN
+    # the beginning of a text has no more words than the whole: of a long one it mostly says enough
+    while end < len(text):
+        if len(token.findall(text, 0, end)) > most:
+            return None
+        end *= 4
+    found = token.findall(text)
+    return found if len(found) <= most else None
 
 
 def _coalesced(changes: Iterable[Change]) -> list[Change]:
     """One entry for each stretch: what is the same, and what changes behind it."""
-    out: list[list[list[str]]] = [[[], [], []]]
-    for same, removed, added in changes:
-        if same and (out[-1][1] or out[-1][2]):
-            out.append([[], [], []])
-        for into, text in zip(out[-1], (same, removed, added), strict=True):
-            if text:
-                into.append(text)
-    return [("".join(same), "".join(removed), "".join(added)) for same, removed, added in out]
+    out: list[Change] = []
+    kept: list[str] = []
+    removed: list[str] = []
+    added: list[str] = []
+    for same, gone, new in changes:
+        if same and (removed or added):
+            out.append(("".join(kept), "".join(removed), "".join(added)))
+            kept, removed, added = [], [], []
+        if same:
+            kept.append(same)
+        if gone:
+            removed.append(gone)
+        if new:
+            added.append(new)
+    out.append(("".join(kept), "".join(removed), "".join(added)))
+    return out
 
 
 def _without_islands(changes: list[Change]) -> list[Change]:

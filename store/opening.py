@@ -24,11 +24,14 @@ def close_soon(connection: duckdb.DuckDBPyConnection) -> None:
     asked, done = _thread.allocate_lock(), _thread.allocate_lock()
     asked.acquire()
     done.acquire()
+    held = [connection]
+    # the last to hold it must not be the thread as it ends: DuckDB frees it, which aborts a process that is ending
+    del connection
 
     def close() -> None:
         asked.acquire(timeout=SOON_S)
         try:
-            connection.close()
+            held.pop().close()
         except duckdb.Error:
             pass  # what was asked is answered
         finally:

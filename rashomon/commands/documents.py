@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rashomon.beside import uncovered
 from rashomon.commands import json_text
-from rashomon.commands.beside import uncovered
 from rashomon.commands.told import duration_us, told
 from rashomon.model import Json, Kind, Site, Step, Tape, Trace, Uncontrolled
 

@@ -43,14 +43,14 @@ class Interruptible:
 
     def __call__(self, work: Callable[[], T], stop: Callable[[], None]) -> T:
         """What `work` returns, which runs in a thread of its own; `stop` makes it end early."""
-        found: list[T] = []
+        jobs, found = [work], list[T]()  # nothing is left to the thread that it would free when all is over
         failed: list[BaseException] = []
         done = _thread.allocate_lock()
         done.acquire()
 
         def run() -> None:
             try:
-                found.append(work())
+                found.append(jobs.pop()())
             except BaseException as error:  # handed on to whoever waits
                 failed.append(error)
             finally:
@@ -64,7 +64,7 @@ class Interruptible:
         self.check()
         if failed:
             raise failed[0]
-        return found[0]
+        return found.pop()
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from rashomon import git
 from rashomon.commands.arguments import Parser, report_file, write_report
+from rashomon.commands.terminal import clean
 from rashomon.commands.told import warnings
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
@@ -125,9 +126,9 @@ def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> Non
         text = json.dumps(document, indent=2)
         write_report(options.report, text)
     for warning in document["warnings"]:
-        complain(f"WARNING: {warning}")
+        complain(f"WARNING: {clean(warning)}")
     if options.quiet or options.json or tape is None or not tape.trace.processes:
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(document["kinds"].items()))
     steps = f"{document['steps']} step{'' if document['steps'] == 1 else 's'}" + (f" ({kinds})" if kinds else "")
-    complain(f"recorded {tape.trace.name}: {steps} as {tape.trace.id}. See it: rashomon show @last")
+    complain(f"recorded {clean(tape.trace.name)}: {steps} as {tape.trace.id}. See it: rashomon show @last")

@@ -14,6 +14,7 @@ from typing import Any
 from rashomon import tapes, values
 from rashomon.commands.arguments import Parser, report_file, write_report
 from rashomon.commands.record import split_command
+from rashomon.commands.terminal import clean
 from rashomon.errors import CannotRun, ForeignFile, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
@@ -284,9 +285,11 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
             return
     alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE]
     if alone:
-        complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {', '.join(alone)}.")
+        complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {clean(', '.join(alone))}.")
     for tool in document["unused_stubs"]:
-        complain(f"WARNING: the stub of {tool} has answered nothing: the program did not call it in this replay.")
+        complain(
+            f"WARNING: the stub of {clean(tool)} has answered nothing: the program did not call it in this replay."
+        )
     if document["held"]:
         if not options.quiet:
             for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
@@ -298,9 +301,9 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
     complain(f"the replay diverged ({grades}, exit code {document['exit_code']}).")
     for divergence in document["divergences"][:3]:
         where = f" at {divergence['step']}" if divergence["step"] else ""
-        sys.stderr.write(f"  {divergence['kind']}{where}: {divergence['summary']}\n")
+        sys.stderr.write(clean(f"  {divergence['kind']}{where}: {divergence['summary']}\n"))
         for line in divergence["detail"][:6]:
-            sys.stderr.write(f"    {line}\n")
+            sys.stderr.write(clean(f"    {line}\n"))
     more = len(document["divergences"]) - 3
     if more > 0:
         sys.stderr.write(f"  and {more} more\n")

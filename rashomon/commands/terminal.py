@@ -85,13 +85,29 @@ def print_clean(text: str) -> None:
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document."""
+    """Print one JSON document. In a terminal, what could drive it is escaped, which is the same JSON."""
     from rashomon.commands.documents import chunks  # a table needs nothing of it
 
     sys.stdout.flush()
-    sys.stdout.buffer.writelines(chunks(document))
+    pieces = chunks(document)
+    if in_terminal():
+        pieces = (_escaped(piece.decode("utf-8")).encode("utf-8") for piece in pieces)
+    sys.stdout.buffer.writelines(pieces)
     sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
+
+
+def _escaped(text: str) -> str:
+    """JSON without what a terminal obeys and JSON may hold as it is. It stands in texts only."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return text.translate({ord(one): _code(one) for one in set(text) if _shown(one) != one})
+
+
+def _code(character: str) -> str:
+    """The character as JSON's escapes: two for what is beyond 16 bits."""
+    units = character.encode("utf-16-be")
+    return "".join([f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)])
 
 
 def columns(rows: Iterable[Sequence[str]], heads: Sequence[str], right: Sequence[int] = ()) -> str:

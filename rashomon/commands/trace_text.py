@@ -240,7 +240,7 @@ def _beside(trace: Trace) -> str:
     """What stands beside `complete` where programs ran that no recorder looks into."""
     if not trace.launched:
         return ""
-    from rashomon.commands.beside import uncovered  # few need it
+    from rashomon.beside import uncovered  # few need it
 
     found = len(uncovered(trace))
     ran = f"{terminal.plural(found, 'program')} that {'is' if found == 1 else 'are'} not Python"

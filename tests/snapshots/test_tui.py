@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rashomon import notes
 from rashomon.errors import DamagedData, TraceNotFound
-from rashomon.model import Tape
+from rashomon.model import Launched, Step, Tape
 from rashomon.tapes import write_tape
 from rashomon.tui.app import RashomonApp
 from rashomon.tui.glyphs import ASCII, UNICODE, Glyphs
@@ -440,3 +442,34 @@ async def test_reload_shows_what_is_new_and_stays_on_the_trace() -> None:
         await press(pilot, "ctrl+r")
         assert "2 traces" in screen_text(app)
         assert "7f3c1a2b" in app.screen.query_one(LineList).get_line_text(cursor(app))
+
+
+async def test_what_is_copied_is_made_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step may have megabytes: the keys go on meanwhile, on both screens that copy content."""
+    made: list[bool] = []
+
+    def view(step: Step) -> dict[str, Any]:
+        made.append(threading.current_thread() is threading.main_thread())
+        return {"request": "half \ud83d of an emoji", "response": None}
+
+    tapes = family()
+    for refs in ((tapes[0].trace.id,), (tapes[0].trace.id, tapes[1].trace.id)):
+        app = app_of(*tapes, refs=refs)
+        async with app.run_test(size=(100, 30)) as pilot:
+            await settled(pilot)
+            with monkeypatch.context() as patched:
+                patched.setattr("rashomon.views.step_view", view)
+                await press(pilot, *("u", "y")[2 - len(refs) :])
+            assert r"half \ud83d of an emoji" in app.clipboard
+    assert made
+    assert not any(made)
+
+
+async def test_programs_that_are_not_python_stand_beside_complete() -> None:
+    """Nobody knows what they reached: the trail does not say plain `complete`."""
+    alone = recording()
+    curl = Launched(("curl", "http://example.com"), (0,))
+    app = app_of(alone._replace(trace=alone.trace._replace(launched=(curl,))), refs=("7f3c",))
+    async with app.run_test(size=(140, 30)) as pilot:
+        await settled(pilot)
+        assert "complete but for 1 program that is not Python" in screen_text(app)

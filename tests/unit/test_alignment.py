@@ -6,9 +6,11 @@ import json
 import random
 from typing import Any
 
-from rashomon import values
+import pytest
+
+from rashomon import values, views
 from rashomon.model import Grade, Request, Step, Tape
-from rashomon.replay.alignment import Alignment, Row, align, alignment_json, fold
+from rashomon.replay.alignment import Alignment, Mark, Row, align, alignment_json, fold
 from tests.steps import asked, llm, result, said, served, tape, tool, user
 
 CALL = "call_00000001"
@@ -283,3 +285,20 @@ def test_tools_with_values_that_json_cannot_hold_are_compared() -> None:
     right = left._replace(request=Request(left.request.head, values.encode({"x": {2, 1}, "y": b"\xfe"})))
     found: Tape = tape([right], "right")
     assert marks(align(tape([left]), found)) == ["INPUT"]
+
+
+def test_an_answer_is_read_once_in_an_alignment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be compared and to be followed: bodies of megabytes take seconds to read."""
+    read: list[str] = []
+    view = views.response_view
+
+    def counted(step: Step) -> Any:
+        read.append(step.name)
+        return view(step)
+
+    monkeypatch.setattr(views, "response_view", counted)
+    left = [tool({"n": n}, {"found": "old"}, name=f"find_{n}") for n in range(3)]
+    right = [tool({"n": n}, {"found": "new"}, name=f"find_{n}") for n in range(3)]
+    found = align(tape(left), tape(right, "right"))
+    assert [pair.mark for pair in found.pairs] == [Mark.OUTPUT] * 3
+    assert sorted(read) == ["find_0", "find_0", "find_1", "find_1", "find_2", "find_2"]

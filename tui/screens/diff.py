@@ -88,6 +88,8 @@ class DiffScreen(Page):
         lines = error_lines(error, self.rashomon.glyphs.error)
         if group == "align":
             self.lines.say(lines)
+        elif group == "copy":
+            super().failed(group, error)
         else:
             self.query_one("#differences", TextPane).show(lines)
 
@@ -165,16 +167,17 @@ class DiffScreen(Page):
 
     def action_copy(self) -> None:
         """Copy both steps as JSON."""
-        pair = self.pair
-        if pair is None:
-            return
-        sides = {
-            side: {"step": step.index, "kind": step.kind.value, "name": step.name, **views.step_view(step)}
-            for side, step in (("left", pair.left), ("right", pair.right))
-            if step is not None
-        }
-        document = {"mark": pair.mark.value, **sides}
-        self.copy(json.dumps(document, ensure_ascii=False, indent=2, default=str), "the pair as JSON")
+        if self.pair is not None:
+            self.copy(partial(_pair_json, self.pair), "the pair as JSON")
+
+
+def _pair_json(pair: Pair) -> str:
+    sides = {
+        side: {"step": step.index, "kind": step.kind.value, "name": step.name, **views.step_view(step)}
+        for side, step in (("left", pair.left), ("right", pair.right))
+        if step is not None
+    }
+    return json.dumps({"mark": pair.mark.value, **sides}, ensure_ascii=False, indent=2, default=str)
 
 
 def _title(pair: Pair) -> str:

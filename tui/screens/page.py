@@ -166,13 +166,19 @@ class Page(Screen[None]):
 
         _ = self.app.push_screen(HelpScreen())
 
-    def copy(self, text: str, what: str) -> None:
-        """Put text into the terminal's clipboard, and say so."""
+    def copy(self, make: Callable[[], str], what: str) -> None:
+        """Put a text into the terminal's clipboard, and say so. It is made in a thread: it may have megabytes."""
         from rashomon.tui.spans import bytes_of
 
-        self.app.copy_to_clipboard(text)
-        size = bytes_of(len(text.encode("utf-8", "replace")))
-        self.notify(f"Copied {what} ({size}) to the terminal's clipboard.", markup=False, timeout=COPIED_S)
+        def encoded() -> bytes:  # a lone surrogate, which no terminal can be sent, as the escape that JSON has for it
+            return make().encode("utf-8", "backslashreplace")
+
+        def put(data: bytes) -> None:
+            self.app.copy_to_clipboard(data.decode("utf-8"))
+            told = f"Copied {what} ({bytes_of(len(data))}) to the terminal's clipboard."
+            self.notify(told, markup=False, timeout=COPIED_S)
+
+        self.in_background("copy", encoded, put)
 
     def compare(self, trace_id: str, parent: str | None) -> None:
         """Open a trace aligned with the marked one, else with its parent; say what is missing for that."""

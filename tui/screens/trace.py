@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from textual.containers import Container
 from textual.timer import Timer
 from textual.widget import Widget
 
+from rashomon.beside import uncovered
 from rashomon.filters import Query
-from rashomon.model import Step, Tape
+from rashomon.model import Step, Tape, Trace
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.document import facts_line, match_lines, request_lines, response_lines
 from rashomon.tui.glyphs import Glyphs
@@ -141,7 +143,7 @@ class TraceScreen(NarrowedPage):
             how = plural(count, "divergence") if count else "held"
             told.append(f"replay of {trace.parent[:SHORT_ID]}: {how}")
         if complete or trace.imported:
-            told.append("imported" if trace.imported else "complete")
+            told.append("imported" if trace.imported else _complete(trace))
         self.trail("traces", f"{trace.name} {trace.id[:SHORT_ID]}", f"{bar} " + f" {bar} ".join(filter(None, told)))
 
     def failed(self, group: str, error: Exception) -> None:
@@ -151,7 +153,7 @@ class TraceScreen(NarrowedPage):
             self._rows = self._tape = None
             self.lines.say(lines)
             self._show_step(_Inspected([], [], []))
-        elif group in ("filter", "notes"):
+        elif group in ("filter", "notes", "copy"):
             super().failed(group, error)
         else:
             self.query_one("#response", TextPane).show(lines)
@@ -237,12 +239,20 @@ class TraceScreen(NarrowedPage):
         """Copy the step as JSON."""
         step = self.current
         if step is not None and self._rows is not None:
-            self.copy(step_json(self._rows.trace, step), f"step {step.index} as JSON")
+            self.copy(partial(step_json, self._rows.trace, step), f"step {step.index} as JSON")
 
 
 def _inspected(step: Step, divergences: list[str], notes: list[NoteItem], glyphs: Glyphs) -> _Inspected:
     facts = [facts_line(step, glyphs), *match_lines(step, divergences, glyphs), *note_lines(notes, glyphs)]
     return _Inspected(facts, request_lines(step), response_lines(step, glyphs))
+
+
+def _complete(trace: Trace) -> str:
+    """`complete`, and how many programs ran beside it into which no recorder can look."""
+    count = len(uncovered(trace))
+    if not count:
+        return "complete"
+    return f"complete but for {plural(count, 'program')} that {'is' if count == 1 else 'are'} not Python"
 
 
 def _no_steps(tape: Tape) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from textual.widget import Widget
 
@@ -151,7 +152,7 @@ class TracesScreen(NarrowedPage):
     def action_copy(self) -> None:
         """Copy the id."""
         if self.current is not None:
-            self.copy(self.current.id, f"the id of {self.current.name}")
+            self.copy(partial(str, self.current.id), f"the id of {self.current.name}")
 
 
 def _nothing_yet(place: str) -> list[Line]:

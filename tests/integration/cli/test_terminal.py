@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.cli.conftest import refund, write_journal
+
 OLD = "000100000000000000000000aa"
 NEW = "000200000000000000000000bb"
 BAD = "000300000000000000000000cc"
@@ -25,13 +28,13 @@ Screen = Callable[..., tuple[int, str]]
 def terminal(tape_home: Path, tmp_path: Path) -> Screen:
     """Run a command with a pseudo-terminal of 100 columns for its output; its exit code and what it drew."""
 
-    def run(*arguments: str, **env: str) -> tuple[int, str]:
+    def run(*arguments: str, stderr: int | None = None, **env: str) -> tuple[int, str]:
         controller, screen = pty.openpty()
         fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         environ = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR", "CI")}
         environ |= {"RASHOMON_HOME": str(tape_home), "TERM": "xterm-256color", "TZ": "UTC", **env}
         command = [sys.executable, "-m", "rashomon.cli", *arguments]
-        child = subprocess.Popen(command, cwd=tmp_path, env=environ, stdin=screen, stdout=screen)
+        child = subprocess.Popen(command, cwd=tmp_path, env=environ, stdin=screen, stdout=screen, stderr=stderr)
         os.close(screen)
         drawn = b""
         while chunk := _read(controller):
@@ -105,3 +108,34 @@ def test_empty_home_says_what_to_do(terminal: Screen, tmp_path: Path) -> None:
     code, drawn = terminal("ls", "--home", str(tmp_path / "new"))
     assert code == 0
     assert "rashomon record -- python agent.py" in plain(drawn)
+
+
+HOSTILE = "a\x1b]0;stolen\x07 \x9b2J\u202eb 👩‍👩‍👧 é"
+
+
+def test_a_name_in_an_error_is_foreign_text(terminal: Screen, tape_home: Path) -> None:
+    """The names that an error lists are recorded text: they are shown and not sent."""
+    named(tape_home)
+    terminal("ls")  # takes it in, with a bar on stderr
+    code, drawn = terminal("show", "0009", stderr=subprocess.STDOUT)
+    assert code == 2
+    assert r"a\x1b]0;stolen\x07 \x9b2J\u202eb" in drawn
+    assert not set("\x1b\x07\x9b\u202e").intersection(drawn)
+
+
+def test_json_in_a_terminal_cannot_drive_it(terminal: Screen, tape_home: Path) -> None:
+    """What a terminal obeys and JSON may hold as it is stands escaped there; the document is the same."""
+    named(tape_home)
+    for arguments in (["ls", "--json"], ["show", OLD, "--json"]):
+        _, drawn = terminal(*arguments)
+        assert not set("\x1b\x07\x9b\u202e").intersection(drawn)
+        assert r"\u009b2J\u202eb 👩‍👩‍👧 é" in drawn
+    assert json.loads(drawn)["trace"]["name"] == HOSTILE
+
+
+def named(home: Path) -> None:
+    """Give the oldest trace a name that would drive a terminal."""
+    path = home / "journals" / f"{OLD}.rsj"
+    path.unlink()
+    tape = refund(OLD)
+    write_journal(path, tape._replace(trace=tape.trace._replace(name=HOSTILE)))
