@@ -29,6 +29,7 @@ class StepWitness:
 
     __slots__ = (
         "_done",
+        "_gap",
         "_held",
         "_left",
         "_passed",
@@ -53,6 +54,7 @@ class StepWitness:
         self._passed = 0  # pieces so far
         self._held = b""
         self._left = 0  # bytes that the head has promised and that have not come; 0 where it says nothing
+        self._gap = False  # something of the answer could not be written: then it has no end either
         self._done = False
         self.pending: Pending | None = None
 
@@ -73,17 +75,19 @@ class StepWitness:
         if self.pending is not None:
             self.sent()
         writer = self._writer
+        lost = writer.lost_frames
         if not self.encoded:
             self._held, self._left = writer.head(self.number, head)
         elif head:
             writer.checked([Code.HEAD, self.number, writer.now_us(), head])
+        self._gap |= writer.lost_frames != lost
 
     def piece(self, data: bytes) -> None:
         try:
             writer = self._writer
             redactor = writer.redactor
             if self.encoded:
-                writer.piece(self.number, redactor.encoded(data))
+                self._gap |= not writer.piece(self.number, redactor.encoded(data))
                 return
             held = self._held
             if held:
@@ -96,7 +100,7 @@ class StepWitness:
             if stream is None and data and data[-1] not in redactor.open_bytes and redactor.trigger(data) is None:
                 self._passed += 1
                 if not writer.piece(self.number, data, held, left == _WHOLE):
-                    self._left = 0
+                    self._left, self._gap = 0, True
             else:
                 self._slow_piece(data, held)
         except Exception as error:  # a bug of ours: what cannot be cleaned of secrets is not written
@@ -107,6 +111,7 @@ class StepWitness:
         long as anything of it is waiting."""
         self._left = 0  # the end is written when it comes
         writer = self._writer
+        lost = writer.lost_frames
         stream = self._stream
         if stream is None:
             stream = self._stream = StreamRedactor(writer.redactor, self._passed)
@@ -117,6 +122,7 @@ class StepWitness:
             writer.clean([Code.PIECE, self.number, writer.now_us(), rest, number], held)
             held = b""
         writer.piece(self.number, safe, held)
+        self._gap |= writer.lost_frames != lost
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
@@ -132,7 +138,7 @@ class StepWitness:
             self._lost(failure)
 
     def _lost(self, error: Exception) -> None:
-        self._left = 0
+        self._left, self._gap = 0, True
         self._writer.lose(f"{type(error).__name__}: {error}", False)
 
     def _ended(self, end: End, error: BaseException | None) -> None:
@@ -142,9 +148,12 @@ class StepWitness:
                 self.pace.over()
             return
         now = writer.now_us()
+        lost = writer.lost_frames
         for number, rest in self._stream.finish() if self._stream is not None else ():
             writer.clean([Code.PIECE, self.number, now, rest, number])
-        if error is None:
+        if self._gap or writer.lost_frames != lost:
+            pass  # nobody must take what is there for the whole answer
+        elif error is None:
             writer.clean([Code.END, self.number, now, end, None], self._held)
         else:
             if self._held:
