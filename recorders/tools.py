@@ -68,7 +68,10 @@ def _recorded_error(response: Response, witness: Witness) -> BaseException:
         error = (
             values.decode_failure(response.failure)
             if response.failure is not None
-            else Missed("The tape does not hold the end of this tool call: the recorded process was killed in it.")
+            else Missed(
+                "The tape does not hold the end of this tool call: the recorded process was killed in it, or could not "
+                "write it down."
+            )
         )
     except values.NotRebuildable as gone:
         return _unplayable(gone, witness)
