@@ -1,10 +1,10 @@
 """Python values as bytes and back: arguments and results of tools, arguments of entry points.
 
 msgpack with extension types. What msgpack knows is itself; tuples, sets, dates, decimals, UUIDs, paths,
-enums, dataclasses, attrs classes, named tuples, pydantic models and exceptions are rebuilt as
-themselves. Everything else, and everything nested deeper than `MAX_DEPTH`, becomes an `Opaque`: its
-type and its `repr` without addresses. Encoding never fails; an `Opaque` cannot be turned back into the
-object, so replay refuses to serve one. `docs/formats/values.md` lists the extension codes.
+enums, dataclasses, attrs classes, named tuples, pydantic models, exceptions and the standard library's
+containers are rebuilt as themselves. Everything else, and everything nested deeper than `MAX_DEPTH`,
+becomes an `Opaque`: its type and its `repr` without addresses. Encoding never fails; an `Opaque` cannot be
+turned back into the object, so replay refuses to serve one. `docs/formats/values.md` lists the codes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from rashomon import standard
 from rashomon.model import Failure, Json
 
 MAX_DEPTH = 64
@@ -24,25 +25,25 @@ MAX_NODES = 200_000
 _MAX_REPR = 2000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
-_TUPLE, _SET, _FROZENSET, _BIGINT, _COMPLEX, _TEXT, _ENUM, _OBJECT, _NAMED, _EXCEPTION, _OPAQUE, _STR, _PAIRS = range(
-    1, 14
-)
-"""Extension codes. `_TEXT` is any type with an exact text form: [type, text]."""
-
-_TEXT_TYPES: dict[str, tuple[str, str]] = {
-    "datetime.datetime": ("isoformat", "fromisoformat"),
-    "datetime.date": ("isoformat", "fromisoformat"),
-    "datetime.time": ("isoformat", "fromisoformat"),
-    "decimal.Decimal": ("__str__", ""),
-    "uuid.UUID": ("__str__", ""),
-    "fractions.Fraction": ("__str__", ""),
-    "pathlib.PosixPath": ("__str__", ""),
-    "pathlib.WindowsPath": ("__str__", ""),
-    "pathlib.PurePosixPath": ("__str__", ""),
-    "pathlib.PureWindowsPath": ("__str__", ""),
-    "pathlib._local.PosixPath": ("__str__", ""),
-    "pathlib._local.WindowsPath": ("__str__", ""),
-}
+(
+    _TUPLE,
+    _SET,
+    _FROZENSET,
+    _BIGINT,
+    _COMPLEX,
+    _TEXT,
+    _ENUM,
+    _OBJECT,
+    _NAMED,
+    _EXCEPTION,
+    _OPAQUE,
+    _STR,
+    _PAIRS,
+    _BUILT,
+) = range(1, 15)
+"""Extension codes. `_TEXT` is any type with an exact text form: [type, text]. `_BUILT`: see `rashomon.standard`."""
+_EXTENDED = re.compile(rb"[\xc7-\xc9\xd4-\xd8]")
+"""How an extension begins, as text in some languages does."""
 
 
 class Opaque(NamedTuple):
@@ -58,12 +59,26 @@ class NotRebuildable(Exception):
 
 def encode(value: Any) -> bytes:
     """The value as bytes. Never raises."""
+    return _encode(value, _Walk)
+
+
+def encode_arguments(value: Any) -> bytes:
+    """What a call is found again by, as bytes. Never raises.
+
+    Without what came after the first version of the format, so that it equals what the tapes of that one hold.
+    """
+    return _encode(value, _FirstWalk)
+
+
+def _encode(value: Any, walk: type[_Walk]) -> bytes:
     try:
-        return msgpack.packb(value, use_bin_type=True, strict_types=True)  # type: ignore[no-any-return]
+        data: bytes = msgpack.packb(value, use_bin_type=True, strict_types=True)
+        if _EXTENDED.search(data) is None:  # msgpack's own `ExtType` and `Timestamp` are no extensions of ours
+            return data
     except Exception:  # something in it is not msgpack's own: walk it
         pass
     try:
-        return _Walk().pack(value)
+        return walk().pack(value)
     except Exception:  # an object's own method raised while we looked at it: its type is all we say
         return _Walk().opaque_bytes(type(value), "<not encodable>")
 
@@ -90,13 +105,33 @@ def to_json(data: bytes) -> Json:
         return {"$damaged": data[:64].hex(), "error": type(error).__name__}
 
 
+_BESIDE: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
+    (OSError, ("filename", "filename2")),
+    (ImportError, ("name", "path")),
+    (NameError, ("name",)),
+    (AttributeError, ("name",)),
+)
+"""What exceptions keep beside their arguments and their dictionary."""
+_BY_INIT: tuple[type[BaseException], ...] = (
+    UnicodeEncodeError,
+    UnicodeDecodeError,
+    UnicodeTranslateError,
+    SyntaxError,
+    StopIteration,
+    SystemExit,
+)
+
+
 def encode_failure(error: BaseException) -> Failure:
     """An exception as a value. Never raises."""
     try:
         message = str(error)
     except Exception:  # a broken __str__ must not hide the failure itself
         message = "<unprintable>"
-    state = {key: item for key, item in vars(error).items() if not key.startswith("__")}
+    state = {key: item for key, item in vars(error).items() if not key.startswith("__") or key == "__notes__"}
+    for cls, names in _BESIDE:
+        if isinstance(error, cls):
+            state |= {name: item for name in names if (item := getattr(error, name, None)) is not None}
     return Failure(_type_name(type(error)), message, encode([list(error.args), state]))
 
 
@@ -107,10 +142,16 @@ def decode_failure(failure: Failure) -> BaseException:
         args, state = decode(failure.values) if failure.values else ([failure.message], {})
     except NotRebuildable:  # part of its state is opaque (a request, a socket): the rest still is the error
         args, state = _tolerant(failure.values, failure.message)
-    error = cls.__new__(cls, *args)
-    error.args = tuple(args)
-    for key, value in state.items():
-        setattr(error, key, value)
+    try:
+        error = cls.__new__(cls, *args)
+        for base in _BY_INIT:
+            if isinstance(error, base):
+                base.__init__(error, *args)  # what it prints is set there
+        error.args = tuple(args)
+        for key, value in state.items():
+            setattr(error, key, value)
+    except Exception as failed:
+        raise NotRebuildable(f"the recorded {failure.type} cannot be made: {failed}") from failed
     return error
 
 
@@ -216,6 +257,9 @@ class _Walk:
             return {self.lower(key): self.lower(item) for key, item in value.items()}
         return self.ext(_PAIRS, [[key, item] for key, item in value.items()])
 
+    def parts(self, value: Any, cls: type) -> list[Any] | None:
+        return standard.parts(value, cls)
+
     def other(self, value: Any, cls: type) -> Any:
         if cls is tuple:
             return self.ext(_TUPLE, list(value))
@@ -225,11 +269,14 @@ class _Walk:
             return self.ext(_SET if cls is set else _FROZENSET, items)
         if cls is complex:
             return self.ext(_COMPLEX, [value.real, value.imag])
+        parts = self.parts(value, cls)
+        if parts is not None:
+            return self.ext(_BUILT, [_type_name(cls), parts])
         if cls is bytearray or cls is memoryview:
             return bytes(value)
         name = f"{cls.__module__}.{cls.__qualname__}"
-        if name in _TEXT_TYPES:
-            return self.ext(_TEXT, [_type_name(cls), getattr(value, _TEXT_TYPES[name][0])()])
+        if name in standard.TEXT_TYPES:
+            return self.ext(_TEXT, [_type_name(cls), getattr(value, standard.TEXT_TYPES[name][0])()])
         if name == "datetime.timedelta":
             text = f"{value.days},{value.seconds},{value.microseconds}"
             return self.ext(_TEXT, [_type_name(cls), text])
@@ -248,6 +295,15 @@ class _Walk:
         if fields is not None:
             return self.ext(_OBJECT, [name, fields])
         return self.opaque(cls, _ADDRESS.sub("", repr(value)))
+
+
+class _FirstWalk(_Walk):
+    """As the first version of the format had it."""
+
+    __slots__ = ()
+
+    def parts(self, value: Any, cls: type) -> list[Any] | None:
+        return None
 
 
 def _fields(value: Any, cls: type) -> dict[str, Any] | None:
@@ -287,6 +343,8 @@ def _rebuild(code: int, data: bytes) -> Any:
         return dict(content)
     if code == _TEXT:
         return _rebuild_text(*content)
+    if code == _BUILT:
+        return standard.build(*content)
     if code == _EXCEPTION:
         return decode_failure(Failure(*content))
     if code == _OPAQUE:
@@ -299,7 +357,7 @@ def _rebuild_text(name: str, text: str) -> Any:
     if name == "datetime:timedelta":
         days, seconds, microseconds = text.split(",")
         return cls(int(days), int(seconds), int(microseconds))
-    known = _TEXT_TYPES.get(name.replace(":", "."))
+    known = standard.TEXT_TYPES.get(name.replace(":", "."))
     if known is None:
         raise NotRebuildable(f"{name} has no text form known here")
     return getattr(cls, known[1])(text) if known[1] else cls(text)
@@ -352,12 +410,12 @@ def _view(code: int, data: bytes) -> Any:
         return {"$type": "dict", "items": content}
     if code == _OPAQUE:
         return {"$opaque": content[0], "repr": content[1]}
-    if code == _EXCEPTION:
-        return {"$type": content[0], "message": content[1]}
+    if code in (_EXCEPTION, _ENUM):
+        return {"$type": content[0], "message" if code == _EXCEPTION else "value": content[1]}
     if code == _TEXT:
         return content[1]
-    if code == _ENUM:
-        return {"$type": content[0], "value": content[1]}
+    if code == _BUILT:
+        return standard.view(*content)
     if code in (_OBJECT, _NAMED):
         fields = content[1]
         if "$pydantic" in fields:

@@ -107,7 +107,7 @@ class _Tool:
             self.signature = None
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        return Call(Kind.TOOL, self.name, Request(self.head, values.encode(self._arguments(args, kwargs))))
+        return Call(Kind.TOOL, self.name, Request(self.head, values.encode_arguments(self._arguments(args, kwargs))))
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self.signature is not None:
