@@ -93,7 +93,7 @@ def size_of(text: str) -> int:
 
 def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: int) -> Imported:
     """Take in one file, by what its content is. Raises `UsageError`, `DamagedData`, `ForeignFile`, `NewerFormat`."""
-    options.reading(folder)
+    options.reading(folder, new=True)
     from rashomon.store import importing
     from rashomon.store.bundle import MAGIC
 

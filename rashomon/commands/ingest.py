@@ -86,7 +86,7 @@ def take_in(folder: Path) -> Report:
     """Ingest what is new in a home, and look at what is known of all its journals."""
     from rashomon.commands.progress import Bar
 
-    with Bar("ingesting") as bar, options.reading(folder, bar) as store:
+    with Bar("ingesting") as bar, options.reading(folder, bar, new=True) as store:
         known: list[JournalRow] = store.journals()
         done = store.ingested
     damage = tuple((row.name, one) for row in known for one in row.damage)

@@ -39,7 +39,7 @@ def lake(
     from rashomon.commands import terminal
 
     folder = options.chosen_home(home)
-    options.reading(folder)
+    options.reading(folder, new=True)
     from rashomon.store import lake as lakes
 
     if (target is None) != (action is Action.LIST):

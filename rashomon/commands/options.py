@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from rashomon.commands.declared import typer
 from rashomon.commands.progress import Bar
-from rashomon.errors import RashomonError
+from rashomon.errors import RashomonError, UsageError
 from rashomon.home import find_home
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 def chosen_home(home: Path | None) -> Path:
     """The folder named by `--home`, else the one that is found."""
     return find_home() if home is None else home.absolute()
+
+
+def check(home: Path | None) -> None:
+    """Raises UsageError for a home that is named by `--home` and is not there: a list of nothing would mislead."""
+    if home is not None and not os.path.lexists(home):
+        raise UsageError(f"{home} is not there: nothing has been recorded in it.", "Check --home.")
 
 
 _begun: list[tuple[Path, TraceStore]] = []
@@ -57,6 +64,7 @@ def ready(home: Path | None) -> TraceStore | None:
     """The store of a home, not open yet, where nothing is to be taken in before; else None."""
     from rashomon.store.up_to_date import ready
 
+    check(home)
     try:
         return ready(chosen_home(home))
     except ModuleNotFoundError:  # `reading` says so, when the command has found its words to be right
@@ -80,8 +88,10 @@ def end() -> None:
         _begun.pop()[1].close()
 
 
-def reading(home: Path | None, bar: Bar | None = None) -> TraceStore:
-    """The store of a home, with everything recorded so far in it; for use in a `with`."""
+def reading(home: Path | None, bar: Bar | None = None, new: bool = False) -> TraceStore:
+    """The store of a home, with everything recorded so far in it; for use in a `with`. `new`: it may be one."""
+    if not new:
+        check(home)
     if _begun and bar is None and _begun[0][0] == chosen_home(home):
         return _begun.pop()[1]
     from rashomon.store import engine, open_home

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rashomon.commands import options
-from rashomon.errors import DamagedData, UsageError
+from rashomon.errors import DamagedData
 from rashomon.home import store_path
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def verify(
     from rashomon.store import connection, ingest_new, verification
 
     folder = options.chosen_home(home)
-    if home is not None and not home.exists():
-        raise UsageError(f"{home} is not there: nothing has been recorded in it.", "Check --home.")
+    options.check(home)
     if Path(store_path(folder)).exists():
         connection.refuse_newer(Path(store_path(folder)))
     try:

@@ -76,9 +76,22 @@ def test_foreign_database_is_left_alone(rashomon: Run, tape_home: Path) -> None:
 
 def test_empty_home_lists_nothing(rashomon: Run, tmp_path: Path) -> None:
     """A home without recordings is no error: nothing in a pipe, an empty list as JSON."""
-    home = str(tmp_path / "new")
-    assert rashomon("ls", "--home", home)[:2] == (0, "")
-    assert rashomon("ls", "--home", home, "--json").json()["traces"] == []
+    home = {"RASHOMON_HOME": str(tmp_path / "new")}
+    assert rashomon("ls", env=home)[:2] == (0, "")
+    assert rashomon("ls", "--json", env=home).json()["traces"] == []
+
+
+@pytest.mark.parametrize(
+    "words", [["ls"], ["ls", "status:err"], ["grep", "x"], ["show", "@last"], ["sql", "select 1"], ["diff", "a", "b"],
+              ["note", "@last", "seen"], ["gc", "--keep", "30d"], ["export", "@last", "-o", "x.rsh"], ["forget", "--trace", "x"]],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_home_that_is_named_and_is_not_there(rashomon: Run, tmp_path: Path, words: list[str]) -> None:
+    """A list of nothing would say that nothing happened; nothing is made, either."""
+    ran = rashomon(*words, "--home", str(tmp_path / "mispelt"))
+    assert (ran.code, ran.out) == (2, "")
+    assert "mispelt is not there: nothing has been recorded in it. Check --home." in ran.err
+    assert not (tmp_path / "mispelt").exists()
 
 
 def test_home_option_wins(rashomon: Run, tmp_path: Path, tape_home: Path) -> None:
@@ -185,6 +198,7 @@ def test_an_output_that_is_no_file_is_not_replaced(rashomon: Run, tmp_path: Path
 
 def test_a_home_that_the_database_cannot_open_is_said(rashomon: Run, tmp_path: Path) -> None:
     """DuckDB takes what is behind a ? for a query: a folder named so is refused in a sentence, not called damaged."""
+    (tmp_path / "is it?").mkdir()
     ran = rashomon("ls", "--home", str(tmp_path / "is it?"))
     assert (ran.code, "DuckDB does not take a ? in a path" in ran.err) == (2, True)
 

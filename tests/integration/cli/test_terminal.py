@@ -105,6 +105,7 @@ def test_foreign_text_stays_text(terminal: Screen) -> None:
 
 def test_empty_home_says_what_to_do(terminal: Screen, tmp_path: Path) -> None:
     """In a terminal an empty list says how to record the first trace."""
+    (tmp_path / "new").mkdir()
     code, drawn = terminal("ls", "--home", str(tmp_path / "new"))
     assert code == 0
     assert "rashomon record -- python agent.py" in plain(drawn)
