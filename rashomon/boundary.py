@@ -16,6 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from rashomon import collector
 from rashomon.model import Call, End, Event, Head, Response
 
 T = TypeVar("T")
@@ -297,9 +298,24 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
     return make(guard, witness, live, codec)
 
 
+def enter(witness: Witness) -> Any:
+    """What happens from here on is part of a call. In a finalizer that the garbage collector runs it is not noted."""
+    return None if collector.is_running() else inside.set(witness)
+
+
+def leave(token: Any) -> None:
+    """What follows is the program's own again. A frame that is unwound by the garbage collector, or in another context,
+    has nothing to end there."""
+    if token is not None and not collector.is_running():
+        try:
+            inside.reset(token)
+        except ValueError:
+            inside.set(None)
+
+
 def make(guard: Interceptor, witness: Witness, live: Callable[[], T], codec: Codec[T]) -> T:
     """Make a blocking call that goes live."""
-    token = inside.set(witness)
+    token = enter(witness)
     try:
         answer = live()
     except BaseException as error:
@@ -307,7 +323,7 @@ def make(guard: Interceptor, witness: Witness, live: Callable[[], T], codec: Cod
         witness.ended(end_of(error), error)
         raise
     finally:
-        inside.reset(token)
+        leave(token)
     if len(threads) > 1:
         completed(witness, Event.HEAD)
     try:
@@ -338,7 +354,7 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
     try:
         answer = await live()
     except BaseException as error:
-        inside.reset(token)
+        leave(token)
         await told(witness, error, before)
         raise
     inside.reset(token)

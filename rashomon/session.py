@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rashomon import boundary, real
+from rashomon import boundary, collector, real
 from rashomon.errors import UsageError
 from rashomon.model import Event, Lane
 from rashomon.recorders import ambient, coverage, lanes, slots
@@ -40,6 +40,7 @@ def install() -> None:
     if _installed or os.environ.get(OFF):
         return
     _installed = True
+    collector.watch()
     ambient.install()
     coverage.install()
     lanes.patch_threads()

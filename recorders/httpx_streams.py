@@ -97,11 +97,11 @@ class _SyncTee:
         witness = self._witness
         try:
             if self._inner is not None:
-                token = inside.set(witness)
+                token = boundary.enter(witness)
                 try:
                     self._inner.close()
                 finally:
-                    _leave(token)
+                    boundary.leave(token)
         finally:
             witness.ended(_CLOSED)
 
@@ -143,7 +143,7 @@ class _AsyncTee:
             try:
                 chunk = await pull()
             except StopAsyncIteration:
-                _leave(token)
+                boundary.leave(token)
                 if state is None or before is not state.here:
                     settling = handed_out(witness, Event.END, 0, before)
                 witness.ended(_COMPLETE)
@@ -151,7 +151,7 @@ class _AsyncTee:
                     await settling
                 return
             except BaseException as error:
-                _leave(token)
+                boundary.leave(token)
                 await told(witness, error, before)
                 raise
             try:  # `_leave` and `handed_out`, written out: a stream has hundreds of these
@@ -208,7 +208,7 @@ class _AsyncTee:
                 try:
                     await inner.aclose()
                 finally:
-                    _leave(token)
+                    boundary.leave(token)
                     settling = None
                     if state is None or state.here is not before:
                         settling = handed_out(witness, Event.CLOSE, number, before)
@@ -216,14 +216,6 @@ class _AsyncTee:
                         await settling
         finally:
             witness.ended(_CLOSED)
-
-
-def _leave(token: Any) -> None:
-    """What follows is the program's own again: it may run in another context, when a generator is closed late."""
-    try:
-        inside.reset(token)
-    except ValueError:
-        inside.set(None)
 
 
 async def _close_recorded(pace: Pace, number: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
-from rashomon import boundary
+from rashomon import boundary, collector
 from rashomon.model import Lane
 
 
@@ -116,10 +116,10 @@ class inner:
         self._line = line
 
     def __enter__(self) -> None:
-        self._token = None if self._line is None else _line.set(self._line)
+        self._token = None if self._line is None or collector.is_running() else _line.set(self._line)
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._token is not None:
+        if self._token is not None and not collector.is_running():
             _line.reset(self._token)
 
 
@@ -132,10 +132,11 @@ class quietly:
     """`with quietly():` — threads that are started here are a library's own, and get no lanes."""
 
     def __enter__(self) -> None:
-        self._token = _quiet.set(True)
+        self._token = None if collector.is_running() else _quiet.set(True)
 
     def __exit__(self, *exc_info: object) -> None:
-        _quiet.reset(self._token)
+        if self._token is not None and not collector.is_running():
+            _quiet.reset(self._token)
 
 
 class on_line:

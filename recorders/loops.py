@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rashomon import boundary
+from rashomon import boundary, collector
 from rashomon.boundary import NOWHERE, Place
 from rashomon.model import Event, Lane
 from rashomon.real import perf_counter_ns
@@ -186,7 +186,6 @@ def patch_asyncio(module: Any) -> None:
     _patch_wakes(base)
     _patch_shutdown(base)
     _patch_dropped(base)
-    _watch_collector()
     running = _running()
     if running is not None:
         attach(running)
@@ -306,19 +305,8 @@ def _patch_shutdown(base: Any) -> None:
     base.shutdown_default_executor = shutdown_default_executor
 
 
-_collecting = False
 DROPPED = "an async generator"
 _WHEN_FOUND = "it was dropped before its end, and is closed when the garbage collector finds it"
-
-
-def _watch_collector() -> None:
-    import gc
-
-    def tell(phase: str, info: Any) -> None:
-        global _collecting
-        _collecting = phase == "start"
-
-    gc.callbacks.append(tell)
 
 
 def _patch_dropped(base: Any) -> None:
@@ -328,7 +316,7 @@ def _patch_dropped(base: Any) -> None:
 
     @functools.wraps(original)
     def finalizer(self: Any, agen: Any) -> None:
-        guard: Any = boundary.current() if _collecting else None
+        guard: Any = boundary.current() if collector.is_running() else None
         if guard is not None and agen.ag_frame is not None and of_file(agen.ag_code.co_filename) == USER:
             scribe = getattr(guard, "scribe", guard)
             scribe.uncontrolled(DROPPED, _WHEN_FOUND, agen.ag_frame)
@@ -374,7 +362,7 @@ async def closing(close: Callable[[], Awaitable[Any]]) -> Any:
     try:
         return await close()
     finally:
-        boundary.inside.reset(token)
+        boundary.leave(token)
         if boundary.conductor is not None:
             settling = boundary.conductor.settle_closing(key, told)
         else:

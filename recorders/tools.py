@@ -19,9 +19,11 @@ from rashomon.boundary import (
     cross,
     cross_async,
     end_of,
+    enter,
     guard_here,
     handed_out,
     inside,
+    leave,
     place_now,
     told,
 )
@@ -240,7 +242,7 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
     thrown: list[int] = []
     try:
         while True:
-            token = inside.set(witness)
+            token = enter(witness)
             try:
                 with lanes.inner(line):
                     item = step(sent)
@@ -251,7 +253,7 @@ def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Gener
                 witness.ended(End.COMPLETE)
                 return stop.value
             finally:
-                inside.reset(token)
+                leave(token)
             completed(witness, Event.PIECE, number)
             number += 1
             witness.piece(values.encode(item))
@@ -378,7 +380,7 @@ async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | No
                 await settling
             return
         except BaseException as error:
-            inside.reset(token)
+            leave(token)
             await told(witness, error, before)
             raise
         inside.reset(token)

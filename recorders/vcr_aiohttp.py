@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from rashomon.boundary import Pace, Witness, cross_async, end_of, guard_here, handed_out, inside, place_now, told
+from rashomon.boundary import Pace, Witness, cross_async, end_of, guard_here, handed_out, inside, leave, place_now, told
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
 from rashomon.recorders import coverage, lanes, loops, vcr_stubs
@@ -278,7 +278,7 @@ async def _left(reading: Awaitable[Any], token: Any) -> Any:
     try:
         return await reading
     finally:
-        inside.reset(token)
+        leave(token)
 
 
 def _passed(stream: Any, data: bytes) -> None:

@@ -82,13 +82,13 @@ def test_empty_home_lists_nothing(rashomon: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["ls"], ["ls", "status:err"], ["grep", "x"], ["show", "@last"], ["sql", "select 1"], ["diff", "a", "b"],
-              ["note", "@last", "seen"], ["gc", "--keep", "30d"], ["export", "@last", "-o", "x.rsh"], ["forget", "--trace", "x"]],
-    ids=lambda words: words[0],
+    "words",
+    ["ls", "ls status:err", "grep x", "show @last", "sql table", "diff a b", "note @last seen", "gc --keep 30d",
+     "export @last -o x.rsh", "forget --trace x"],
 )  # fmt: skip
-def test_a_home_that_is_named_and_is_not_there(rashomon: Run, tmp_path: Path, words: list[str]) -> None:
+def test_a_home_that_is_named_and_is_not_there(rashomon: Run, tmp_path: Path, words: str) -> None:
     """A list of nothing would say that nothing happened; nothing is made, either."""
-    ran = rashomon(*words, "--home", str(tmp_path / "mispelt"))
+    ran = rashomon(*words.split(), "--home", str(tmp_path / "mispelt"))
     assert (ran.code, ran.out) == (2, "")
     assert "mispelt is not there: nothing has been recorded in it. Check --home." in ran.err
     assert not (tmp_path / "mispelt").exists()
