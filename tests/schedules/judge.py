@@ -132,7 +132,8 @@ class _Comparison:
 
     def _broke_off(self, before: Event, after: Event) -> bool:
         """True for a call that was cancelled as its answer broke off, and learns of that now: it has got as much."""
-        if before.error != "CancelledError" or after.error is None or before.answer != after.answer:
+        got = None if after.answer is None or _ERRORS.fullmatch(after.answer) else after.answer
+        if before.error != "CancelledError" or after.error is None or before.answer != got:
             return False
         asking = _asking(self.recorded.tape, after.asked)
         return bool(asking) and all(step.response.failure is not None for step in asking)
