@@ -120,7 +120,7 @@ class _Comparison:
             return [Finding("told", text)]
         if self.permuted and before is not None and self._broke_off(before, after):
             return [Finding("late", text)]
-        if after.answer is None or name in self.silent or (before is not None and _is_part(before, after)):
+        if not after.answer or name in self.silent or (before is not None and _is_part(before, after)):
             return [Finding("left", text)]
         if before is not None and before.answer is None and self._was_sent(after):
             return [Finding("late" if self.permuted else "left", text)]
