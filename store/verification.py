@@ -29,6 +29,28 @@ _ROWS = 512
 Progress = Callable[[int, int], None]
 
 
+# a step of an enclosing trace may have been made inside of one of a trace within it: that one has its process under a
+# number of its own
+_WITHIN_NOTHING = """
+    WITH RECURSIVE families AS (
+        SELECT id, id AS family FROM traces WHERE within IS NULL
+        UNION ALL SELECT traces.id, families.family FROM traces JOIN families ON traces.within = families.id
+    ), orphans AS (
+        SELECT s.trace, s.id, s.within, split_part(s.within, '.', 1) AS process, split_part(s.within, '.', 2) AS own
+        FROM steps AS s JOIN traces AS t ON t.id = s.trace
+        WHERE s.within IS NOT NULL AND t.within IS NULL AND s.trace NOT IN (SELECT trace FROM losses)
+            AND NOT EXISTS (SELECT 1 FROM steps AS o WHERE o.trace = s.trace AND o.id = s.within)
+    )
+    SELECT trace, id, within FROM orphans WHERE NOT EXISTS (
+        SELECT 1 FROM processes AS p
+        JOIN families AS f ON f.family = orphans.trace
+        JOIN processes AS q ON q.trace = f.id AND q.pid = p.pid AND q.epoch_ns = p.epoch_ns
+        JOIN steps AS o ON o.trace = q.trace AND o.id = q.number || '.' || orphans.own
+        WHERE p.trace = orphans.trace AND p.number::VARCHAR = orphans.process
+    ) ORDER BY ALL LIMIT 100
+"""
+
+
 class Flaw(NamedTuple):
     """One thing that is not as it should be: a file, a trace or a table; where in it; what is wrong."""
 
@@ -167,12 +189,7 @@ class _Check:
             " AND steps.position = step_parts.step GROUP BY ALL ORDER BY ALL LIMIT 100"
         ).fetchall():
             self.flaw(f"trace {trace}", f"step at {step}", "has parts and is missing itself")
-        for trace, step, within in reader.execute(
-            "SELECT s.trace, s.id, s.within FROM steps AS s JOIN traces AS t ON t.id = s.trace"
-            " WHERE s.within IS NOT NULL AND t.within IS NULL"
-            " AND s.trace NOT IN (SELECT trace FROM losses)"
-            " AND NOT EXISTS (SELECT 1 FROM steps AS o WHERE o.trace = s.trace AND o.id = s.within) LIMIT 100"
-        ).fetchall():
+        for trace, step, within in reader.execute(_WITHIN_NOTHING).fetchall():
             self.flaw(f"trace {trace}", f"step {step}", f"was made inside of step {within}, which is missing")
         for table in removal.tables_by_trace(reader):
             if table == "annotations":
