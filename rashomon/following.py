@@ -12,7 +12,7 @@ from typing import Any
 from rashomon import home as homes
 from rashomon import tapes
 from rashomon.errors import DamagedData
-from rashomon.journal import SUFFIX, Damage, Journal, Scan
+from rashomon.journal import SUFFIX, Journal, Scan
 from rashomon.journal_parts import ProcessPart, Reader, part_of
 from rashomon.model import Tape
 from rashomon.nesting import together
@@ -28,7 +28,6 @@ class Tail:
         self.path = path
         self.reader = Reader()
         self._end = self._size = 0
-        self._damage: list[Damage] = []
 
     def grow(self) -> bool:
         """Read what was written since; whether there was something. Raises as `journal.read` does."""
@@ -39,11 +38,10 @@ class Tail:
         with open(self.path, "rb") as file:
             scan = Scan(file, os.fspath(self.path), self._end)
             before = self._end
+            self.reader.scan = scan
             for elements in scan:
-                try:
-                    self.reader.frame(elements)
-                except (IndexError, KeyError, TypeError, ValueError) as error:
-                    self._damage.append(Damage(0, 0, f"frame {elements[:1]}: {type(error).__name__}"))
+                self.reader.take(elements)
+            self.reader.scan = None
             self._end = scan.end
         return self._end > before
 
@@ -54,7 +52,7 @@ class Tail:
 
     def part(self) -> ProcessPart:
         """What the journal says so far."""
-        return part_of(self.reader, Journal(str(self.path), (), tuple(self._damage), None, self._end, 0))
+        return part_of(self.reader, Journal(str(self.path), (), tuple(self.reader.damage), None, self._end, 0))
 
 
 class Following:

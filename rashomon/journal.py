@@ -67,8 +67,11 @@ class Code(IntEnum):
     LAUNCHED = 15  # trace number, argv, lane, within, site | nil
 
 
+UNREADABLE = "checksum does not match"
+
+
 class Damage(NamedTuple):
-    """Bytes of a journal that cannot be read: where, how many, and why."""
+    """Bytes of a journal that cannot be read (`UNREADABLE`) or not be understood: where, how many, and why."""
 
     offset: int
     size: int
@@ -237,6 +240,11 @@ class Scan:
         self.torn = max(0, self.size - self.end) if not self.damage or self.damage[-1].end < self.size else 0
         self._window = b""
 
+    def place(self) -> tuple[int, int]:
+        """The offset and the size of the last frame that it gave."""
+        size = (self.mark >> 32) + _FRAME.size
+        return self.end - size, size
+
     def check(self) -> int:
         """A checksum of the bytes before `end`, by which a file is known to have only grown since: `begins_as`."""
         return checksum(self._file, self.end)
@@ -252,7 +260,7 @@ class Scan:
         """Skip what cannot be read there; the window behind it. What is no torn tail is noted as damage."""
         following, bounded = self._next(offset)
         if following < self.size or bounded:
-            self.damage.append(Damage(offset, following - offset, "checksum does not match"))
+            self.damage.append(Damage(offset, following - offset, UNREADABLE))
         return self._seek(following, _FRAME.size)
 
     def _next(self, offset: int) -> tuple[int, bool]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rashomon import journal as journals
+from rashomon import frame_shapes as shapes
 from rashomon.errors import DamagedData
-from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Delta, Journal
+from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Delta, Journal, Scan
 from rashomon.model import (
     Divergence,
     End,
@@ -100,12 +101,43 @@ class Reader:
         self.launched: list[tuple[int, Launched]] = []
         self.uncontrolled: list[tuple[int, Uncontrolled]] = []
         self.closed = False
+        self.damage: list[Damage] = []
+        self.scan: Scan | None = None
+        """What gives the frames: it knows where the last one is."""
+
+    def take(self, elements: list[Any]) -> None:
+        """Take one frame. One that contradicts the format is named as damage, with its place."""
+        try:
+            self.frame(elements)
+        except NOT_UNDERSTOOD as error:
+            self.odd(elements, error)
 
     def frame(self, elements: list[Any]) -> None:
         """Take one frame. Raises IndexError, KeyError, TypeError or ValueError for one that contradicts the format."""
         handler = HANDLERS.get(elements[0])
         if handler is not None:
             getattr(self, handler)(elements)
+
+    def odd(self, elements: list[Any], error: Exception) -> None:
+        """Name a frame that cannot be understood."""
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
+        self.damaged(f"frame {elements[:1]} cannot be understood: {why}")
+
+    def damaged(self, reason: str) -> None:
+        """Name what cannot be understood of the last frame."""
+        offset, size = (0, 0) if self.scan is None else self.scan.place()
+        self.damage.append(Damage(offset, size, reason.encode("utf-8", "replace").decode()[:300]))
+
+    def usable(self, name: str, written: Any, fields: shapes.Fields) -> dict[str, Any]:
+        """What can be used of a frame's map. The rest is named."""
+        found, odd = shapes.usable(written, fields)
+        if odd:
+            self.without(name, odd)
+        return found
+
+    def without(self, name: str, odd: list[str]) -> None:
+        """Name what was left out of a frame."""
+        self.damaged(f"frame {name} is of use without what is of a wrong type: {', '.join(odd)}")
 
     def late(self, elements: list[Any]) -> None:
         """A frame for a step that is not among `steps`. Its headers are whole."""
@@ -114,25 +146,33 @@ class Reader:
         """The step that a frame is about, which changes it."""
         step = self.steps.get(elements[1])
         if step is None:
+            if elements[1].__class__ is not int:
+                shapes.refuse("its step's number is none")
             self.late(elements)
         else:
             step.changed = True
         return step
 
     def on_process(self, elements: list[Any]) -> None:
-        self.process = elements[1]
+        self.process = self.usable("PROCESS", elements[1], shapes.PROCESS)
 
     def on_trace(self, elements: list[Any]) -> None:
-        self.traces[elements[1]] = elements[2]
+        number, info = shapes.number(elements[1]), self.usable("TRACE", elements[2], shapes.TRACE)
+        if info.get("id") is None:
+            shapes.refuse("a trace without an id")
+        self.traces[number] = info
 
     def on_call(self, elements: list[Any]) -> None:
         number, body = elements[1], elements[9]
         marks = []
-        head, whole = self.head(dict(elements[8]))
+        head, whole = self.head(shapes.head(elements[8]))  # first: later frames may build on what it defines
         try:
             content = self.body(number, body)
         except DamagedData:
             content, whole = b"", False
+        if odd := shapes.mend_call(elements):
+            self.without("CALL", odd)
+        kind_of(elements[3])
         if not whole:
             marks.append("damaged-request")
         base = (body[0], body[1]) if whole and not isinstance(body, bytes) else None
@@ -142,16 +182,22 @@ class Reader:
         """A head with its interned headers put back, and whether all of them are known."""
         if "headers" not in head:
             return head, True
-        pairs, whole, known = list[Any](), True, self.headers
-        for item in head["headers"]:
+        pairs, whole, known, items = list[Any](), True, self.headers, head["headers"]
+        if items.__class__ is not list:
+            self.damaged("headers that are no list")
+            whole, items = False, []
+        for item in items:
             if isinstance(item, int):
                 pair = known.get(item)
                 if pair is None:
                     whole, pair = False, ["?", "?"]
-            else:
+            elif shapes.is_header(item):
                 pair = [item[1], item[2]]
                 if item[0] is not None:
                     known[item[0]] = pair
+            else:
+                self.damaged("a header that is none")
+                whole, pair = False, ["?", "?"]
             pairs.append(pair)
         return {**head, "headers": pairs}, whole
 
@@ -159,6 +205,8 @@ class Reader:
         if isinstance(body, bytes):
             content = body
         else:
+            if body.__class__ is not list:
+                shapes.refuse("its body is none")
             delta = Delta(*body)
             base = self.bases.get(delta.base)
             if base is None:
@@ -171,7 +219,8 @@ class Reader:
         return content
 
     def on_head(self, elements: list[Any]) -> None:
-        head, whole = self.head(elements[3])  # also of a step that is not there: it may define headers
+        head, whole = self.head(shapes.head(elements[3]))  # also of a step that is not there: it may define headers
+        shapes.number(elements[2])
         step = self.step([*elements[:3], head])
         if step is not None:
             step.head = head
@@ -179,6 +228,8 @@ class Reader:
                 step.marks = (*step.marks, "damaged-response")
 
     def on_piece(self, elements: list[Any]) -> None:
+        if elements[3].__class__ is not bytes or elements[2].__class__ is not int:
+            shapes.refuse("its time is no integer, or its piece no bytes")
         if (step := self.step(elements)) is None:
             return
         if len(elements) > 4:  # the rest of an earlier piece
@@ -188,26 +239,36 @@ class Reader:
             step.pieces.append(Piece(elements[2] - step.call[6], elements[3]))
 
     def on_end(self, elements: list[Any]) -> None:
+        t_end, end = shapes.number(elements[2]), _end(elements[3])
+        failure = shapes.failure(elements[4]) if elements[4] else None
         step = self.step(elements)
         if step is not None:
-            step.t_end, step.end = elements[2], _end(elements[3])
-            step.failure = Failure(*elements[4][:3]) if elements[4] else None
+            step.t_end, step.end, step.failure = t_end, end, failure
 
     def on_match(self, elements: list[Any]) -> None:
+        match = Match(Grade(elements[2]), shapes.text_or_none(elements[3]), shapes.text(elements[4]))
         step = self.step(elements)
         if step is not None:
-            step.match = Match(Grade(elements[2]), elements[3], elements[4])
+            step.match = match
 
     def on_connect(self, elements: list[Any]) -> None:
+        if elements[1] is not None:
+            shapes.number(elements[1])
+        if len(elements) < 5:
+            shapes.refuse("it says not inside of which step")
+        shapes.text(elements[3])
         self.connects.append(elements)
 
     def on_trace_end(self, elements: list[Any]) -> None:
-        self.ends[elements[1]] = (elements[2], elements[3])
+        number, end_us = shapes.number(elements[1]), shapes.time(elements[2])
+        self.ends[number] = (end_us, self.usable("TRACE_END", elements[3], shapes.TRACE_END))
 
     def on_divergence(self, elements: list[Any]) -> None:
-        self.divergences.append((elements[1], divergence_from_map(elements[2])))
+        number, content = shapes.number(elements[1]), self.usable("DIVERGENCE", elements[2], shapes.DIVERGENCE)
+        self.divergences.append((number, divergence_from_map(content)))
 
     def on_mark(self, elements: list[Any]) -> None:
+        shapes.text(elements[2])
         step = self.step(elements)
         if step is not None:
             step.marks = (*step.marks, elements[2])
@@ -218,6 +279,8 @@ class Reader:
         if isinstance(written, int):
             return self.sites.get(written, Site("?", 0, "?"))
         number, file, line, function = written
+        if not (file.__class__ is function.__class__ is str and line.__class__ is int):
+            shapes.refuse("its site is none")
         site = Site(file, line, function)
         if number is not None:
             self.sites[number] = site
@@ -226,34 +289,44 @@ class Reader:
     def on_read(self, elements: list[Any]) -> None:
         _, trace, kind, what, value, lane, t_us, within, site = elements[:9]
         process = elements[9] if len(elements) > 9 else 0  # a tape file tells of several processes
-        found = self.site(site) or Site("?", 0, "?")
-        self.reads.append((trace, Read(process, tuple(lane), kind, what, value, found, t_us, _text(within))))
+        found = self.site(site) or Site("?", 0, "?")  # first: later frames may name it by its number
+        numbers = trace.__class__ is t_us.__class__ is process.__class__ is int
+        if not (numbers and kind.__class__ is what.__class__ is str and shapes.is_place(t_us, process)):
+            shapes.refuse("a read's numbers, kind or name are none")
+        where, inside = shapes.lane(lane), None if within is None else shapes.step(within)
+        self.reads.append((trace, Read(process, where, kind, what, value, found, t_us, inside)))
 
     def on_point(self, elements: list[Any]) -> None:
         _, trace, event, step, lane, number, loop, epoch, tick, t_us, within = elements[:11]
         delay_us = elements[11] if len(elements) > 11 else 0
         process = elements[12] if len(elements) > 12 else 0
-        where = tuple(lane)
-        point = Point(
-            process, Event(event), _text(step), where, number, loop, epoch, tick, t_us, _text(within), delay_us
-        )
+        numbers = trace.__class__ is number.__class__ is loop.__class__ is epoch.__class__ is tick.__class__ is int
+        if not (numbers and t_us.__class__ is delay_us.__class__ is process.__class__ is int):
+            shapes.refuse("a point's numbers are none")
+        own, inside = shapes.step(step), None if within is None else shapes.step(within)
+        where = () if lane == [] else shapes.lane(lane)
+        point = Point(process, Event(event), own, where, number, loop, epoch, tick, t_us, inside, delay_us)
         self.points.append((trace, point))
 
     def on_launched(self, elements: list[Any]) -> None:
         _, trace, argv, lane, within, site = elements[:6]
-        self.launched.append((trace, Launched(tuple(argv), tuple(lane), self.site(site), _text(within))))
+        place = self.site(site)
+        if argv.__class__ is not list or not all(isinstance(word, str) for word in argv):
+            shapes.refuse("its arguments are no list of texts")
+        found = Launched(tuple(argv), shapes.lane(lane), place, shapes.step(within))
+        self.launched.append((shapes.number(trace), found))
 
     def on_uncontrolled(self, elements: list[Any]) -> None:
         _, trace, what, reason, site = elements[:5]
-        self.uncontrolled.append((trace, Uncontrolled(what, reason, self.site(site))))
+        place = self.site(site)
+        self.uncontrolled.append((shapes.number(trace), Uncontrolled(shapes.text(what), shapes.text(reason), place)))
 
     def on_close(self, elements: list[Any]) -> None:
         self.closed = True
 
 
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)
-
+NOT_UNDERSTOOD = (IndexError, KeyError, TypeError, ValueError)
+"""What a frame raises that contradicts the format."""
 
 HANDLERS = {
     Code.PROCESS: "on_process",
@@ -291,13 +364,9 @@ def divergence_from_map(content: dict[str, Any]) -> Divergence:
 def understand(journal: Journal) -> ProcessPart:
     """What one journal says. Frames that contradict the format are skipped and named as damage."""
     reading = Reader()
-    damage = list(journal.damage)
     for elements in journal.frames:
-        try:
-            reading.frame(elements)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            damage.append(Damage(0, 0, f"frame {elements[:1]} cannot be understood: {type(error).__name__}"))
-    return part_of(reading, journal._replace(frames=(), damage=tuple(damage)))
+        reading.take(elements)
+    return part_of(reading, journal._replace(frames=(), damage=(*journal.damage, *reading.damage)))
 
 
 def part_of(reading: Reader, journal: Journal) -> ProcessPart:
@@ -370,5 +439,11 @@ def _end(value: Any) -> End:
 
 
 def read_part(path: Path | str) -> ProcessPart:
-    """Read and understand one journal file."""
-    return understand(journals.read(path))
+    """Read and understand one journal file. Raises as `rashomon.journal.read` does."""
+    reading = Reader()
+    with open(path, "rb") as file:
+        reading.scan = scan = Scan(file, os.fspath(path))
+        for elements in scan:
+            reading.take(elements)
+    damage = tuple(sorted((*scan.damage, *reading.damage)))
+    return part_of(reading, Journal(os.fspath(path), (), damage, scan.loss, scan.end, scan.torn))

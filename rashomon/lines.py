@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
+
+TITLE_WIDTH = 160
+_WORD = 64
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _UNSAFE = re.compile(
@@ -109,3 +113,21 @@ def _write_item(item: Any, depth: int, written: list[str], room: int) -> int:
         return _write(item, depth + 1, written, room)
     written.append("…")
     return room - 1
+
+
+def word_of(text: str | None) -> str | None:
+    """A name or a reason as one line that is safe to print; None of an empty one."""
+    if not text:
+        return None
+    return _known_word(text) if len(text) <= _WORD else one_line(text, TITLE_WIDTH)
+
+
+@lru_cache(maxsize=512)
+def _known_word(text: str) -> str:
+    """A model's name, a reason to finish: the same for most calls."""
+    return one_line(text, TITLE_WIDTH)
+
+
+def encodable(text: str) -> str:
+    """The text without lone surrogates, which JSON can hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

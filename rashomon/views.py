@@ -11,24 +11,26 @@ Keys that Rashomon adds begin with `$`: `$status` (an LLM answer that is no 2xx)
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rashomon import dialects, values
 from rashomon.canonical import digest, header
 from rashomon.encodings import decoded as decoded
+from rashomon.lines import TITLE_WIDTH as _TITLE_WIDTH
+from rashomon.lines import encodable, quoted, word_of
 from rashomon.lines import one_line as one_line
-from rashomon.lines import quoted
 from rashomon.lines import text_of as text_of
 from rashomon.model import End, Head, Json, Kind, Response, Step
 from rashomon.streams import aws_events, cut_list, event_data, is_aws_stream, parse_json
 from rashomon.streams import sse_events as sse_events
 
 _LLM, _NOTE, _COMPLETE = Kind.LLM, Kind.NOTE, End.COMPLETE  # an enumeration looks them up for longer than a call takes
+NO_JSON = "$no_json"
+"""The type of error of an answer of an LLM call that is no JSON where nothing else was asked for."""
+
+_NO_JSON = (NO_JSON,)
 _HEX_SHOWN = 256
-_TITLE_WIDTH = 160
-_WORD = 64
 _TOLD_HEADERS = ("location", "retry-after", "link")
 """Response headers that a program acts on; the others are dates, ids and counters."""
 
@@ -159,7 +161,7 @@ def body_view(head: Head | None, body: bytes) -> Json:
 
 
 def _body(head: Head | None, body: bytes) -> tuple[Json, tuple[str, ...]]:
-    """The view of a body, and names of events in it that nobody knows."""
+    """The view of a body, and names of events in it that nobody knows: `_NO_JSON` of what is no JSON and no stream."""
     return _body_of(_content_headers(head), body) if body else (None, ())
 
 
@@ -180,7 +182,7 @@ def _body_of(said: tuple[str, str], body: bytes) -> tuple[Json, tuple[str, ...]]
             whole, unknown = _list_view(items)
             if whole is not items:
                 return whole, (*unknown, "event:$cut")
-    return _text_view(data), ()
+    return _text_view(data), _NO_JSON
 
 
 def _text_view(data: bytes) -> Json:
@@ -213,8 +215,8 @@ def _lower(raw: str | bytes) -> str:
 
 def _sse_view(data: bytes) -> tuple[Json, tuple[str, ...]]:
     events = sse_events(data)
-    if not events:
-        return _text_view(data), ()
+    if not events:  # a stream may consist of comments
+        return _text_view(data), () if data.lstrip()[:1] == b":" else _NO_JSON
     try:
         whole = dialects.assemble_texts(events)
     except RecursionError:  # nested to the edge of what Python parses: the events are still there
@@ -293,6 +295,8 @@ def _llm_summary(
     if answer is not None and body:
         view, unknown = _body_of(content or _content_headers(answer), body)
     reading = dialects.read_answer(view, status is not None and status >= 400)
+    if unknown is _NO_JSON:
+        reading = _no_json(step, status, request, url, view, reading)
     asked = request.get("model") if isinstance(request, dict) else None
     model = asked if isinstance(asked, str) and asked else dialects.model_in(url) or reading.model
     if unknown and reading.dialect is not None:
@@ -300,12 +304,12 @@ def _llm_summary(
     dialect, how_far = _how_far(reading, view, request, url)
     failed = reading.error_type is not None or reading.error_message is not None
     told = (
-        _safe_or_none(model),
+        word_of(model),
         reading.input_tokens,
         reading.output_tokens,
         status,
-        _safe_or_none(reading.finish),
-        _encodable(reading.text),
+        word_of(reading.finish),
+        encodable(reading.text),
         _llm_title(step, status, model, reading),
         dialect,
         how_far,
@@ -313,17 +317,30 @@ def _llm_summary(
         reading.cached_tokens,
         reading.cache_write_tokens,
         reading.reasoning_tokens,
-        _encodable(reading.reasoning),
-        _encodable(reading.refusal) if reading.refusal else None,
-        _safe_or_none(_error_type(step, reading)) if failed else None,
-        _encodable(reading.error_message) if reading.error_message else None,
+        encodable(reading.reasoning),
+        encodable(reading.refusal) if reading.refusal else None,
+        word_of(_error_type(step, reading)) if failed else None,
+        encodable(reading.error_message) if reading.error_message else None,
         reading.tool_calls,
-        _safe_or_none(reading.model),
-        _safe_or_none(reading.tier),
+        word_of(reading.model),
+        word_of(reading.tier),
         reading.long_cache_tokens,
         reading.searches,
     )
     return tuple.__new__(Summary, told)  # in a third of the time that its own class takes
+
+
+def _no_json(
+    step: Step, status: int | None, request: Json, url: str, view: Json, reading: dialects.Reading
+) -> dialects.Reading:
+    """The reading of an answer that is a text: an error where an answer of the dialect came to its end."""
+    if not isinstance(view, str) or step.response.end != _COMPLETE or (status is not None and status >= 400):
+        return reading
+    announced = "json" in _content_headers(step.response.head)[1]
+    if not announced and dialects.dialect_of(request, url) is None:
+        return reading
+    told = f"The answer is no JSON: {quoted(view)}"
+    return reading._replace(error_type=NO_JSON, error_message=told, note=told)
 
 
 def _how_far(reading: dialects.Reading, content: Json, request: Json, url: str) -> tuple[str | None, str | None]:
@@ -333,7 +350,8 @@ def _how_far(reading: dialects.Reading, content: Json, request: Json, url: str) 
     asked = dialects.dialect_of(request, url)
     if content is None:
         return asked, None
-    return asked, "whole" if asked and (reading.error_message or reading.error_type) else "raw"
+    known = (reading.error_message or reading.error_type) and reading.error_type != NO_JSON
+    return asked, "whole" if asked and known else "raw"
 
 
 def _error_type(step: Step, reading: dialects.Reading) -> str | None:
@@ -425,20 +443,3 @@ def _http_title(step: Step, status: int | None) -> str:
 
 def _short_type(name: str) -> str:
     return name.rpartition(":")[2].rpartition(".")[2] or name
-
-
-def _safe_or_none(text: str | None) -> str | None:
-    if not text:
-        return None
-    return _known_word(text) if len(text) <= _WORD else one_line(text, _TITLE_WIDTH)
-
-
-@lru_cache(maxsize=512)
-def _known_word(text: str) -> str:
-    """A model's name, a reason to finish: the same for most calls."""
-    return one_line(text, _TITLE_WIDTH)
-
-
-def _encodable(text: str) -> str:
-    """The text without lone surrogates, which JSON can hold and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -14,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from rashomon import frame_shapes as shapes
 from rashomon.errors import DamagedData
-from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Damage, Scan
-from rashomon.journal_parts import HANDLERS, Reader, kind_of
+from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Scan
+from rashomon.journal_parts import HANDLERS, NOT_UNDERSTOOD, Reader, kind_of
 from rashomon.model import End, Kind, Launched, Piece, Point, Read, Request, Site
 from rashomon.store import bodies, columns, forgotten, points, step_rows, surroundings
 from rashomon.store.arriving_steps import ArrivingStep, Steps
@@ -34,7 +35,6 @@ PORTION_STEPS = 4096
 """Or behind so many steps, reads of surroundings counted as a quarter."""
 
 _BEGINNING = Resume()
-_TIME = 1 << 61
 _LLM = Kind.LLM
 _new = tuple.__new__
 """Makes a named tuple in a third of the time that its class takes: there are several for each step."""
@@ -69,7 +69,6 @@ class Arrival(Reader):
         self.marks: dict[int, int] = {}
         """Of each trace that something was told of since the last portion."""
         self.kept_bytes = self.start = 0
-        self.damage: list[Damage] = []
         self.late_frames: list[tuple[int, list[Any], str | None]] = []
         self.step_traces: dict[int, int] = {}
         self.last_trace: int | None = None
@@ -85,7 +84,7 @@ class Arrival(Reader):
         """
         self.take_up(start, members or {})
         with self.path.open("rb") as file:
-            scan = Scan(file, str(self.path), start.offset, limit)
+            self.scan = scan = Scan(file, str(self.path), start.offset, limit)
             seen, frames, begins = start.offset, 0, True
             for elements in scan:
                 self.mark = mark = scan.mark
@@ -99,8 +98,8 @@ class Arrival(Reader):
                     trace = elements[1] if code in _NAMES_TRACE else self.last_trace
                     if trace is not None:
                         self.marks[trace] = self.marks.get(trace, 0) + mark * mark
-                except (IndexError, KeyError, TypeError, ValueError) as error:
-                    self.damaged(f"frame {elements[:1]} cannot be understood: {type(error).__name__}")
+                except NOT_UNDERSTOOD as error:
+                    self.odd(elements, error)
                 # a frame brings one step or one read at most, so few of them are never heavy
                 if scan.end - seen + self.kept_bytes > PORTION_BYTES or (frames > PORTION_STEPS and self.heavy()):
                     yield self.portion(scan, begins, False)
@@ -128,6 +127,8 @@ class Arrival(Reader):
         """The step that a frame is about; `head` is the frame's own, with whole headers."""
         step = self.steps.get(elements[1])
         if step is None:
+            if elements[1].__class__ is not int:
+                shapes.refuse("its step's number is none")
             self.late(elements if head is None else [*elements[:3], head])
         else:
             step.changed = True
@@ -144,39 +145,33 @@ class Arrival(Reader):
 
     def on_trace(self, elements: list[Any]) -> None:
         """A trace begins: what was told of it under this number before, stays."""
-        number, info = elements[1], elements[2]
-        if "id" not in info:
-            return
-        if not is_id(info["id"]):
-            self.damaged(f"a trace has the id {info['id']!r}")
-            return
-        if forgotten.is_forgotten(self.path.parent.parent, info["id"]):
-            return  # `rashomon verify` names it
+        named = elements[2].get("id") if elements[2].__class__ is dict else None
+        if isinstance(named, str):
+            if not is_id(named):
+                shapes.refuse(f"a trace has the id {named!r}")
+            if forgotten.is_forgotten(self.path.parent.parent, named):
+                return  # `rashomon verify` names it
         super().on_trace(elements)
+        number = elements[1]
+        info = self.traces[number]
         before = self.members.get(number)
         self.members[number] = before._replace(info=info) if before else Member(info)
 
-    def damaged(self, reason: str) -> None:
-        """Name what cannot be understood."""
-        self.damage.append(Damage(0, 0, reason[:300]))
-
     def on_call(self, elements: list[Any]) -> None:
         """A step begins. One that cannot be is none."""
-        number, head, written = elements[1], elements[8], elements[9]
-        headed, whole = self.headed(head if head.__class__ is dict else dict(head))
+        number, written = elements[1], elements[9]
+        headed, whole = self.headed(shapes.head(elements[8]))
         plain = isinstance(written, bytes)
         try:
             body = self.body(number, written)
         except DamagedData:
             body, whole = b"", False
+        if odd := shapes.mend_call(elements):
+            self.without("CALL", odd)
         marks = () if whole else ("damaged-request",)
         base = (written[0], written[1]) if whole and not plain else None
         step = self.steps[number] = ArrivingStep(elements, _new(Request, (headed.head, body)), marks, base)
         try:
-            within, t_us = elements[7], elements[6]
-            times = type(number) is int and type(t_us) is int and -_TIME < t_us < _TIME
-            if not (times and 0 <= number < _TIME and (within is None or isinstance(within, (int, str)))):
-                raise ValueError("a step's number, time or place is none")
             step.asked, step.asked_text = self.ask(elements, step, headed), headed.text
         except BaseException:
             del self.steps[number]
@@ -184,7 +179,12 @@ class Arrival(Reader):
 
     def on_head(self, elements: list[Any]) -> None:
         """An answer begins."""
-        headed, whole = self.headed(elements[3])  # also of a step that is not there: it may define headers
+        head = elements[3]
+        if head.__class__ is not dict:
+            shapes.refuse("its head is no map")
+        headed, whole = self.headed(head)  # also of a step that is not there: it may define headers
+        if elements[2].__class__ is not int:
+            shapes.refuse("its time is no integer")
         step = self.step(elements, headed.head)
         if step is not None:
             step.head, step.head_text = headed.head, headed.text
@@ -199,7 +199,7 @@ class Arrival(Reader):
     def on_piece(self, elements: list[Any]) -> None:
         """More of an answer."""
         step = self.steps.get(elements[1])
-        if step is None or len(elements) != 4:
+        if step is None or len(elements) != 4 or elements[3].__class__ is not bytes or elements[2].__class__ is not int:
             super().on_piece(elements)
             return
         step.changed, call = True, step.call
@@ -336,9 +336,6 @@ class Arrival(Reader):
         if trace is None:
             return
         process, t_us = (what.process, what.at_us) if isinstance(what, Read) else (0, 0)
-        if type(t_us) is not int or abs(t_us) >= _TIME or type(process) is not int or abs(process) >= 1 << 31:
-            self.damaged("a read has no time or process")
-            return
         numbered = "processes" in self.members[number].info
         within = self.inside(what.within, foreign)
         places.append(Place(trace, process if numbered else -1, t_us, within, tuple(foreign)))

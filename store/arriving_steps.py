@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from rashomon.journal import Damage
 from rashomon.journal_parts import OpenStep, step_of
 from rashomon.model import End, Kind, Request, Step
 from rashomon.store import step_rows
@@ -67,7 +68,8 @@ class Steps:
                 within = arrival.inside(within, foreign)
             row, response = self.row(step, open_step)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-            arrival.damaged(f"step {number} cannot be understood: {type(error).__name__}: {error}")
+            reason = f"step {number} cannot be understood: {type(error).__name__}: {error}"
+            arrival.damage.append(Damage(0, 0, reason.encode("utf-8", "replace").decode()[:300]))
             return
         if foreign:
             self.foreign.setdefault(trace, {}).update(dict.fromkeys(foreign))

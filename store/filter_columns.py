@@ -14,7 +14,10 @@ from rashomon.store.filter_text import Where, any_of, column
 
 _SIGNS = {Op.GREATER: ">", Op.AT_LEAST: ">=", Op.LESS: "<", Op.AT_MOST: "<="}
 
-ERR = "(s.failure_type IS NOT NULL OR coalesce(s.status >= 400, false) OR s.ended = 'error')"
+ERR = (
+    "(s.failure_type IS NOT NULL OR coalesce(s.status >= 400, false) OR s.ended = 'error'"
+    " OR s.error_type IS NOT NULL OR s.error_message IS NOT NULL)"
+)
 """A step that went wrong. `rashomon.store.filter_steps.went_wrong` says the same of a step in memory."""
 
 _STEP_NUMBERS = {

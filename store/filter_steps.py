@@ -108,11 +108,13 @@ class _Seen:
         return [*told, said.error_type, said.error_message]
 
 
-def went_wrong(step: Step) -> bool:
+def went_wrong(seen: _Seen) -> bool:
     """As `filter_columns.ERR`."""
-    status = (step.response.head or {}).get("status")
-    failed = step.response.failure is not None or step.response.end is End.ERROR
-    return failed or (isinstance(status, int) and status >= 400)
+    response = seen.step.response
+    status = (response.head or {}).get("status")
+    if response.failure is not None or response.end is End.ERROR or (isinstance(status, int) and status >= 400):
+        return True
+    return seen.step.kind is Kind.LLM and (seen.said.error_type is not None or seen.said.error_message is not None)
 
 
 # ----------------------------------------------------------------------------------------------- steps
@@ -192,7 +194,7 @@ def _status(term: Term, value: Value, seen: _Seen) -> bool:
     running = seen.step.response.end is End.OPEN
     if value.text == "open":
         return running
-    return went_wrong(seen.step) if value.text == "err" else not running and not went_wrong(seen.step)
+    return went_wrong(seen) if value.text == "err" else not running and not went_wrong(seen)
 
 
 def _has(term: Term, value: Value, seen: _Seen) -> bool:
@@ -200,7 +202,7 @@ def _has(term: Term, value: Value, seen: _Seen) -> bool:
     told: dict[str, object] = {
         "note": any(note.text for note in seen.notes),
         "label": any(note.labels for note in seen.notes),
-        "error": went_wrong(step),
+        "error": value.text == "error" and went_wrong(seen),  # which may have to read the answer
         "div": seen.divergences,
         "cost": step.id in seen.of.beside.costs,
         "tokens": _tokens(seen) is not None,

@@ -107,7 +107,9 @@ _SUMS = """
             count(*) AS steps,
             count(*) FILTER (kind = 'llm') AS llm_calls,
             count(*) FILTER (kind IN ('tool', 'mcp')) AS tool_calls,
-            count(*) FILTER (failure_type IS NOT NULL OR status >= 400) AS failures,
+            count(*) FILTER (
+                failure_type IS NOT NULL OR status >= 400 OR error_type IS NOT NULL OR error_message IS NOT NULL
+            ) AS failures,
             coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
             coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
             sum(cost) AS cost,

@@ -27,7 +27,17 @@ NO_SUMS: Row = (0, 0, 0, 0, 0, 0, None, 0, [])
 """The columns `steps` to `models` of a trace without steps."""
 
 
-SUMMED = ("kind", "failure_type", "status", "input_tokens", "output_tokens", "cost", "model")
+SUMMED = (
+    "kind",
+    "failure_type",
+    "status",
+    "error_type",
+    "error_message",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "model",
+)
 """The columns of a step that the sums are made of."""
 
 

@@ -13,7 +13,7 @@ from rashomon import home as homes
 from rashomon import notes, tapes
 from rashomon.canonical import content_digest, digest
 from rashomon.errors import RashomonError
-from rashomon.journal import Scan
+from rashomon.journal import UNREADABLE, Scan
 from rashomon.model import Call, Step, Tape
 from rashomon.store import compaction, contents, forgotten, journal_removal, removal, step_rows
 from rashomon.store import connection as connections
@@ -27,6 +27,28 @@ WINDOW = 64
 
 _ROWS = 512
 Progress = Callable[[int, int], None]
+
+
+# a step of an enclosing trace may have been made inside of one of a trace within it: that one has its process under a
+# number of its own
+_WITHIN_NOTHING = """
+    WITH RECURSIVE families AS (
+        SELECT id, id AS family FROM traces WHERE within IS NULL
+        UNION ALL SELECT traces.id, families.family FROM traces JOIN families ON traces.within = families.id
+    ), orphans AS (
+        SELECT s.trace, s.id, s.within, split_part(s.within, '.', 1) AS process, split_part(s.within, '.', 2) AS own
+        FROM steps AS s JOIN traces AS t ON t.id = s.trace
+        WHERE s.within IS NOT NULL AND t.within IS NULL AND s.trace NOT IN (SELECT trace FROM losses)
+            AND NOT EXISTS (SELECT 1 FROM steps AS o WHERE o.trace = s.trace AND o.id = s.within)
+    )
+    SELECT trace, id, within FROM orphans WHERE NOT EXISTS (
+        SELECT 1 FROM processes AS p
+        JOIN families AS f ON f.family = orphans.trace
+        JOIN processes AS q ON q.trace = f.id AND q.pid = p.pid AND q.epoch_ns = p.epoch_ns
+        JOIN steps AS o ON o.trace = q.trace AND o.id = q.number || '.' || orphans.own
+        WHERE p.trace = orphans.trace AND p.number::VARCHAR = orphans.process
+    ) ORDER BY ALL LIMIT 100
+"""
 
 
 class Flaw(NamedTuple):
@@ -167,12 +189,7 @@ class _Check:
             " AND steps.position = step_parts.step GROUP BY ALL ORDER BY ALL LIMIT 100"
         ).fetchall():
             self.flaw(f"trace {trace}", f"step at {step}", "has parts and is missing itself")
-        for trace, step, within in reader.execute(
-            "SELECT s.trace, s.id, s.within FROM steps AS s JOIN traces AS t ON t.id = s.trace"
-            " WHERE s.within IS NOT NULL AND t.within IS NULL"
-            " AND s.trace NOT IN (SELECT trace FROM losses)"
-            " AND NOT EXISTS (SELECT 1 FROM steps AS o WHERE o.trace = s.trace AND o.id = s.within) LIMIT 100"
-        ).fetchall():
+        for trace, step, within in reader.execute(_WITHIN_NOTHING).fetchall():
             self.flaw(f"trace {trace}", f"step {step}", f"was made inside of step {within}, which is missing")
         for table in removal.tables_by_trace(reader):
             if table == "annotations":
@@ -196,11 +213,14 @@ class _Check:
         ).fetchall():
             if forgotten.mark(trace) not in gone:
                 self.flaw(f"trace {trace}", name, "was read from this journal and is not in the store")
-        for name, reason in reader.execute(
-            "SELECT name, damage.reason FROM (SELECT name, unnest(damage) AS damage FROM journals)"
-            " WHERE damage.size = 0 UNION SELECT name, reason FROM journals WHERE state = 'unusable' ORDER BY ALL"
+        for name, offset, size, reason in reader.execute(
+            "SELECT name, damage.offset, damage.size, damage.reason"
+            " FROM (SELECT name, unnest(damage) AS damage FROM journals) WHERE damage.reason <> ?"
+            " UNION SELECT name, 0, 0, reason FROM journals WHERE state = 'unusable' ORDER BY ALL",
+            [UNREADABLE],
         ).fetchall():
-            self.flaw(name, "its contents", reason or "cannot be understood")
+            where = f"offset {offset}, {size} bytes" if size else "its contents"
+            self.flaw(name, where, reason or "cannot be understood")
 
     def trace(self, reader: duckdb.DuckDBPyConnection, trace: str) -> None:
         """Each step of a trace can be put together, and is what was recorded."""
@@ -288,15 +308,21 @@ def _is_request(step: Step, name: str) -> bool:
 def first_difference(told: Tape, held: Tape) -> str | None:
     """Where two tapes of one trace differ first; None where they do not."""
     for ours, theirs in zip(told.steps, held.steps, strict=False):
-        if ours != theirs:
-            fields = [name for name in Step._fields if getattr(ours, name) != getattr(theirs, name)]
+        if _differ(ours, theirs):
+            fields = [name for name in Step._fields if _differ(getattr(ours, name), getattr(theirs, name))]
             return f"step {ours.id} ({', '.join(fields)})"
     if len(told.steps) != len(held.steps):
         return f"{len(held.steps)} steps instead of {len(told.steps)}"
     for name in Tape._fields:
-        if getattr(told, name) != getattr(held, name):
+        if _differ(getattr(told, name), getattr(held, name)):
             if name == "trace":
-                fields = [one for one in told.trace._fields if getattr(told.trace, one) != getattr(held.trace, one)]
+                ours_and_theirs = zip(told.trace._fields, told.trace, held.trace, strict=True)
+                fields = [one for one, ours, theirs in ours_and_theirs if _differ(ours, theirs)]
                 return f"trace ({', '.join(fields)})"
             return name
     return None
+
+
+def _differ(ours: Any, theirs: Any) -> bool:
+    """Whether they are not the same; what is no number is no other than itself."""
+    return bool(ours != theirs and repr(ours) != repr(theirs))

@@ -421,7 +421,9 @@ _SUMS = """
         count(*),
         count(*) FILTER (kind = 'llm'),
         count(*) FILTER (kind IN ('tool', 'mcp')),
-        count(*) FILTER (failure_type IS NOT NULL OR status >= 400),
+        count(*) FILTER (
+            failure_type IS NOT NULL OR status >= 400 OR error_type IS NOT NULL OR error_message IS NOT NULL
+        ),
         coalesce(sum(input_tokens), 0)::BIGINT,
         coalesce(sum(output_tokens), 0)::BIGINT,
         sum(cost),

@@ -179,6 +179,8 @@ def _only_errors(events: list[Event]) -> Assembled | None:
             found = data
         elif name.endswith("Exception") and isinstance(data, dict):
             found = {"error": {"type": name, **data}}
+        elif isinstance(data, dict) and data.get("type") == "error" and "message" in data:  # OpenAI's responses
+            found = {"error": {key: value for key, value in data.items() if key not in ("type", "sequence_number")}}
         elif not isinstance(data, str):
             return None
     return None if found is None else Assembled(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,7 @@ from rashomon.store.salvage import salvage
 from rashomon.store.verification import verify
 from tests.in_process import main
 from tests.integration.store.test_retention import put
+from tests.integration.store.test_store_schema import FIXTURES, earlier
 
 
 def flip(path: Path, at: int) -> None:
@@ -68,6 +70,22 @@ def test_what_is_wrong_in_the_store_is_named(sound: Path, statement: str, place:
     found = verify(sound)
     assert any(flaw.place == place and problem in flaw.problem for flaw in found.flaws), found.flaws
     assert found.journals == 3
+
+
+@pytest.mark.parametrize("schema", FIXTURES)
+def test_a_step_that_was_made_inside_of_one_of_an_inner_trace_is_well(tmp_path: Path, schema: int) -> None:
+    """Runs of several processes with inner traces are sound in stores of each schema, and without a step they are not:
+    what encloses a step is sought in the traces within its own too, under the number that its process has there."""
+    earlier(tmp_path, schema)
+    shutil.rmtree(tmp_path / "journals")
+    ingest_new(tmp_path)
+    assert [flaw for flaw in verify(tmp_path).flaws if flaw.place.startswith("trace ")] == []
+    if schema == 1:
+        return  # it did not keep when a process began, and its reader lost something of each trace
+    change(tmp_path, "DELETE FROM steps WHERE trace = 'second' AND id = '1.1'")
+    told = {(flaw.place, flaw.where, flaw.problem) for flaw in verify(tmp_path).flaws}
+    assert ("trace outer", "step 3.4", "was made inside of step 3.1, which is missing") in told
+    assert not any(where == "step 2.2" for _, where, _ in told)
 
 
 def test_deep_compares_with_the_journals(sound: Path) -> None:
