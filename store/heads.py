@@ -71,6 +71,8 @@ class Heads(dict[int, _Entry]):
     def headed(self, head: dict[str, Any]) -> Headed:
         """A head that has headers. Raises `Odd`, KeyError or TypeError of one that must be looked at more closely."""
         items = head["headers"]
+        if items.__class__ is not list:
+            raise Odd
         last = items[-1] if items else None
         if last.__class__ is list:  # a size or an id: most heads have one header of their own, behind all others
             pairs, text, said = self.run(items[:-1])
