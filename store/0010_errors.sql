@@ -26,8 +26,8 @@ SELECT
     steps.cost,
     coalesce(steps.grade = 'live', true) AS sent,
     steps.grade,
-    steps.failure_type IS NOT NULL OR coalesce(steps.status >= 400, false)
-        OR steps.error_type IS NOT NULL OR steps.error_message IS NOT NULL AS failed,
+    coalesce(steps.failure_type, steps.error_type, steps.error_message) IS NOT NULL
+        OR coalesce(steps.status >= 400, false) AS failed,
     coalesce(steps.failure_type, steps.error_type) AS error_type,
     coalesce(steps.failure_message, steps.error_message) AS error_message,
     steps.refusal,
@@ -55,8 +55,8 @@ SELECT
     count(*) AS calls,
     count(DISTINCT steps.trace) AS traces,
     count(*) FILTER (
-        steps.failure_type IS NOT NULL OR steps.status >= 400
-        OR steps.error_type IS NOT NULL OR steps.error_message IS NOT NULL
+        coalesce(steps.failure_type, steps.error_type, steps.error_message) IS NOT NULL
+        OR steps.status >= 400
     ) AS failed,
     coalesce(sum(steps.input_tokens), 0)::BIGINT AS input_tokens,
     coalesce(sum(steps.cached_tokens), 0)::BIGINT AS cached_tokens,
@@ -81,13 +81,12 @@ WITH judged AS (
             WHEN steps.refusal IS NOT NULL OR lower(steps.finish) IN ('refusal', 'content_filter', 'content_filtered',
                 'safety', 'prohibited_content', 'blocklist', 'recitation', 'spii', 'guardrail_intervened')
                 THEN 'refused'
-            WHEN steps.error_type IS NOT NULL OR steps.error_message IS NOT NULL THEN 'error'
+            WHEN coalesce(steps.error_type, steps.error_message) IS NOT NULL THEN 'error'
             WHEN steps.ended = 'error' THEN 'cut'
         END AS what
     FROM steps
-    WHERE steps.grade = 'missed' OR steps.failure_type IS NOT NULL OR steps.status >= 400
-        OR steps.refusal IS NOT NULL OR steps.finish IS NOT NULL OR steps.ended = 'error'
-        OR steps.error_type IS NOT NULL OR steps.error_message IS NOT NULL
+    WHERE steps.grade = 'missed' OR steps.status >= 400 OR steps.ended = 'error' OR coalesce(steps.failure_type,
+        steps.refusal, steps.finish, steps.error_type, steps.error_message) IS NOT NULL
 )
 SELECT
     judged.trace,
