@@ -103,7 +103,7 @@ def _exit_code(arguments: list[str]) -> int:
         code = _run(arguments)
         if arguments[:1] and arguments[0] not in DIRECT and sys.stdout is not None:
             sys.stdout.flush()
-        return code
+        return 130 if pressed and code else code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -238,6 +238,7 @@ class _Check:
         except RashomonError as error:
             self.flaw(f"trace {trace}", "its rows", error.problem)
         except Exception as error:  # whatever damaged rows hold, the other traces are checked
+            _unless_stopped(error)
             self.flaw(f"trace {trace}", f"behind step {count}", f"cannot be read: {connections.first_line(error)}")
         self.steps += count
 
@@ -266,6 +267,7 @@ class _Check:
             self.flaw(f"trace {trace}", "its journals", error.problem)
             return
         except Exception as error:  # frames that are whole and say what cannot be
+            _unless_stopped(error)
             self.flaw(f"trace {trace}", ", ".join(names), f"cannot be put together: {type(error).__name__}")
             return
         difference = first_difference(told, held)
@@ -321,6 +323,12 @@ def first_difference(told: Tape, held: Tape) -> str | None:
                 return f"trace ({', '.join(fields)})"
             return name
     return None
+
+
+def _unless_stopped(error: Exception) -> None:
+    """Raises KeyboardInterrupt where the database says in its own way that Ctrl-C was pressed: nothing is damaged."""
+    if "INTERRUPT Error" in str(error) or "Query interrupted" in str(error):
+        raise KeyboardInterrupt from error
 
 
 def _differ(ours: Any, theirs: Any) -> bool:
