@@ -101,15 +101,15 @@ def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> du
     waiting: int | None = None
     try:
         while True:
-            before = _inode(path)
+            before = _state(path)
             try:
                 connection = duckdb.connect(str(path), read_only=True, config=config) if read_only else _attach(path)
-                if read_only or _inode(path) == before:
+                if read_only or _state(path)[0] == before[0]:
                     return connection
                 connection.close()  # a compacted store took the place of the file that was opened
             except duckdb.Error as error:
-                if not _busy(error):
-                    raise _unreadable(path, error) from error
+                if not _busy(error) and (_state(path) == before or time.monotonic() >= deadline):
+                    raise _unreadable(path, error) from error  # else it was changed while it was opened
                 if time.monotonic() >= deadline:
                     raise _still_busy(path, wait_s, error) from error
             waiting = _wait_visibly(path, waiting)
@@ -135,11 +135,12 @@ def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _inode(path: Path) -> int | None:
+def _state(path: Path) -> tuple[int, int, int]:
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except OSError:
-        return None
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _still_busy(path: Path, wait_s: float, error: duckdb.Error) -> UsageError:
