@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from rashomon import tapes
-from rashomon.errors import ForeignFile, NewerFormat
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat
 from rashomon.model import Kind, Tape
 from rashomon.store import TraceStore, blank, connection, ingest, ingest_new, migrate
 from tests.faults.store_journals import content
@@ -271,3 +273,29 @@ def test_a_ready_made_store_of_another_schema_is_not_used(tmp_path: Path, monkey
     later = [*migrate.migrations(), migrate.Migration(migrate.newest() + 1, "create table extra (a int)")]
     monkeypatch.setattr(migrate, "migrations", lambda: later)
     assert blank.ready(connection.FORM) is None
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_store_that_changes_while_it_is_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    """Another process cut the file short in that moment; a file that stays as it is, is damaged."""
+    path = tmp_path / "store.duckdb"
+    connection.open_writer(path).close()
+    real, failed = connection.duckdb.connect, list[str]()
+
+    def connect(name: str, **options: Any) -> Any:
+        if not failed:
+            failed.append(name)
+            if changed:
+                os.utime(path, ns=(1, 1))
+            raise duckdb.IOException("IO Error: Could not read enough bytes from file")
+        return real(name, **options)
+
+    monkeypatch.setattr(connection.duckdb, "connect", connect)
+    if changed:
+        connection.open_reader(path).close()
+    else:
+        with pytest.raises(DamagedData, match="Could not read enough bytes"):
+            connection.open_reader(path)
+    assert failed == [str(path)]

@@ -11,7 +11,7 @@ import pytest
 
 from rashomon import notes
 from rashomon.notes import Note
-from rashomon.store import TraceStore, ingest_new
+from rashomon.store import TraceStore, ingest_new, verification
 from rashomon.store.salvage import salvage
 from rashomon.store.verification import verify
 from tests.in_process import main
@@ -86,6 +86,20 @@ def test_a_step_that_was_made_inside_of_one_of_an_inner_trace_is_well(tmp_path: 
     told = {(flaw.place, flaw.where, flaw.problem) for flaw in verify(tmp_path).flaws}
     assert ("trace outer", "step 3.4", "was made inside of step 3.1, which is missing") in told
     assert not any(where == "step 2.2" for _, where, _ in told)
+
+
+@pytest.mark.parametrize(
+    "said", [duckdb.InterruptException("INTERRUPT Error: Interrupted!"), RuntimeError("Query interrupted")]
+)
+def test_an_interrupt_is_no_damage(sound: Path, monkeypatch: pytest.MonkeyPatch, said: Exception) -> None:
+    """The database says in its own way that Ctrl-C was pressed in the middle of a question."""
+
+    def stopped(*args: object) -> None:
+        raise said
+
+    monkeypatch.setattr(verification, "wrong", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        verify(sound)
 
 
 def test_deep_compares_with_the_journals(sound: Path) -> None:
