@@ -282,7 +282,8 @@ def test_a_store_that_changes_while_it_is_opened_is_opened_again(
     """Another process cut the file short in that moment; a file that stays as it is, is damaged."""
     path = tmp_path / "store.duckdb"
     connection.open_writer(path).close()
-    real, failed = connection.duckdb.connect, list[str]()
+    database, failed = vars(connection)["duckdb"], list[str]()
+    real = database.connect
 
     def connect(name: str, **options: Any) -> Any:
         if not failed:
@@ -292,7 +293,7 @@ def test_a_store_that_changes_while_it_is_opened_is_opened_again(
             raise duckdb.IOException("IO Error: Could not read enough bytes from file")
         return real(name, **options)
 
-    monkeypatch.setattr(connection.duckdb, "connect", connect)
+    monkeypatch.setattr(database, "connect", connect)
     if changed:
         connection.open_reader(path).close()
     else:
