@@ -94,6 +94,10 @@ class Witness(Protocol):
     def piece(self, data: bytes) -> None:
         """These bytes are about to reach the program."""
 
+    def overtaken(self) -> None:
+        """The caller is cancelled in the turn of its loop in which the last piece, or the failure that `ended` is about
+        to be told, came."""
+
     def ended(self, end: End, error: BaseException | None = None) -> None:
         """No more will come. Only the first call counts."""
 
@@ -371,6 +375,7 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
         try:
             await settling
         except BaseException as error:
+            witness.overtaken()
             witness.ended(end_of(error), error)
             try:
                 await codec.discard(answer)
@@ -382,8 +387,17 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
 
 async def told(witness: Witness, error: BaseException, before: Place | None) -> None:
     """An awaited call has failed or was cancelled: say so, and go on where a replay can."""
-    settling = handed_out(witness, Event.END, 0, before)
-    witness.ended(end_of(error), error)
+    settling, end = handed_out(witness, Event.END, 0, before), end_of(error)
+    if settling is not None and end is End.ERROR:
+        try:
+            await settling
+        except BaseException:
+            witness.overtaken()
+            raise
+        finally:
+            witness.ended(end, error)
+        return
+    witness.ended(end, error)
     if settling is not None:
         await settling
 
@@ -404,7 +418,7 @@ async def _due(response: Response, witness: Witness, pace: Pace) -> None:
         try:
             await settling
         except BaseException as error:
-            settling = pace.ending()
+            settling = None if collector.is_running() else pace.ending()
             if settling is not None:
                 await settling
             witness.ended(end_of(error), error)

@@ -106,12 +106,18 @@ class Call(NamedTuple):
     request: Request
 
 
+OVERTAKEN = "overtaken"
+"""The mark of a step whose caller was cancelled in the turn of its event loop in which the failure came, or the last
+piece."""
+
+
 class Step(NamedTuple):
     """One call that crossed the boundary, whole.
 
     `id` is `<process>.<arrival>` and unique in its trace; `index` is its place in the trace's own
     order (by start); `started_us` counts from the trace's start. `within` is the id of the tool step
-    that made this call, if one did. `marks` lists what is unusual: `no-lane`, `damaged-request`.
+    that made this call, if one did. `marks` lists what is unusual: `no-lane`, `overtaken`,
+    `damaged-request`.
     """
 
     id: str

@@ -173,7 +173,7 @@ class _AsyncTee:
                 witness.ended(End.CLOSED)
                 raise
             except BaseException as error:
-                witness.ended(end_of(error), error)
+                _cut_off(witness, settling is not None, error)
                 raise
 
     async def _from_tape(self) -> AsyncIterator[bytes]:
@@ -216,6 +216,12 @@ class _AsyncTee:
                         await settling
         finally:
             witness.ended(_CLOSED)
+
+
+def _cut_off(witness: Witness, unheard: bool, error: BaseException) -> None:
+    if unheard:
+        witness.overtaken()
+    witness.ended(end_of(error), error)
 
 
 async def _close_recorded(pace: Pace, number: int) -> None:

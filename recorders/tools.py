@@ -391,6 +391,7 @@ async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | No
             if settling is not None:
                 await settling
         except BaseException as error:
+            witness.overtaken()
             witness.ended(end_of(error), error)
             raise
         try:

@@ -249,8 +249,7 @@ async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Calla
     except asyncio.IncompleteReadError as error:
         settling = handed_out(witness, Event.PIECE, stream._count, before) if pace is None else None
         _passed(stream, error.partial)
-        if settling is not None:
-            await settling
+        await _heard(witness, settling)
         raise
     except BaseException as error:  # a line that is too long, for one, is not the stream's end
         if error is stream._inner.exception() or isinstance(error, _ENDS):
@@ -261,9 +260,17 @@ async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Calla
     if pace is None:
         settling = handed_out(witness, Event.PIECE if data else Event.END, stream._count if data else 0, before)
     _passed(stream, data)
-    if settling is not None:
-        await settling
+    await _heard(witness, settling)
     return found
+
+
+async def _heard(witness: Any, settling: Awaitable[None] | None) -> None:
+    if settling is not None:
+        try:
+            await settling
+        except BaseException:
+            witness.overtaken()
+            raise
 
 
 def _next_of(taped: Any, pace: Pace, number: int) -> Awaitable[None] | None:

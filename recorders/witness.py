@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rashomon import values
 from rashomon.boundary import LateCall, Pace, Place, Witness
 from rashomon.journal import Code
-from rashomon.model import End, Event, Head, Kind, Lane
+from rashomon.model import OVERTAKEN, End, Event, Head, Kind, Lane
 from rashomon.recorders.writer import Writer
 from rashomon.redaction import StreamRedactor
 
@@ -124,6 +124,11 @@ class StepWitness:
         writer.piece(self.number, safe, held)
         self._gap |= writer.lost_frames != lost
 
+    def overtaken(self) -> None:
+        if self.pending is not None:
+            self.sent()
+        self._writer.clean([Code.MARK, self.number, OVERTAKEN])
+
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
             return
@@ -180,5 +185,7 @@ class DeafWitness:
     def began(self, head: Head) -> None: ...
 
     def piece(self, data: bytes) -> None: ...
+
+    def overtaken(self) -> None: ...
 
     def ended(self, end: End, error: BaseException | None = None) -> None: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 
 from rashomon.model import Process, Trace
 
@@ -18,7 +18,7 @@ class VirtualClock:
         known = process if process is not None and process.monotonic_ns else None
         self._monotonic_ns = 0 if known is None else known.monotonic_ns + trace.started_ns - known.epoch_ns
         self._now_us = 0
-        self._lock = Lock()
+        self._lock = RLock()  # re-entrant: the garbage collector may close an answer here, which reads the clock
 
     @property
     def now_us(self) -> int:
@@ -28,12 +28,14 @@ class VirtualClock:
     def advance_to(self, at_us: int) -> None:
         """Move to a moment of the recording; never back."""
         with self._lock:
-            self._now_us = max(self._now_us, at_us)
+            if self._now_us < at_us:  # no call in between, in which the collector might move the clock further
+                self._now_us = at_us
 
     def advance(self, by_us: int) -> None:
         """Move on by so much."""
         with self._lock:
-            self._now_us += max(0, by_us)
+            if by_us > 0:
+                self._now_us += by_us
 
     def look(self) -> int:
         """Microseconds since the trace's start, for a program that asks: each time a little later."""

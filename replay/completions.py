@@ -10,12 +10,13 @@ been left: the earliest entry that is waited for comes next, and the order is no
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from threading import Condition, RLock, get_ident
 from typing import Any, NamedTuple
 
-from rashomon import boundary
+from rashomon import boundary, collector
 from rashomon.model import Event, Tape
 from rashomon.replay.aliases import Aliases
 from rashomon.replay.clock import VirtualClock
@@ -63,8 +64,8 @@ class Completions:
         self._waiting: dict[int, Waiter] = {}
         self._unordered: list[tuple[int, int, Waiter]] = []
         self._orphans: list[tuple[Any, Any]] = []
-        self._early: set[str | None] = set()
-        """The steps whose calls were cancelled in a turn of the loop before that of their recorded end."""
+        self._over: deque[str] = deque()
+        """The steps with whose answers the program has done since anybody looked."""
         self._blocked: set[int] = set()
         self._deaf: set[int] = set()
         """The numbers of the loops whose threads wait for a blocking call."""
@@ -190,14 +191,27 @@ class Completions:
             self._move()
 
     def over(self, step: str) -> None:
-        """The program has done with an answer, maybe before its recorded end."""
-        with self._changed:
+        """The program has done with an answer, maybe before its recorded end.
+
+        Waits for nobody: the garbage collector may close an answer in any thread, whatever lock that holds just then,
+        and who is at work here may be waiting for that lock. Such a one sees to it as soon as it is done.
+        """
+        self._over.append(step)
+        if not collector.is_running() and self._changed.acquire(blocking=False):
+            try:
+                self._move()
+            finally:
+                self._changed.release()
+
+    def _pass_over(self) -> None:
+        """What is left of an answer that is over will not be asked for."""
+        while self._over:
+            step = self._over.popleft()
             for event in (Event.HEAD, Event.END):
                 self._pass((event, step, 0))
             number = 0
             while self._pass((Event.PIECE, step, number)):
                 number += 1
-            self._move()
 
     def _pass(self, key: Key) -> bool:
         index = self._score.find(key)
@@ -220,6 +234,7 @@ class Completions:
     def _due(self) -> int | None:
         """The entry whose turn it is, if somebody waits for it. A loop whose thread waits for a blocking call is deaf:
         what stands there for it has to wait, or cannot come."""
+        self._pass_over()
         head = self._score.head()
         if head is None or not self._deaf:
             return head if head in self._waiting else None
@@ -307,6 +322,7 @@ class Completions:
     def _without_closing(self) -> bool:
         """A client or an answer that is not closed here, or had no connections: nobody waits for that, and the order
         of all else is what it was. So it is where the body of a tool, which is not run, would have opened them."""
+        self._pass_over()
         head = self._score.head()
         if head is None or head in self._waiting or self._score.entries[head].event is not Event.CLOSE:
             return False

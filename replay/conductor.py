@@ -92,9 +92,6 @@ class Conductor(Completions):
             end = self._score.find(key)
             if end is not None:
                 self._closed_before(end)
-                state = running_state()
-                if state is not None and not self._is_past(end, state):
-                    self._early.add(self._score.entries[end].step)
 
     def _closed_before(self, end: int) -> None:
         """An answer that came for nobody, as its caller had been cancelled, was closed before the call ended."""
@@ -128,23 +125,9 @@ class Conductor(Completions):
         return self._score.has(key)
 
     def ended(self, step: str) -> bool:
-        """True when the recorded end of a call has been handed out."""
+        """True when the recorded end of a call has been handed out. Waits for nobody, like `over`."""
         key = (Event.END, step, 0)
-        with self._changed:
-            return self._score.has(key) and self._score.find(key) is None
-
-    def gave_up(self, step: str) -> bool:
-        """True when a call was cancelled in a turn of the loop before that of its recorded end."""
-        return step in self._early
-
-    def at_hand(self, key: Key) -> bool:
-        """True when a completion has been handed out, or is due in the next turn of the running loop."""
-        state = running_state()
-        with self._changed:
-            index = self._score.find(key)
-            if index is None or state is None:
-                return True
-            return self._is_past(index, state, 1) and not self._is_past(index, state)
+        return self._score.has(key) and self._score.find(key) is None
 
     def orphan(self, message: str, until: Until) -> Awaitable[None]:
         """What a call awaits that was cancelled in the recording; fails with `message` when nothing cancels it."""

@@ -7,43 +7,33 @@ from typing import Protocol
 
 from rashomon.boundary import Pace, Place, Witness
 from rashomon.errors import Missed
-from rashomon.model import Divergence, End, Event, Step
-from rashomon.replay.score import Key
+from rashomon.model import OVERTAKEN, Divergence, End, Event, Step
 
-_GOT = frozenset({End.COMPLETE, End.ERROR})
+_KNOWN = frozenset({End.COMPLETE, End.CANCELLED})
+"""Of recorded calls that ended so it is known what their callers had."""
 _MISSED = f"{Missed.__module__}:{Missed.__qualname__}"
 
 
 class Order(Protocol):
     """What a `replay.conductor.Conductor` knows of the order of completions."""
 
-    exact: bool
-
     def ended(self, step: str) -> bool:
         """True when the recorded end of a call has been handed out."""
-
-    def gave_up(self, step: str) -> bool:
-        """True when a call was cancelled in a turn of the loop before that of its recorded end."""
-
-    def at_hand(self, key: Key) -> bool:
-        """True when a completion has been handed out, or is due in the next turn of the running loop."""
 
 
 class ServedWitness:
     """The witness of a served call. Tells when it is cancelled before it has all that its recorded step got, a failure
     included, and when the program gets `Missed` in place of what was recorded, which it may well swallow.
 
-    One that is cancelled when all of it has come ends as in the recording, where that race is not written down. So
-    does one that is cancelled where the recorded call ended, or, if that was cancelled as well, in the turn of the loop
-    in which its next piece came there and found nobody.
+    One that is cancelled ends as the recorded one where that had as much: what came in the turn of the loop in which
+    its caller was cancelled found nobody there.
     """
 
-    __slots__ = ("_diverge", "_done", "_inner", "_left", "_order", "_pieces", "_step", "leaf", "number")
+    __slots__ = ("_diverge", "_done", "_inner", "_left", "_order", "_step", "leaf", "number")
 
     def __init__(self, inner: Witness, step: Step, diverge: Callable[[Divergence], None], order: Order) -> None:
         self._inner, self._step, self._diverge, self._order = inner, step, diverge, order
         self._left = sum(len(piece.data) for piece in step.response.pieces)
-        self._pieces = 0
         self._done = False
         self.leaf = inner.leaf
         self.number = inner.number
@@ -68,21 +58,53 @@ class ServedWitness:
     def piece(self, data: bytes) -> None:
         """As `Witness.piece`."""
         self._left -= len(data)
-        self._pieces += 1
         self._inner.piece(data)
+
+    def overtaken(self) -> None:
+        """As `Witness.overtaken`."""
+        self._inner.overtaken()
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         """As `Witness.ended`; the first one counts."""
         if not self._done:
             self._done = True
-            step, order = self._step, self._order
-            failed = step.response.end is End.ERROR
-            in_time = order.ended(step.id) and not (failed and order.gave_up(step.id))
-            if end is End.CANCELLED and (failed or self._left > 0) and not in_time:
-                self._lost()
-            elif isinstance(error, Missed):
+            if isinstance(error, Missed):
                 self._unplayed(error)
+            elif end is End.CANCELLED:
+                self._cancelled()
+            elif OVERTAKEN in self._step.marks:
+                self._heard(end)
         self._inner.ended(end, error)
+
+    def _unheard(self) -> int:
+        """So many bytes of the recorded answer came as its caller was cancelled, who never had them."""
+        recorded = self._step.response
+        unheard = OVERTAKEN in self._step.marks and recorded.end is not End.ERROR and recorded.pieces
+        return len(recorded.pieces[-1].data) if unheard else 0
+
+    def _cancelled(self) -> None:
+        step, left = self._step, self._left
+        if step.response.end is End.ERROR:
+            if OVERTAKEN not in step.marks or left > 0:
+                self._tell(f"was cancelled here; recorded step {step.id} went on until it failed.")
+        elif left > self._unheard() and (step.response.end in _KNOWN or not self._order.ended(step.id)):
+            if step.response.end is End.COMPLETE:
+                self._tell(f"was cancelled here; recorded step {step.id} got its whole answer.")
+            else:
+                self._tell(f"was cancelled here before it had as much as recorded step {step.id} got.")
+        elif left < self._unheard():
+            self._heard(End.CANCELLED)
+
+    def _heard(self, end: End) -> None:
+        """The recorded caller was cancelled as something came, and never had it."""
+        failed = self._step.response.end is End.ERROR
+        if (failed and end is End.ERROR) or self._left < self._unheard():
+            what = "failed" if failed else "got a piece of an answer"
+            self._tell(f"{what} here; recorded step {self._step.id} was cancelled just as that came.")
+
+    def _tell(self, what: str) -> None:
+        number = None if self.number is None else str(self.number)
+        self._diverge(Divergence("cancelled", f"{self._step.name} {what}", number, self._step.id))
 
     def _unplayed(self, error: Missed) -> None:
         """The tape cannot give what the recorded step got, or not all that is asked for."""
@@ -92,18 +114,3 @@ class ServedWitness:
             number = None if self.number is None else str(self.number)
             summary = f"{step.name} got nothing from recorded step {step.id}: {error}"
             self._diverge(Divergence("unplayable", summary, number, step.id))
-
-    def _lost(self) -> None:
-        """It was cancelled with something left of what its recorded step got."""
-        step = self._step
-        whole = step.response.end in _GOT
-        both = step.response.end is End.CANCELLED
-        if both and self._order.exact and self._order.at_hand((Event.PIECE, step.id, self._pieces)):
-            return
-        if step.response.end is End.ERROR:
-            summary = f"{step.name} was cancelled here; recorded step {step.id} went on until it failed."
-        elif whole:
-            summary = f"{step.name} was cancelled here; recorded step {step.id} got its whole answer."
-        else:
-            summary = f"{step.name} was cancelled here before it had as much as recorded step {step.id} got."
-        self._diverge(Divergence("cancelled", summary, None if self.number is None else str(self.number), step.id))

@@ -427,6 +427,9 @@ class _LiveWitness:
         self._pieces.append(Piece(0, data))
         self._inner.piece(data)
 
+    def overtaken(self) -> None:
+        self._inner.overtaken()
+
     def ended(self, end: End, error: BaseException | None = None) -> None:
         self._inner.ended(end, error)
         if not self._done:

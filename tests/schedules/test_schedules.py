@@ -34,6 +34,7 @@ def judge_all(results: list[Result]) -> None:
     broken = [
         f"{result.command}: {finding}" for result in results for finding in result.failures if finding.kind in _BROKEN
     ]
+    print("\n".join(broken))  # whole: where a program hangs takes more room than pytest gives it
     assert not broken
     left = [f"{result.command}: {result.failures[0]}" for result in results if result.failures]
     assert len(left) <= max(1, math.ceil(LEFT_SHARE * len(results))), left

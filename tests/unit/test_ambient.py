@@ -205,3 +205,21 @@ def test_generated_code_belongs_to_its_module() -> None:
     assert sites.asker(names["frame"]())[1] == sites.LIBRARY
     names["__file__"] = "/home/me/agent.py"
     assert sites.asker(names["frame"]())[1] == sites.USER
+
+
+def test_the_clock_may_be_read_while_it_is_read() -> None:
+    """The garbage collector may close an answer in the middle of it, which looks at the clock; none goes back."""
+    clock = VirtualClock(Trace("t1", "test", STARTED_NS))
+    shown: list[int] = []
+
+    class Moment(int):
+        def __gt__(self, other: object) -> bool:
+            clock.advance_to(90)
+            shown.append(clock.look())
+            return int(self) > shown[-1]
+
+    reading = threading.Thread(target=clock.advance_to, args=(Moment(50),), daemon=True)
+    reading.start()
+    reading.join(10)
+    assert not reading.is_alive()
+    assert (shown, clock.now_us) == ([91], 91)

@@ -15,6 +15,7 @@ import pydantic
 import pytest
 
 import rashomon
+from rashomon import boundary
 from rashomon.model import Grade, Tape
 from rashomon.testing import ProviderServer
 
@@ -389,3 +390,36 @@ with rashomon.trace("threads"):
     subprocess.run([sys.executable, "-c", program], check=True, env=environment(tmp_path))
     steps = tapes_of(tmp_path)[0].steps
     assert sorted(step.lane for step in steps) == [(0,), (1,), (2,)]
+
+
+def test_closing_an_answer_waits_for_nobody(
+    home: Path, server: ProviderServer, client: httpx2.Client, last_tape: Callable[[], Tape]
+) -> None:
+    """The garbage collector may close one in a thread that writes the journal, for which who hands out completions is
+    waiting. What comes after an answer that was dropped is handed out all the same."""
+    body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "tell me"}]}
+
+    def program(meanwhile: Callable[[Callable[[], object]], object]) -> None:
+        with client.stream("POST", server.openai_url + PATH, json=body) as answer:
+            pieces = answer.iter_raw()
+            next(pieces)
+            meanwhile(answer.close)
+        threads = [threading.Thread(target=ask, args=(client, server.openai_url, text)) for text in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def while_it_is_at_work(close: Callable[[], object]) -> None:
+        closed = threading.Event()
+        closing = threading.Thread(target=lambda: [close(), closed.set()], daemon=True)  # type: ignore[func-returns-value]
+        with boundary.conductor._changed:
+            closing.start()
+            assert closed.wait(10)
+        closing.join()
+
+    with rashomon.trace("recorded"):
+        program(lambda close: close())
+    with rashomon.replay(last_tape()) as replaying:
+        program(while_it_is_at_work)
+    assert replaying.divergences == ()
