@@ -18,11 +18,24 @@ import functools
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
-from rashomon.boundary import Pace, Witness, cross_async, end_of, guard_here, handed_out, inside, leave, place_now, told
+from rashomon.boundary import (
+    Pace,
+    Place,
+    Witness,
+    cross_async,
+    end_of,
+    guard_here,
+    handed_out,
+    inside,
+    leave,
+    place_now,
+    told,
+)
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
 from rashomon.recorders import coverage, lanes, loops, vcr_stubs
@@ -34,6 +47,8 @@ _CHARSET = ("utf-8", "surrogateescape")  # how aiohttp reads headers
 _ENDS = (asyncio.CancelledError, TimeoutError, ReplayStop)
 _HOUSEKEEPING = ("close", "_close", "_close_immediately", "_release", "_cleanup", "_cleanup_closed", "_available")
 _READING = ("read", "readany", "readline", "readuntil", "readexactly")
+_OWN = ("_inner", "_witness", "_count", "_cut")
+"""What a stream that reports has of its own: `_cut` while the last read was cancelled."""
 _HANDED_ON = ("__repr__", "exception", "on_eof", "feed_eof", "feed_data", "is_eof", "at_eof", "wait_eof",
               "unread_data", "get_read_buffer_limits", "set_read_chunk_size", "begin_http_chunk_receiving",
               "end_http_chunk_receiving")  # fmt: skip
@@ -208,17 +223,17 @@ class _Teeing:
     __slots__ = ()
 
     def __init__(self: Any, inner: Any, witness: Witness) -> None:
-        self._inner, self._witness, self._count = inner, witness, 0
+        self._inner, self._witness, self._count, self._cut = inner, witness, 0, False
 
     def __getattr__(self: Any, name: str) -> Any:  # the slots of aiohttp's class are empty
-        if name in ("_inner", "_witness", "_count"):
+        if name in _OWN:
             raise AttributeError(name)
         return getattr(self._inner, name)
 
     def set_exception(self: Any, exc: Any, *args: Any, **kwargs: Any) -> None:
         """The response is released or closed before its end."""
         self._inner.set_exception(exc, *args, **kwargs)
-        self._witness.ended(End.CLOSED)
+        self._witness.ended(End.CANCELLED if self._cut else End.CLOSED)
 
     async def readchunk(self: Any) -> Any:
         return await _report(self, self._inner.readchunk(), lambda found: found[0])
@@ -230,47 +245,63 @@ class _Teeing:
 
 
 async def _report(stream: Any, reading: Coroutine[Any, Any, Any], data_of: Callable[[Any], bytes]) -> Any:
-    """One read: told to the witness, and gone on with where a replay can."""
-    witness = stream._witness
-    pace = witness.pace
+    """One read: told to the witness, and gone on with where a replay can. Who is cancelled in it may read on."""
+    pace = stream._witness.pace
     if pace is not None:
         settling = _next_of(stream._inner, pace, stream._count)
         if settling is not None:
             try:
                 await settling
+            except asyncio.CancelledError:
+                reading.close()
+                stream._cut = True
+                raise
             except BaseException as error:
                 reading.close()
-                witness.ended(end_of(error), error)
+                stream._witness.ended(end_of(error), error)
                 raise
-    before = place_now()
-    token = inside.set(witness)
+    # what comes right after a read that was cancelled was waited for there: it has its own place in the order
+    before = None if stream._cut else place_now()
     try:
-        found = await _left(reading, token)
+        found = await _left(reading, inside.set(stream._witness))
     except asyncio.IncompleteReadError as error:
-        settling = handed_out(witness, Event.PIECE, stream._count, before) if pace is None else None
-        _passed(stream, error.partial)
-        await _heard(witness, settling)
+        await _got(stream, error.partial, before)
+        raise
+    except asyncio.CancelledError:
+        stream._cut = True
         raise
     except BaseException as error:  # a line that is too long, for one, is not the stream's end
         if error is stream._inner.exception() or isinstance(error, _ENDS):
-            await told(witness, error, before)
+            await told(stream._witness, error, before)
         raise
-    data = data_of(found)
-    settling = None
-    if pace is None:
-        settling = handed_out(witness, Event.PIECE if data else Event.END, stream._count if data else 0, before)
-    _passed(stream, data)
-    await _heard(witness, settling)
+    await _got(stream, data_of(found), before)
     return found
 
 
-async def _heard(witness: Any, settling: Awaitable[None] | None) -> None:
-    if settling is not None:
-        try:
-            await settling
-        except BaseException:
-            witness.overtaken()
-            raise
+async def _got(stream: Any, data: bytes, before: Place | None) -> None:
+    """What was read. Who is cancelled as it comes finds it there with the next read."""
+    if stream._witness.pace is None:
+        event, number = (Event.PIECE, stream._count) if data else (Event.END, 0)
+        settling = handed_out(stream._witness, event, number, before)
+        if settling is not None:
+            try:
+                await settling
+            except BaseException:
+                stream._cut = True
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # aiohttp would rather not have it used, and has nothing else
+                    stream._inner.unread_data(data)
+                raise
+    _passed(stream, data)
+
+
+def _passed(stream: Any, data: bytes) -> None:
+    stream._cut = False
+    if data:
+        stream._count += 1
+        stream._witness.piece(data)
+    if stream._inner.at_eof():
+        stream._witness.ended(End.COMPLETE)
 
 
 def _next_of(taped: Any, pace: Pace, number: int) -> Awaitable[None] | None:
@@ -286,14 +317,6 @@ async def _left(reading: Awaitable[Any], token: Any) -> Any:
         return await reading
     finally:
         leave(token)
-
-
-def _passed(stream: Any, data: bytes) -> None:
-    if data:
-        stream._count += 1
-        stream._witness.piece(data)
-    if stream._inner.at_eof():
-        stream._witness.ended(End.COMPLETE)
 
 
 def _reading(name: str) -> Any:
@@ -317,7 +340,7 @@ def _tee_stream() -> Any:
     """A subclass of aiohttp's stream in which nothing is left to the base class but the iterators."""
     from aiohttp.streams import StreamReader
 
-    own: dict[str, Any] = {"__slots__": ("_inner", "_witness", "_count")}
+    own: dict[str, Any] = {"__slots__": _OWN}
     own |= {name: _reading(name) for name in _READING}
     own |= {name: _handing_on(name) for name in _HANDED_ON if hasattr(StreamReader, name)}
     if hasattr(StreamReader, "total_raw_bytes"):

@@ -46,6 +46,10 @@ def _cut_chunked(request: Received) -> Response:
     return Response(200, (TEXT,), (b"first.\n", b"second.\n"), framing="chunked", ending="cut")
 
 
+def _slowly(request: Received) -> Response:
+    return Response(200, (TEXT,), (b"one\n", b"two\n", b"three\n"), framing="chunked", piece_delay=0.12)
+
+
 def _redirect(request: Received) -> Response:
     return Response(302, (("location", "/echo"), COOKIE), (b"over there.\n",))
 
@@ -58,6 +62,7 @@ ROUTES: dict[tuple[str, str], Callable[[Received], Any]] = {
     ("GET", "/zipped"): _zipped,
     ("GET", "/events"): _events,
     ("GET", "/stall"): lambda request: Response(200, (TEXT,), (b"so far.\n",), framing="chunked", ending="stall"),
+    ("GET", "/slowly"): _slowly,
     ("GET", "/cut"): _cut_length,
     ("GET", "/cut-chunked"): _cut_chunked,
     ("GET", "/nothing"): lambda request: Response(204),

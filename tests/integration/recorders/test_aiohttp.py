@@ -10,10 +10,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 import rashomon
 from rashomon.errors import Missed
 from rashomon.model import End
+from rashomon.recorders import vcr_aiohttp
 
 Program = Callable[[aiohttp.ClientSession, str], Awaitable[Any]]
 
@@ -339,3 +341,84 @@ def test_dropped_answer_is_leaked(stage: Any) -> None:
 
     _, tape = stage.record(collected)
     assert tape.steps[0].response.end is End.LEAKED
+
+
+@pytest.mark.parametrize(("path", "end"), [("/slowly", End.COMPLETE), ("/stall", End.CANCELLED)])
+def test_reading_on_after_a_time_limit(stage: Any, path: str, end: End) -> None:
+    """Who gives a read so much time, and tries again, gets the same in a replay; the call ends where its answer does, or
+    where it is closed."""
+
+    async def program(session: aiohttp.ClientSession, url: str) -> Any:
+        read: list[bytes | None] = []
+        async with session.get(url + path) as response:
+            while b"" not in read and read.count(None) < 40:
+                try:
+                    read.append(await asyncio.wait_for(response.content.readline(), 0.04))
+                except TimeoutError:
+                    read.append(None)
+        return read
+
+    seen, tape = stage.record(running(program))
+    (step,) = tape.steps
+    assert seen.count(None) > 1
+    assert ([piece.data for piece in step.response.pieces], step.response.end) == ([line for line in seen if line], end)
+    assert stage.replay(running(program), tape) == seen
+
+
+class _Heard:
+    """A witness of a live answer."""
+
+    leaf, pace, number = True, None, 0
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.ends: list[End] = []
+
+    def at(self, *args: object) -> None: ...
+
+    def overtaken(self) -> None: ...
+
+    def piece(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def ended(self, end: End, error: BaseException | None = None) -> None:
+        self.ends.append(end)
+
+
+async def _read_on(turns: int) -> tuple[list[bytes], _Heard]:
+    """Two lines and the end come a few turns apart; one reader is cancelled after so many turns, the next reads on."""
+    loop = asyncio.get_running_loop()
+    protocol = BaseProtocol(loop)
+    protocol.connection_made(asyncio.Transport())
+    inner = aiohttp.StreamReader(protocol, 2**16, loop=loop)
+    heard, read = _Heard(), []
+    stream = vcr_aiohttp._tee_stream()(inner, heard)
+
+    async def feed() -> None:
+        for line in (b"one\n", b"two\n"):
+            for _ in range(4):
+                await asyncio.sleep(0)
+            inner.feed_data(line)
+        inner.feed_eof()
+
+    async def reader() -> None:
+        while line := await stream.readline():
+            read.append(line)
+
+    feeding, reading = asyncio.create_task(feed()), asyncio.create_task(reader())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await reader()
+    await feeding
+    return read, heard
+
+
+def test_a_cancelled_read_loses_nothing(home: Any) -> None:
+    """In whatever turn of the loop a reader is cancelled: what came just then is there for who reads on, and is
+    recorded once, when it has been read."""
+    with rashomon.trace("watched"):
+        for turns in range(20):
+            read, heard = asyncio.run(_read_on(turns))
+            assert (read, heard.pieces, heard.ends[-1]) == ([b"one\n", b"two\n"],) * 2 + (End.COMPLETE,), turns
