@@ -20,6 +20,7 @@ from rashomon import boundary, collector
 from rashomon.model import Event, Tape
 from rashomon.replay.aliases import Aliases
 from rashomon.replay.clock import VirtualClock
+from rashomon.replay.patience import Patience
 from rashomon.replay.score import Key, Score, loop_of
 from rashomon.replay.stillness import Stillness, Turn, children
 from rashomon.replay.waiters import Waiter, is_cancelled, kick, running_state
@@ -75,6 +76,7 @@ class Completions:
         self._loops_before = (0, 0)
         self._stillness = Stillness()
         self._turn = Turn()
+        self._patience = Patience()
         self._strangers = children()
 
     def begin(self, loops: int, place: tuple[int, int, int]) -> None:
@@ -130,6 +132,7 @@ class Completions:
             return
         if not boundary.other_threads():  # nobody whom it could come before or behind
             self.clock.advance(int(seconds * 1e6))
+            self._only_waits()
             told()
             return
         with self._changed:
@@ -186,6 +189,7 @@ class Completions:
     def served(self, step: str) -> None:
         """A recorded tool answers: what happened inside it will not be asked for."""
         with self._changed:
+            self._patience.reset()
             for index in self._score.inside(step):
                 self._score.finish(index)
             self._move()
@@ -250,6 +254,7 @@ class Completions:
     def _hand_out(self, index: int) -> None:
         waiter = self._waiting.pop(index)
         self._score.finish(index)
+        self._patience.reset()
         if waiter.state is not None:
             self._note_place(index, self._label(waiter.state))
         self.clock.advance_to(self._score.entries[index].at_us if self.exact else waiter.due_us)
@@ -304,6 +309,7 @@ class Completions:
             self._release(waiter)
             if waiter.state is not None:
                 kick(waiter.state)
+            self._only_waits()
             return True
         if recorded is None:
             return False
@@ -318,6 +324,14 @@ class Completions:
             self._hand_out(recorded)
         self._move()
         return True
+
+    def _only_waits(self) -> None:
+        """A wait that the recording does not have has ended. Raises `Missed` when there is nothing but such waits."""
+        if self._patience.lost(self.clock.now_us):
+            missed = self._patience.missed()
+            self._patience.reset()
+            if not self.live and not self._has_children():
+                raise missed
 
     def _without_closing(self) -> bool:
         """A client or an answer that is not closed here, or had no connections: nobody waits for that, and the order

@@ -345,7 +345,7 @@ def test_dropped_answer_is_leaked(stage: Any) -> None:
 
 @pytest.mark.parametrize(("path", "end"), [("/slowly", End.COMPLETE), ("/stall", End.CANCELLED)])
 def test_reading_on_after_a_time_limit(stage: Any, path: str, end: End) -> None:
-    """Who gives a read so much time, and tries again, gets the same in a replay; the call ends where its answer does, or
+    """Who gives a read so much time, and tries again, gets the same in a replay; the call ends with its answer, or
     where it is closed."""
 
     async def program(session: aiohttp.ClientSession, url: str) -> Any:
