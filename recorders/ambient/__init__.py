@@ -30,6 +30,8 @@ def install() -> None:
     chance.patch_os()
     surroundings.patch()
     waits.patch_events()
+    waits.patch_conditions()
+    waits.patch_joins()
     if any(name in sys.modules for name in _TIME_MACHINES):
         _give_way()
     else:

@@ -1,5 +1,5 @@
-"""Waits with a time limit: `Event.wait(5)` as a sleep that can be interrupted. And waits for the first of several
-pooled jobs.
+"""Waits with a time limit: `Event.wait(5)`, `Future.result(30)` as a sleep that can be interrupted. And waits for the
+first of several pooled jobs.
 
 Whether the limit was reached is recorded. Where it was, a replay does not wait, and goes on in the recorded order;
 where it was not, a replay waits for what came, whatever its own pace. Which jobs were done is recorded too: threads
@@ -11,12 +11,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from rashomon import boundary, real
 from rashomon.recorders.ambient.sites import REAL, asker, replace
 
+T = TypeVar("T")
 _getframe = sys._getframe
 _local = boundary._local.get
 _THREADING = threading.Timer.run.__code__.co_filename
@@ -24,8 +26,21 @@ PATIENCE = 10.0
 """Seconds that a replay waits at least for what came in time when it was recorded: machines differ."""
 
 
-def _limited(what: str, limit: Any, wait: Callable[[float], bool], caller: FrameType) -> bool | None:
-    """Wait, and tell whether it came in time. None: nobody wants to know, the caller may wait by itself."""
+def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+def _limited(
+    what: str,
+    limit: Any,
+    wait: Callable[[float], bool],
+    caller: FrameType,
+    aside: Callable[[Callable[[], None]], None] = _call,
+) -> bool | None:
+    """Wait, and tell whether it came in time. None: nobody wants to know, the caller may wait by itself.
+
+    `aside` is given the wait of a replay for what did not come, and makes it.
+    """
     if not isinstance(limit, (int, float)) or not 0 < limit < 1e9:
         return None
     frame, who = asker(caller)
@@ -42,7 +57,9 @@ def _limited(what: str, limit: Any, wait: Callable[[float], bool], caller: Frame
     came: bool = guard.read("sleep", what, real, frame)
     if came and not waited:
         came = wait(max(limit, PATIENCE))
-    if not came:
+    if not came and guard.isolates:
+        aside(lambda: guard.sleep(limit, nothing, frame))
+    elif not came:
         guard.sleep(limit, nothing, frame)
     return came
 
@@ -65,16 +82,97 @@ def patch_events() -> None:
     threading.Event.wait = wait  # type: ignore[method-assign]
 
 
+def patch_conditions() -> None:
+    """`wait` and `wait_for` of `threading.Condition`."""
+    original, original_for = threading.Condition.wait, threading.Condition.wait_for
+
+    def without_lock(self: Any, sleep: Callable[[], None]) -> None:
+        saved = self._release_save()
+        try:
+            sleep()
+        finally:
+            self._acquire_restore(saved)
+
+    def wait(self: threading.Condition, timeout: float | None = None) -> bool:
+        if timeout is None or (_local() is None and boundary._process is None):
+            return original(self, timeout)
+        caller = _getframe(1)
+        if caller.f_code.co_filename == _THREADING:  # an event, a semaphore, a barrier, `wait_for`
+            return original(self, timeout)
+        aside = partial(without_lock, self)
+        came = _limited("threading.Condition.wait", timeout, lambda limit: original(self, limit), caller, aside)
+        return original(self, timeout) if came is None else came
+
+    def wait_for(self: threading.Condition, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        if timeout is None or (_local() is None and boundary._process is None):
+            return original_for(self, predicate, timeout)
+        found: list[T] = []
+
+        def live(limit: float) -> bool:
+            found[:] = [original_for(self, predicate, limit)]
+            return bool(found[0])
+
+        what, caller = "threading.Condition.wait_for", _getframe(1)
+        came = _limited(what, timeout, live, caller, partial(without_lock, self))
+        if came is None:
+            return original_for(self, predicate, timeout)
+        said = found[0] if found else predicate()
+        return said if bool(said) == came else came  # type: ignore[return-value]  # it came, or not, as it did then
+
+    for one, patched in ((original, wait), (original_for, wait_for)):
+        stand_for(one, patched)
+        setattr(threading.Condition, one.__name__, patched)
+
+
+def patch_joins() -> None:
+    """`threading.Thread.join`."""
+    original = threading.Thread.join
+
+    def join(self: threading.Thread, timeout: float | None = None) -> None:
+        if timeout is None or (_local() is None and boundary._process is None):
+            return original(self, timeout)
+
+        def ended(limit: float) -> bool:
+            original(self, limit)
+            return not self.is_alive()
+
+        came = _limited("threading.Thread.join", timeout, ended, _getframe(1))
+        return original(self, timeout) if came is None else None
+
+    stand_for(original, join)
+    threading.Thread.join = join  # type: ignore[method-assign]
+
+
 def patch_futures(module: Any) -> None:
     """`wait` and `as_completed` of `concurrent.futures` (`concurrent.futures._base`)."""
     waits = _waits_for(module)
     completed = _completes(module.wait)
+    wait = module.wait
     for name, make in (("wait", waits), ("as_completed", completed)):
         replace(module, name, make)
         package = sys.modules.get("concurrent.futures")
         if hasattr(package, name):
             setattr(package, name, getattr(module, name))
     module.Future.cancel = _cancels(module)
+    for name in ("result", "exception"):
+        setattr(module.Future, name, _results(module, wait, getattr(module.Future, name)))
+
+
+def _results(module: Any, wait: Callable[..., Any], original: Any) -> Callable[..., Any]:
+    """`result` or `exception` of a `Future`, with a time limit."""
+
+    def result(self: Any, timeout: float | None = None) -> Any:
+        if timeout is None or (_local() is None and boundary._process is None):
+            return original(self, timeout)
+        what = f"concurrent.futures.Future.{original.__name__}"
+        came = _limited(what, timeout, lambda limit: bool(wait([self], limit).done), _getframe(1))
+        if came is False:
+            raise module.TimeoutError
+        return original(self, timeout if came is None else None)
+
+    result.__name__ = original.__name__
+    stand_for(original, result)
+    return result
 
 
 def _cancels(module: Any) -> Callable[[Any], bool]:

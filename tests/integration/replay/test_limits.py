@@ -1,0 +1,139 @@
+"""Waits of threads with a time limit: whether it ran out is the recording's, whatever the pace of the replay."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import rashomon
+from rashomon.model import Tape
+
+
+@rashomon.tool
+def slow(seconds: float) -> str:
+    """Takes its time when it is recorded; a replay does not run it."""
+    time.sleep(seconds)
+    return f"after {seconds}"
+
+
+def _of(job: Future[str], seconds: float) -> str:
+    try:
+        return job.result(timeout=seconds)
+    except TimeoutError:
+        return "too slow"
+
+
+def _results() -> list[str]:
+    """A time limit on a tool, as agents have it."""
+    with ThreadPoolExecutor(4) as pool:
+        return [_of(pool.submit(slow, seconds), 0.1) for seconds in (0.0, 0.3, 0.01, 0.25)]
+
+
+def _exceptions() -> list[str]:
+    said = []
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(slow, 0.2)
+        for _ in range(10):
+            try:
+                said.append(repr(job.exception(timeout=0.03)))
+            except TimeoutError:
+                said.append("not yet")
+    return said
+
+
+def _joins() -> list[bool]:
+    threads = [threading.Thread(target=slow, args=(seconds,)) for seconds in (0.15, 0.0, 0.3)]
+    for thread in threads:
+        thread.start()
+    alive = []
+    for thread in threads:
+        thread.join(timeout=0.05)
+        alive.append(thread.is_alive())
+    for thread in threads:
+        thread.join()
+    return alive
+
+
+def _conditions(whole: bool) -> list[int]:
+    """How often a wait ran out before all three were ready."""
+    condition, ready, missed = threading.Condition(), [], 0
+
+    def work(seconds: float) -> None:
+        done = slow(seconds)
+        with condition:
+            ready.append(done)
+            condition.notify_all()
+
+    threads = [threading.Thread(target=work, args=(seconds,)) for seconds in (0.05, 0.1, 0.2)]
+    with condition:
+        for thread in threads:
+            thread.start()
+        if whole:
+            while not condition.wait_for(lambda: len(ready) == 3, timeout=0.02):
+                missed += 1
+        else:
+            while len(ready) < 3:
+                missed += not condition.wait(timeout=0.02)
+    for thread in threads:
+        thread.join()
+    return [len(ready), missed]
+
+
+PROGRAMS: dict[str, Callable[[], object]] = {
+    "result": _results,
+    "exception": _exceptions,
+    "join": _joins,
+    "wait": lambda: _conditions(False),
+    "wait for": lambda: _conditions(True),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_limits_run_out_as_recorded(name: str, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """What ran out runs out again, and nothing that came is missed; it takes no time."""
+    with rashomon.trace("limits"):
+        recorded = PROGRAMS[name]()
+    tape = last_tape()
+    for _ in range(5):
+        start = time.monotonic()
+        with rashomon.replay(tape) as replaying:
+            assert PROGRAMS[name]() == recorded
+        replaying.check()
+        assert time.monotonic() - start < 0.5
+
+
+def test_a_limit_is_the_programs_own(home: Path) -> None:
+    """Recording changes nothing about what these give and raise."""
+
+    def all_of_them() -> list[object]:
+        job: Future[str] = Future()
+        said: list[object] = []
+        condition, never = threading.Condition(), threading.Event()
+        thread = threading.Thread(target=never.wait)
+        thread.start()
+        with pytest.raises(TimeoutError):
+            job.result(timeout=0.001)
+        with pytest.raises(TimeoutError):
+            job.exception(timeout=0.001)
+        job.set_exception(LookupError("gone"))
+        with pytest.raises(LookupError):
+            job.result(timeout=1)
+        said.append(repr(job.exception(timeout=1)))
+        with pytest.raises(RuntimeError):
+            condition.wait(timeout=0.001)
+        with condition:
+            said += [condition.wait(0.001), condition.wait_for(list, 0.001), condition.wait_for(lambda: "x", 1)]
+        thread.join(timeout=0.001)
+        said.append(thread.is_alive())
+        never.set()
+        thread.join()
+        return said
+
+    plain = all_of_them()
+    with rashomon.trace("limits"):
+        assert all_of_them() == plain
