@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rashomon.filters import Query
+from rashomon.filters import Query, parse
 from rashomon.model import Tape
 from rashomon.tui.model import TraceItem, swap_words
 from rashomon.tui.notes import NoteItem
@@ -40,6 +40,10 @@ class TraceSource(Protocol):
 
     def chosen(self, tape: Tape, query: Query) -> frozenset[str]:
         """The ids of the steps of a tape that a filter means. Raises `FilterError`."""
+        ...
+
+    def failing(self, tape: Tape) -> frozenset[str]:
+        """The ids of the steps of a tape that failed; also of those with an error in an answer of status 200."""
         ...
 
     def resolve(self, reference: str) -> str:
@@ -131,6 +135,10 @@ class StoreSource:
         with open_home(self._home) as store:
             known = beside(store, tape.trace.id)
         return frozenset(step.id for step in StepFilter(query, tape.trace, tape.steps, known).chosen())
+
+    def failing(self, tape: Tape) -> frozenset[str]:
+        """The ids of the steps of a tape that failed."""
+        return self.chosen(tape, parse("step.status:err"))
 
     def resolve(self, reference: str) -> str:
         """The id of the trace that a reference means."""

@@ -62,16 +62,18 @@ def lane_graph(steps: Sequence[Step], glyph: str) -> list[str]:
 class StepRows:
     """The steps of a trace in their order: lanes, kind, what was said, time, tokens, how it was matched.
 
-    `noted` are the ids of those that people wrote a note on.
+    `noted` are the ids of those that people wrote a note on, `failing` of those whose answer says that it is an error,
+    whatever its status.
     """
 
-    def __init__(self, tape: Tape, glyphs: Glyphs, noted: Collection[str] = ()) -> None:
+    def __init__(self, tape: Tape, glyphs: Glyphs, noted: Collection[str] = (), failing: Collection[str] = ()) -> None:
         self.trace, self.steps = tape.trace, tape.steps
+        self._trouble = [trouble(step) or ("error" if step.id in failing else "") for step in tape.steps]
         self._glyphs, self._noted = glyphs, noted
         self._depths = depths(tape.steps)
         self._graph = lane_graph(tape.steps, glyphs.lane)
         lanes = max(map(len, self._graph), default=1)
-        troubled = max((len(trouble(step)) for step in tape.steps), default=0)
+        troubled = max(map(len, self._trouble), default=0)
         replay = any(step.match is not None for step in tape.steps)
         self._columns = _step_columns(len(tape.steps), lanes, troubled, replay)
         if noted:
@@ -86,7 +88,7 @@ class StepRows:
         """The first step that left the recording, or None."""
         self._left = frozenset(left)
         self.stops: Sequence[int] = [
-            number for number, step in enumerate(tape.steps) if number in self._left or trouble(step)
+            number for number, wrong in enumerate(self._trouble) if number in self._left or wrong
         ]
         self._summary = lru_cache(maxsize=2048)(lambda index: views.summary(tape.steps[index]))
 
@@ -128,7 +130,8 @@ class StepRows:
             case "title":
                 return f"{'  ' * self._depths[step.id]}{self.summary(index).title}", ""
             case "trouble":
-                return (f"{glyphs.error} {trouble(step)}" if trouble(step) else ""), "bad"
+                wrong = self._trouble[index]
+                return (f"{glyphs.error} {wrong}" if wrong else ""), "bad"
             case "duration":
                 return duration_of(step.response.duration_us), "dim"
             case "tokens":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rashomon.errors import AmbiguousTrace, TraceNotFound
-from rashomon.filters import Query
+from rashomon.filters import Query, parse
 from rashomon.model import (
     Coverage,
     Divergence,
@@ -203,6 +203,10 @@ class FakeSource:
     def chosen(self, tape: Tape, query: Query) -> frozenset[str]:
         """The ids of the steps that a filter means."""
         return frozenset(step.id for step in StepFilter(query, tape.trace, tape.steps).chosen())
+
+    def failing(self, tape: Tape) -> frozenset[str]:
+        """The ids of the steps that failed."""
+        return self.chosen(tape, parse("step.status:err"))
 
     def resolve(self, reference: str) -> str:
         """An id by its beginning."""

@@ -208,6 +208,15 @@ def test_steps_in_trouble_are_stops() -> None:
     assert "429" in text_of(rows.line(1, 100))
 
 
+def test_an_error_within_an_answer_is_trouble() -> None:
+    """What an answer of status 200 says is not to be seen in its head: the application is told of it."""
+    steps = tape([llm(said("x")), llm(b'{"error": {"message": "overloaded"}}'), llm(b"{}", status=429)])
+    rows = StepRows(steps, UNICODE, failing={step.id for step in steps.steps[1:]})
+    assert list(rows.stops) == [1, 2]
+    assert "error" in text_of(rows.line(1, 100))
+    assert "429" in text_of(rows.line(2, 100))
+
+
 def test_a_step_as_json_holds_both_sides() -> None:
     """What is copied can be parsed, and holds what went out and what came back."""
     step = tool({"order_id": "A"}, {"status": "late"})

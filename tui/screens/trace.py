@@ -51,6 +51,7 @@ class TraceScreen(NarrowedPage):
         self._tape: Tape | None = None
         self._waiting: Timer | None = None
         self._notes: list[NoteItem] = []
+        self._failing: frozenset[str] = frozenset()
         super().__init__()
 
     def body(self) -> Iterable[Widget]:
@@ -92,6 +93,13 @@ class TraceScreen(NarrowedPage):
         if self.bar.is_open:  # typed while the steps were loaded, or it chooses among new ones too
             self.bar.renew()
         self.in_background("notes", lambda: self.rashomon.source.notes(self._trace_id), self._noted)
+        self.in_background("failing", lambda: self.rashomon.source.failing(tape), self._read_failing)
+
+    def _read_failing(self, failing: frozenset[str]) -> None:
+        """What heads do not tell: the errors that stand in answers of status 200."""
+        if failing != self._failing:
+            self._failing = failing
+            self.show_chosen()
 
     def _noted(self, notes: list[NoteItem]) -> None:
         self._notes = notes
@@ -112,7 +120,7 @@ class TraceScreen(NarrowedPage):
         if self.chosen is not None:
             steps = tuple(step for step in tape.steps if step.id in self.chosen)
         noted = frozenset(note.step for note in self._notes if note.step is not None)
-        rows = StepRows(tape._replace(steps=steps), self.rashomon.glyphs, noted)
+        rows = StepRows(tape._replace(steps=steps), self.rashomon.glyphs, noted, self._failing)
         at = self.place_among([step.id for step in steps], rows.first or 0 if first_time else 0)
         self._rows = rows
         self._write_trail(tape, len(steps))
