@@ -335,8 +335,8 @@ def _answered(summary: Summary, answer: Json) -> dict[str, Any]:
         "gen_ai.usage.reasoning.output_tokens": summary.reasoning_tokens,
         "http.response.status_code": summary.status,
     }
-    if failed:
-        values["error.type"] = summary.error_type or str(summary.status)
+    if failed or summary.error_type or summary.error_message:  # also an error in an answer of status 200
+        values["error.type"] = summary.error_type or (str(summary.status) if failed else "error")
         values[""] = summary.error_message
     return values
 

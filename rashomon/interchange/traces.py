@@ -11,7 +11,7 @@ from rashomon.canonical import digest
 from rashomon.interchange import exchanges, genai, openinference
 from rashomon.interchange.exchanges import JSON_HEADERS, Times
 from rashomon.interchange.nested import count, plain, text, tree
-from rashomon.interchange.spans import Span
+from rashomon.interchange.spans import Event, Span
 from rashomon.model import End, Failure, Grade, Kind, Match, Piece, Request, Response, Step, Tape, Trace
 
 OTLP, OPENINFERENCE = "otlp", "openinference"
@@ -159,14 +159,25 @@ def _status_of(span: Span) -> int | None:
 def _answered(step: Step, span: Span) -> Step:
     """The step with the status and the error that the provider gave, where they are told and are none of success."""
     status, response = _status_of(span), step.response
-    if status is None or status == 200:
+    if status is None or (status == 200 and not _is_error_answer(span)):
         return step
     head = {**(response.head or {"headers": JSON_HEADERS}), "status": status}
     pieces = response.pieces
-    if status >= 400 and not pieces:
+    if (status >= 400 or _is_error_answer(span)) and not pieces:
         error = {"type": text(span.attributes.get("error.type")) or str(status), "message": span.message}
         pieces = (Piece(response.duration_us, exchanges.body_of({"error": error})),)
     return step._replace(response=response._replace(head=head, pieces=pieces))
+
+
+def _is_error_answer(span: Span) -> bool:
+    """An error in the place of an answer, whatever its status: nothing was raised and nothing was said."""
+    given = span.attributes
+    told = _status_of(span) is not None and text(given.get("error.type"))
+    return bool(told and "gen_ai.output.messages" not in given and not _raised(span))
+
+
+def _raised(span: Span) -> list[Event]:
+    return [event for event in span.events if event.name == "exception"]
 
 
 def _ended(step: Step, span: Span) -> Step:
@@ -182,9 +193,10 @@ def _ended(step: Step, span: Span) -> Step:
 
 def _failure(span: Span) -> Failure | None:
     """The exception that a span tells of. A status of 400 or more is an answer, and none."""
-    exceptions = [event for event in span.events if event.name == "exception"]
+    exceptions = _raised(span)
     kind = text(span.attributes.get("error.type"))
-    if (not span.failed and not kind) or (not exceptions and (_status_of(span) or 0) >= 400):
+    answered = (_status_of(span) or 0) >= 400 or _is_error_answer(span)
+    if (not span.failed and not kind) or (not exceptions and answered):
         return None
     told = exceptions[-1].attributes if exceptions else {}
     message = text(told.get("exception.message")) or span.message or text(span.attributes.get("exception.message"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,10 @@ from rashomon import dialects, views
 from rashomon.dialects import Message, ToolCall, ToolResult
 from rashomon.errors import DamagedData, UsageError
 from rashomon.interchange import exchanges, read
+from rashomon.interchange import otlp as otlp_file
 from rashomon.model import End, Grade, Kind, Match, Step, Tape
+from tests import steps
+from tests.steps import llm
 from tests.support import ROOT
 
 TRACE = "5b8efff798038103d269b633813fc60c"
@@ -474,3 +478,17 @@ def test_what_real_instrumentations_wrote_is_read(name: str) -> None:
     assert used == (52, 17, 20, 3)
     assert (asked.settings.get("temperature"), summary.answered) == (0.5, "gpt-4o-2024-08-06")
     assert tape.trace.provenance["imported"]["lacks"] == list(exchanges.LACKS)
+
+
+def test_an_error_in_an_answer_of_status_200_comes_back_as_one(tmp_path: Path) -> None:
+    """It is a failed span with the provider's words, and no exception: nothing was raised."""
+    told = llm({"error": {"type": "overloaded_error", "message": "Overloaded"}})
+    out = io.BytesIO()
+    otlp_file.write([steps.tape([told])], out)
+    (span,) = (one for one in json.loads(out.getvalue())["resourceSpans"][0]["scopeSpans"][0]["spans"]
+               if one["kind"] == 3)  # fmt: skip
+    assert span["status"] == {"code": 2, "message": "Overloaded"}
+    step = only_step(tmp_path, json.loads(out.getvalue()))
+    summary = views.summary(step)
+    assert (summary.status, summary.error_type, summary.error_message) == (200, "overloaded_error", "Overloaded")
+    assert step.response.failure is None
