@@ -21,7 +21,8 @@ class _Turning(httpx2.AsyncBaseTransport, httpx2.AsyncByteStream):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(0)
         self.breaks = request.url.path == "/breaks"
-        return httpx2.Response(200, stream=self)
+        headers = {"content-length": "2"} if request.url.path == "/sized" else {}
+        return httpx2.Response(200, headers=headers, stream=self)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in (b"a", b"b"):
@@ -33,11 +34,13 @@ class _Turning(httpx2.AsyncBaseTransport, httpx2.AsyncByteStream):
 
 
 @rashomon.tool
-async def failing(turns: int) -> str:
-    """Fails, after so many turns."""
+async def looked_up(turns: int, fails: bool) -> str:
+    """Takes so many turns, and may fail."""
     for _ in range(turns):
         await asyncio.sleep(0)
-    raise LookupError("nothing there")
+    if fails:
+        raise LookupError("nothing there")
+    return "found"
 
 
 @rashomon.tool
@@ -53,14 +56,17 @@ async def pages(fails: bool) -> AsyncIterator[str]:
 
 async def _asked(kind: str, got: list[str]) -> None:
     try:
-        if kind == "tool":
-            got.append(await failing(2))
+        if kind.startswith("tool"):
+            got.append(await looked_up(2, kind == "tool fails"))
         elif kind.startswith("pages"):
             async for page in pages(kind == "pages fail"):
                 got.append(page)
         else:
             async with httpx2.AsyncClient(transport=_Turning()) as client:
-                path = "breaks" if kind == "stream breaks" else "whole"
+                path = kind.partition(" ")[2]
+                if kind.startswith("get"):
+                    got.append((await client.get(f"http://turning.test/{path}")).text)
+                    return
                 async with client.stream("GET", f"http://turning.test/{path}") as response:
                     async for piece in response.aiter_raw():
                         got.append(piece.decode())
@@ -81,7 +87,21 @@ async def _cancelled_after(turns: int, kind: str) -> list[str]:
     return got
 
 
-@pytest.mark.parametrize("kind", ["tool", "pages", "pages fail", "stream", "stream breaks"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "tool",
+        "tool fails",
+        "pages",
+        "pages fail",
+        "stream",
+        "stream sized",
+        "stream breaks",
+        "get",
+        "get sized",
+        "get breaks",
+    ],
+)
 async def test_whoever_gets_something_else_is_told(kind: str, home: Path, last_tape: Callable[[], Tape]) -> None:
     """Whatever turn a caller was cancelled in, and is: it gets what it got, or else the replay says so. With the same
     turn it gets the same, and nothing is said."""
