@@ -117,7 +117,7 @@ class Query(NamedTuple):
         if at is None or at >= len(self.spans):
             return FilterError(problem, remedy)
         start, end = self.spans[at]
-        return FilterError(problem, remedy, self.source, start, end - start)
+        return FilterError(f"Column {start + 1}: {problem}", remedy, self.source, start, end - start)
 
 
 NOTHING = Query(())

@@ -131,10 +131,10 @@ class Bundle:
 
     def _check_header(self) -> None:
         start = self._file.read(HEADER_SIZE)
-        if start[:8] != MAGIC:
+        if not start or start[:8] != MAGIC[: len(start)]:
             raise ForeignFile(f"{self.path} is no bundle.", "Name a file that `rashomon export` wrote.")
         if len(start) < HEADER_SIZE:
-            raise DamagedData(f"{self.path} is cut off behind {len(start)} bytes.", _REMEDY)
+            raise DamagedData(f"{self.path} is cut off within its first {HEADER_SIZE} bytes.", _REMEDY)
         _, version, _, _ = _HEADER.unpack(start)
         if version > VERSION:
             raise NewerFormat(

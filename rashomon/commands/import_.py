@@ -100,10 +100,10 @@ def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: i
     choice = importing.Conflict(conflict.value)
     try:
         with path.open("rb") as file:
-            bundle = file.read(len(MAGIC)) == MAGIC
+            start = file.read(len(MAGIC))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name files that exist.") from error
-    if bundle:
+    if start and MAGIC.startswith(start):  # also one that was cut off that early
         with _written(folder):
             return importing.import_bundle(folder, path, choice, salvage, limit)
     from rashomon import interchange

@@ -353,6 +353,15 @@ def test_every_flipped_byte_is_found_and_nothing_is_taken(tmp_path: Path) -> Non
     assert not list(other.glob("importing-*"))
 
 
+@pytest.mark.parametrize("size", [1, 5, 8, 15])
+def test_a_bundle_that_was_cut_off_early_is_one(size: int, tmp_path: Path) -> None:
+    """What a download left of it is called a damaged bundle, and not a text that is no JSON."""
+    whole = exported(home_of(tmp_path / "home", conversation(1)), tmp_path / "b.rsh").read_bytes()
+    (tmp_path / "cut.rsh").write_bytes(whole[:size])
+    done = main("import", tmp_path / "cut.rsh", home=tmp_path / "other")
+    assert (done.returncode, "cut off" in done.stderr, "JSON" in done.stderr) == (4, True, False)
+
+
 def test_salvage_takes_what_is_whole(tmp_path: Path) -> None:
     """Damaged by chance, a bundle still gives with --salvage the traces that are whole, each equal; never another."""
     seed = random.randrange(2**32)
