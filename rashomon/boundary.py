@@ -94,9 +94,9 @@ class Witness(Protocol):
     def piece(self, data: bytes) -> None:
         """These bytes are about to reach the program."""
 
-    def overtaken(self) -> None:
-        """The caller is cancelled in the turn of its loop in which the last piece, or the failure that `ended` is about
-        to be told, came."""
+    def overtaken(self, at_end: bool = False) -> None:
+        """The caller is cancelled in the turn of its loop in which the last piece came, or the failure that `ended` is
+        about to be told; or, `at_end`, in which it would have learned that the answer is whole."""
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         """No more will come. Only the first call counts."""
@@ -383,6 +383,18 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
                 await told(witness, error, before)
             raise
     return answer
+
+
+async def whole(witness: Witness, before: Place | None) -> None:
+    """An awaited answer has come to its end: say so, and go on where a replay can."""
+    settling = handed_out(witness, Event.END, 0, before)
+    witness.ended(End.COMPLETE)
+    if settling is not None:
+        try:
+            await settling
+        except BaseException:
+            witness.overtaken(at_end=True)
+            raise
 
 
 async def told(witness: Witness, error: BaseException, before: Place | None) -> None:

@@ -109,6 +109,8 @@ class Call(NamedTuple):
 OVERTAKEN = "overtaken"
 """The mark of a step whose caller was cancelled in the turn of its event loop in which the failure came, or the last
 piece."""
+OVERTAKEN_AT_END = "overtaken-at-end"
+"""The same in the turn in which it would have learned that nothing more comes."""
 
 
 class Step(NamedTuple):

@@ -144,11 +144,7 @@ class _AsyncTee:
                 chunk = await pull()
             except StopAsyncIteration:
                 boundary.leave(token)
-                if state is None or before is not state.here:
-                    settling = handed_out(witness, Event.END, 0, before)
-                witness.ended(_COMPLETE)
-                if settling is not None:
-                    await settling
+                await boundary.whole(witness, before)
                 return
             except BaseException as error:
                 boundary.leave(token)

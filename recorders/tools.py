@@ -26,6 +26,7 @@ from rashomon.boundary import (
     leave,
     place_now,
     told,
+    whole,
 )
 from rashomon.errors import Missed, UsageError
 from rashomon.model import Call, End, Event, Kind, Request, Response
@@ -374,10 +375,7 @@ async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | No
                 item = await step(sent)
         except StopAsyncIteration:
             inside.reset(token)
-            settling = handed_out(witness, Event.END, 0, before)
-            witness.ended(End.COMPLETE)
-            if settling is not None:
-                await settling
+            await whole(witness, before)
             return
         except BaseException as error:
             leave(token)

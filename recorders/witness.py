@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rashomon import values
 from rashomon.boundary import LateCall, Pace, Place, Witness
 from rashomon.journal import Code
-from rashomon.model import OVERTAKEN, End, Event, Head, Kind, Lane
+from rashomon.model import OVERTAKEN, OVERTAKEN_AT_END, End, Event, Head, Kind, Lane
 from rashomon.recorders.writer import Writer
 from rashomon.redaction import StreamRedactor
 
@@ -124,10 +124,10 @@ class StepWitness:
         writer.piece(self.number, safe, held)
         self._gap |= writer.lost_frames != lost
 
-    def overtaken(self) -> None:
+    def overtaken(self, at_end: bool = False) -> None:
         if self.pending is not None:
             self.sent()
-        self._writer.clean([Code.MARK, self.number, OVERTAKEN])
+        self._writer.clean([Code.MARK, self.number, OVERTAKEN_AT_END if at_end else OVERTAKEN])
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         if self._done:
@@ -186,6 +186,6 @@ class DeafWitness:
 
     def piece(self, data: bytes) -> None: ...
 
-    def overtaken(self) -> None: ...
+    def overtaken(self, at_end: bool = False) -> None: ...
 
     def ended(self, end: End, error: BaseException | None = None) -> None: ...

@@ -7,10 +7,9 @@ from typing import Protocol
 
 from rashomon.boundary import Pace, Place, Witness
 from rashomon.errors import Missed
-from rashomon.model import OVERTAKEN, Divergence, End, Event, Step
+from rashomon.model import OVERTAKEN, OVERTAKEN_AT_END, Divergence, End, Event, Step
 
-_KNOWN = frozenset({End.COMPLETE, End.CANCELLED})
-"""Of recorded calls that ended so it is known what their callers had."""
+_OVERTAKEN = frozenset({OVERTAKEN, OVERTAKEN_AT_END})
 _MISSED = f"{Missed.__module__}:{Missed.__qualname__}"
 
 
@@ -60,9 +59,9 @@ class ServedWitness:
         self._left -= len(data)
         self._inner.piece(data)
 
-    def overtaken(self) -> None:
+    def overtaken(self, at_end: bool = False) -> None:
         """As `Witness.overtaken`."""
-        self._inner.overtaken()
+        self._inner.overtaken(at_end)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         """As `Witness.ended`; the first one counts."""
@@ -72,7 +71,7 @@ class ServedWitness:
                 self._unplayed(error)
             elif end is End.CANCELLED:
                 self._cancelled()
-            elif OVERTAKEN in self._step.marks:
+            else:
                 self._heard(end)
         self._inner.ended(end, error)
 
@@ -83,24 +82,29 @@ class ServedWitness:
         return len(recorded.pieces[-1].data) if unheard else 0
 
     def _cancelled(self) -> None:
-        step, left = self._step, self._left
-        if step.response.end is End.ERROR:
-            if OVERTAKEN not in step.marks or left > 0:
-                self._tell(f"was cancelled here; recorded step {step.id} went on until it failed.")
-        elif left > self._unheard() and (step.response.end in _KNOWN or not self._order.ended(step.id)):
-            if step.response.end is End.COMPLETE:
-                self._tell(f"was cancelled here; recorded step {step.id} got its whole answer.")
-            else:
-                self._tell(f"was cancelled here before it had as much as recorded step {step.id} got.")
-        elif left < self._unheard():
+        """It was cancelled: with what the recorded caller had, who then was cancelled as well?"""
+        step, left, unheard = self._step, self._left, self._unheard()
+        recorded, overtaken = step.response.end, _OVERTAKEN.intersection(step.marks)
+        if recorded is End.ERROR and not (overtaken and left <= 0):
+            self._tell(f"was cancelled here; recorded step {step.id} went on until it failed.")
+        elif recorded is End.COMPLETE and (left > unheard or not overtaken):
+            self._tell(f"was cancelled here; recorded step {step.id} got its whole answer.")
+        elif left > unheard and (recorded is End.CANCELLED or not self._order.ended(step.id)):
+            self._tell(f"was cancelled here before it had as much as recorded step {step.id} got.")
+        else:
             self._heard(End.CANCELLED)
 
     def _heard(self, end: End) -> None:
-        """The recorded caller was cancelled as something came, and never had it."""
-        failed = self._step.response.end is End.ERROR
-        if (failed and end is End.ERROR) or self._left < self._unheard():
-            what = "failed" if failed else "got a piece of an answer"
-            self._tell(f"{what} here; recorded step {self._step.id} was cancelled just as that came.")
+        """Did the recorded caller never have something that has come here, since it was cancelled then?"""
+        step = self._step
+        if OVERTAKEN in step.marks and step.response.end is End.ERROR:
+            more = "failed" if end is End.ERROR else ""
+        elif OVERTAKEN_AT_END in step.marks:
+            more = "got its whole answer" if end is End.COMPLETE else ""
+        else:
+            more = "got a piece of an answer" if self._left < self._unheard() else ""
+        if more:
+            self._tell(f"{more} here; recorded step {step.id} was cancelled just as that came.")
 
     def _tell(self, what: str) -> None:
         number = None if self.number is None else str(self.number)

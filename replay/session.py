@@ -427,8 +427,8 @@ class _LiveWitness:
         self._pieces.append(Piece(0, data))
         self._inner.piece(data)
 
-    def overtaken(self) -> None:
-        self._inner.overtaken()
+    def overtaken(self, at_end: bool = False) -> None:
+        self._inner.overtaken(at_end)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:
         self._inner.ended(end, error)

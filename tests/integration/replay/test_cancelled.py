@@ -12,7 +12,7 @@ import pytest
 import rashomon
 from rashomon.model import OVERTAKEN, Tape
 
-TURNS = range(8)
+TURNS = range(14)
 
 
 class _Turning(httpx2.AsyncBaseTransport, httpx2.AsyncByteStream):
