@@ -32,6 +32,7 @@ def install() -> None:
     waits.patch_events()
     waits.patch_conditions()
     waits.patch_joins()
+    waits.patch_semaphores()
     if any(name in sys.modules for name in _TIME_MACHINES):
         _give_way()
     else:

@@ -143,6 +143,21 @@ def patch_joins() -> None:
     threading.Thread.join = join  # type: ignore[method-assign]
 
 
+def patch_semaphores() -> None:
+    """`threading.Semaphore.acquire`."""
+    original = threading.Semaphore.acquire
+
+    def acquire(self: threading.Semaphore, blocking: bool = True, timeout: float | None = None) -> bool:
+        if timeout is None or not blocking or (_local() is None and boundary._process is None):
+            return original(self, blocking, timeout)
+        what = "threading.Semaphore.acquire"
+        came = _limited(what, timeout, lambda limit: original(self, True, limit), _getframe(1))
+        return original(self, blocking, timeout) if came is None else came
+
+    stand_for(original, acquire)
+    threading.Semaphore.acquire = acquire  # type: ignore[method-assign]
+
+
 def patch_futures(module: Any) -> None:
     """`wait` and `as_completed` of `concurrent.futures` (`concurrent.futures._base`)."""
     waits = _waits_for(module)

@@ -105,6 +105,16 @@ def test_the_judge_knows_who_asks_the_same() -> None:
     assert _kinds(first, _outcome(TWO), permuted=True, spec=spec) == ["wrong", "silent"]
 
 
+def test_the_judge_knows_who_asked_nobody() -> None:
+    """What a leaf would have asked with, had its client not been closed, is no call that went another way."""
+    closed = Event("one", "s: after b a", None, "RuntimeError")
+    first = Outcome(_outcome(closed).log, tape([]), "ok")
+    other = Outcome(_outcome(closed._replace(asked="s: after a b")).log, tape([]), "ok")
+    assert _kinds(first, other, permuted=True) == []
+    assert _kinds(first, other) == ["silent"]
+    assert _kinds(_outcome(closed), _outcome(closed._replace(asked="s: after a b")), permuted=True) == ["silent"]
+
+
 def test_the_judge_sees_an_answer_from_nowhere() -> None:
     """An answer to a request that was not recorded is wrong, also where a replay may leave its recording."""
     extra = Event("three", "s: something else", "#1", None)

@@ -84,10 +84,32 @@ def _conditions(whole: bool) -> list[int]:
     return [len(ready), missed]
 
 
+def _semaphore() -> list[tuple[str, int]]:
+    """How often each of those who may work one at a time asked in vain."""
+    one_at_a_time, tried = threading.Semaphore(1), []
+
+    def work(name: str, seconds: float) -> None:
+        tries = 0
+        while not one_at_a_time.acquire(timeout=0.02):
+            tries += 1
+        tried.append((name, tries))
+        slow(seconds)
+        one_at_a_time.release()
+
+    threads = [threading.Thread(target=work, args=(f"{number}", 0.03 * number)) for number in (3, 1, 2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.005)
+    for thread in threads:
+        thread.join()
+    return sorted(tried)
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "result": _results,
     "exception": _exceptions,
     "join": _joins,
+    "semaphore": _semaphore,
     "wait": lambda: _conditions(False),
     "wait for": lambda: _conditions(True),
 }
@@ -130,6 +152,10 @@ def test_a_limit_is_the_programs_own(home: Path) -> None:
             said += [condition.wait(0.001), condition.wait_for(list, 0.001), condition.wait_for(lambda: "x", 1)]
         thread.join(timeout=0.001)
         said.append(thread.is_alive())
+        limited = threading.BoundedSemaphore(1)
+        said += [limited.acquire(timeout=1), limited.acquire(timeout=0.001), limited.acquire(False)]
+        with pytest.raises(ValueError, match="timeout"):
+            limited.acquire(False, 1)
         never.set()
         thread.join()
         return said
