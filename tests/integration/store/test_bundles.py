@@ -370,11 +370,13 @@ def test_salvage_takes_what_is_whole(tmp_path: Path) -> None:
     found = [conversation(number, 4, chance) for number in range(4)]
     home = home_of(tmp_path / "home", *found)
     whole, before = exported(home, tmp_path / "b.rsh").read_bytes(), all_tapes(home)
-    taken = 0
     for trial in range(8):
         damaged = bytearray(whole)
-        damaged[chance.randrange(bundle.HEADER_SIZE, len(damaged))] ^= 255
-        if trial % 4 == 0:
+        at = chance.randrange(bundle.HEADER_SIZE, len(damaged))
+        if trial == 0:  # in one trace: by chance it may be in what all share, each time
+            at = damaged.rindex(b"TRAC") + bundle.MEMBER_SIZE + 9
+        damaged[at] ^= 255
+        if trial % 4 == 1:
             del damaged[chance.randrange(len(damaged) // 2, len(damaged)) :]
         bad, other = tmp_path / "bad.rsh", tmp_path / f"other{trial}"
         bad.write_bytes(damaged)
@@ -382,8 +384,7 @@ def test_salvage_takes_what_is_whole(tmp_path: Path) -> None:
         assert done.damaged
         got = all_tapes(other)
         assert got.items() <= before.items()
-        taken += len(got)
-    assert taken, f"seed {seed}: nothing could be saved"
+        assert trial or len(got) == len(found) - 1
 
 
 def test_the_command_names_damage_with_exit_4(tmp_path: Path) -> None:
