@@ -46,6 +46,8 @@ _Failing = Callable[[Response], BaseException]
 _CHARSET = ("utf-8", "surrogateescape")  # how aiohttp reads headers
 _ENDS = (asyncio.CancelledError, TimeoutError, ReplayStop)
 _HOUSEKEEPING = ("close", "_close", "_close_immediately", "_release", "_cleanup", "_cleanup_closed", "_available")
+_LEFT = (End.CANCELLED, End.LEAKED, End.OPEN)
+"""How a call may end of which a read was cancelled: closed, dropped in a cycle, or kept until the program ends."""
 _READING = ("read", "readany", "readline", "readuntil", "readexactly")
 _OWN = ("_inner", "_witness", "_count", "_cut")
 """What a stream that reports has of its own: `_cut` while the last read was cancelled."""
@@ -235,6 +237,10 @@ class _Teeing:
         self._inner.set_exception(exc, *args, **kwargs)
         self._witness.ended(End.CANCELLED if self._cut else End.CLOSED)
 
+    def __del__(self: Any) -> None:
+        if getattr(self, "_cut", False):  # nobody closed it, and nobody reads on
+            self._witness.ended(End.CANCELLED)
+
     async def readchunk(self: Any) -> Any:
         return await _report(self, self._inner.readchunk(), lambda found: found[0])
 
@@ -308,7 +314,7 @@ def _next_of(taped: Any, pace: Pace, number: int) -> Awaitable[None] | None:
     """What a reader of a played answer waits for."""
     if not taped.finished():
         return pace.settle(Event.PIECE, number)
-    return pace.cancelled() if taped.was_cancelled() else pace.settle(Event.END)
+    return pace.cancelled() if taped.was_left() else pace.settle(Event.END)
 
 
 async def _left(reading: Awaitable[Any], token: Any) -> Any:
@@ -383,9 +389,9 @@ class _Taped:
         """True when no piece is left to be played."""
         return not self._pieces
 
-    def was_cancelled(self: Any) -> bool:
-        """True when its reader was cancelled in the recording, behind all pieces that there are."""
-        return self._recorded.end is End.CANCELLED
+    def was_left(self: Any) -> bool:
+        """True when its reader may have been cancelled in the recording, behind all pieces that there are."""
+        return self._recorded.end in _LEFT
 
     def _next(self: Any) -> None:
         if not self._pieces:

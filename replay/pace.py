@@ -61,8 +61,10 @@ class StepPace:
 
     async def cancelled(self) -> None:
         try:
+            known = self._step.response.end is End.CANCELLED
+            what = "was cancelled here" if known else "has nothing more"
             await self._conductor.orphan(
-                f"Step {self._step.id} was cancelled here in the recording, and nothing cancels it in this replay.",
+                f"Step {self._step.id} {what} in the recording, and nothing cancels it in this replay.",
                 Until((Event.END, self._step.id, 0), self._told(Event.END, 0)),
             )
         except BaseException:

@@ -84,7 +84,7 @@ def test_files_that_are_no_journals_are_skipped_with_the_reason(tmp_path: Path) 
         ("good.rsj", "read"), ("newer.rsj", "newer"), ("text.rsj", "foreign")]  # fmt: skip
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user who is not root: root reads everything")
 def test_a_journal_that_may_not_be_read_is_tried_again(tmp_path: Path) -> None:
     """A file without permission is named each time, until it can be read."""
     path = tmp_path / "journals" / "a.rsj"

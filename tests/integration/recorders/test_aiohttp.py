@@ -365,6 +365,29 @@ def test_reading_on_after_a_time_limit(stage: Any, path: str, end: End) -> None:
     assert stage.replay(running(program), tape) == seen
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_who_gives_up_need_not_close(stage: Any, kept: bool) -> None:
+    """A response that is dropped behind a read that ran out of time, or kept until the program ends: in a replay that
+    read runs out of time again."""
+    responses: list[aiohttp.ClientResponse] = []
+
+    async def program(session: aiohttp.ClientSession, url: str) -> Any:
+        response = await session.get(url + "/stall")
+        read = [await response.content.readline()]
+        try:
+            read.append(await asyncio.wait_for(response.content.readline(), 0.05))
+        except TimeoutError:
+            read.append(b"nothing")
+        if kept:
+            responses.append(response)
+        return read
+
+    seen, tape = stage.record(running(program))
+    assert tape.steps[0].response.end in ((End.OPEN,) if kept else (End.CANCELLED, End.LEAKED, End.OPEN))
+    assert (seen, tape.steps[0].response.body) == ([b"so far.\n", b"nothing"], b"so far.\n")
+    assert stage.replay(running(program), tape) == seen
+
+
 class _Heard:
     """A witness of a live answer."""
 
