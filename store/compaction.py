@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from rashomon.errors import DamagedData, RashomonError, UsageError
 from rashomon.store import connection as connections
+from rashomon.store import merging
 from rashomon.store.engine import duckdb
 
 BESIDE = ".compact-"
@@ -174,7 +175,7 @@ def _current(connection: duckdb.DuckDBPyConnection) -> str:
 
 def _note(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     """Say in a copy what it was made of."""
-    connection.execute("DELETE FROM fresh.meta WHERE key IN (?, ?)", [DUE, TIGHTENED])
+    connection.execute("DELETE FROM fresh.meta WHERE key IN (?, ?, ?)", [DUE, TIGHTENED, merging.KEY])
     connection.execute(
         "INSERT INTO fresh.meta SELECT ?, (used_blocks * block_size)::VARCHAR FROM pragma_database_size()"
         " WHERE database_name = ?", [TIGHTENED, source]

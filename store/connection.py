@@ -123,7 +123,8 @@ def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> du
 
 def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
-    connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT})
+    # who may merge groups of rows says so itself: `rashomon.store.merging`
+    connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT, "max_vacuum_tasks": 0})
     form = f", {FORM}" if new else ""  # of an old file they stay as they are
     quoted = str(path).replace("'", "''")
     try:

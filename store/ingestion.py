@@ -20,7 +20,7 @@ from rashomon.store import connection as connections
 from rashomon.store.folder import listing, nothing_new, remember
 
 BATCH_BYTES = 6 * 1024 * 1024
-"""What journals bring is written in batches of at most about so many bytes, and of less where that takes too long."""
+"""What journals bring is written in batches of about so many bytes, and of less where that takes too long."""
 
 BATCH_S, LONG_S = 0.2, 3.0
 """For so many seconds the store may be written at a time: while others wait for it, and while nobody does."""

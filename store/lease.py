@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.store import connection as connections
-from rashomon.store import ingestion, memory
+from rashomon.store import memory, merging
 from rashomon.store.engine import duckdb
 from rashomon.store.pace import Pace
 
@@ -26,7 +26,7 @@ HELD_S = 5.0
 GRACE_S = 0.25
 """A batch that is expected to end sooner than this is not given up, unless it takes longer than expected."""
 
-ENOUGH_BYTES = 2 * ingestion.BATCH_BYTES
+ENOUGH_BYTES = 12 << 20
 """Who has written so much does not merge the last batch's rows with those before; who writes next does that. The blocks
 of rows that were merged are free until something is written there: in a file of 30 MB a seventh, for which the whole
 would be written anew (`compaction.tighten`)."""
@@ -54,6 +54,8 @@ class Lease:
         self._last_call: float | None = None
         self._called = False
         self.bound = True
+        self.merges = False
+        """Whether the batch at work merges groups of rows."""
 
     def unbind(self) -> None:
         """Let DuckDB have as much memory as it takes from now on."""
@@ -70,8 +72,8 @@ class Lease:
             try:
                 if self._writer is None:
                     self._writer = self._open()
-                if not more and self._pace.written >= ENOUGH_BYTES:
-                    self._writer.execute("SET max_vacuum_tasks = 0")
+                self.merges = not more and self._pace.written < ENOUGH_BYTES and merging.is_due(self._writer)
+                merging.allow(self._writer, self.merges)
                 yield self._writer
                 if not more:
                     self._writer.execute("CHECKPOINT")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rashomon.store import ingestion
+from rashomon.store.connection import ROW_GROUP
 from rashomon.store.portions import Portion
 
 STEP_BYTES, PLACE_BYTES = 1024, 256
@@ -18,16 +20,28 @@ STEP_BYTES, PLACE_BYTES = 1024, 256
 FIRST_BYTES, LEAST_BYTES = 1536 * 1024, 256 * 1024
 """Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
 
+GROUP_BYTES = 10 << 20
+"""A batch that has more than half a group of rows waits for the other half, to at most so many bytes: what makes a
+group DuckDB writes into its file at once, anything else into its log first."""
+
 CALM_S = 1.0
 """For so long after somebody was last seen to wait, batches are short."""
 
 
-def weight(portion: Portion) -> int:
-    """About how many bytes a portion takes in memory."""
+class Weight(NamedTuple):
+    """About how many bytes a portion takes in memory, and how many steps are in it."""
+
+    size: int = 0
+    steps: int = 0
+
+
+def weight(portion: Portion) -> Weight:
+    """What a portion weighs."""
     contents = sum([len(content) for _, content in portion.parts])
     packed = sum([len(row[2]) for chunk in portion.chunks for row in chunk.rows])
     places = sum([len(found) for found in portion.places.values()])
-    return contents + packed + STEP_BYTES * (len(portion.heads) + len(portion.late)) + PLACE_BYTES * places
+    steps = len(portion.heads)
+    return Weight(contents + packed + STEP_BYTES * (steps + len(portion.late)) + PLACE_BYTES * places, steps)
 
 
 class Pace:
@@ -51,12 +65,20 @@ class Pace:
         """How many bytes may be written at once by now."""
         return max(self._short, self._long) if self._is_calm() else self._short
 
-    def fitting(self, weights: Sequence[int]) -> int:
+    def is_full(self, size: int, steps: int) -> bool:
+        """Whether so much is to be written by now."""
+        room = self.room
+        if size < room:
+            return False
+        waits = room >= ingestion.BATCH_BYTES and ROW_GROUP // 2 <= steps < ROW_GROUP
+        return not waits or size >= GROUP_BYTES
+
+    def fitting(self, weights: Sequence[Weight]) -> int:
         """How many of some portions, of which there is at least one, may be written at once by now."""
-        room, size = self.room, 0
+        size = steps = 0
         for count, one in enumerate(weights, 1):
-            size += one
-            if size >= room:
+            size, steps = size + one.size, steps + one.steps
+            if self.is_full(size, steps):
                 return count
         return len(weights)
 

@@ -12,13 +12,13 @@ import duckdb
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
 from rashomon.journal import checksum
-from rashomon.store import bodies, compaction, crew, ingestion, ledger, memory, restored
+from rashomon.store import bodies, compaction, crew, ingestion, ledger, memory, merging, restored
 from rashomon.store import connection as connections
 from rashomon.store.arrival import Arrival
 from rashomon.store.known_parts import KnownParts
 from rashomon.store.lease import GivenUp, Lease
 from rashomon.store.ledger import NOTHING, READER, About, Entry, Known, Stat, read_known
-from rashomon.store.pace import Pace, weight
+from rashomon.store.pace import Pace, Weight, weight
 from rashomon.store.portions import Parts, Portion
 from rashomon.store.pricing import pricing as pricing
 from rashomon.store.told import Member, Resume
@@ -141,25 +141,25 @@ class Taking:
     def take(self, todo: list[str]) -> None:
         """Read and write these journals, batch by batch."""
         batch: list[Item] = []
-        weights: list[int] = []
-        size = 0
+        weights: list[Weight] = []
+        size = steps = 0
         for item in self.arrivals(todo):
             batch.append(item)
             weights.append(_weight(item))
-            size += weights[-1]
-            if size >= self.pace.room:
+            size, steps = size + weights[-1].size, steps + weights[-1].steps
+            if self.pace.is_full(size, steps):
                 self.put(batch, weights, len(todo), more=True)
-                batch, weights, size = [], [], 0
+                batch, weights, size, steps = [], [], 0, 0
         self.put(batch, weights, len(todo))
 
-    def put(self, items: list[Item], weights: list[int], todo: int, more: bool = False) -> None:
+    def put(self, items: list[Item], weights: list[Weight], todo: int, more: bool = False) -> None:
         """Write what has arrived, in one go or, where others wait for the store, in several."""
         done = 0
         while done < len(items):
             behind = done + self.pace.fitting(weights[done:])
             last = not more and behind == len(items)
             with contextlib.suppress(GivenUp):  # the same again, in smaller pieces
-                self.write(items[done:behind], sum(weights[done:behind]), more=not last)
+                self.write(items[done:behind], sum([one.size for one in weights[done:behind]]), more=not last)
                 done = behind
         self.tell(todo)
 
@@ -344,6 +344,7 @@ class Taking:
             ).fetchall()
             if not claimed:
                 raise _Generation
+            unmerged = merging.read(writer)
             again = self.again(writer, batch)
             while True:
                 if again:
@@ -351,9 +352,12 @@ class Taking:
                 portions, names, price = [*extra, *batch], self.known.entries, self.price
                 writing = Writing(writer, portions, removed, self.skipped, entries, price, names, self.parts, pause)
                 try:
-                    return writing.write()
+                    written = writing.write()
                 except Conflict as conflict:
                     again = conflict.traces
+                    continue
+                merging.note(writer, unmerged, *writing.added, self.lease.merges)
+                return written
 
     def again(self, writer: duckdb.DuckDBPyConnection, batch: list[tuple[Portion, Numbers]]) -> set[str]:
         """The traces in the store that journals which are read from their beginning told of before."""
@@ -428,8 +432,8 @@ class Taking:
         )
 
 
-def _weight(item: Item) -> int:
-    return 0 if isinstance(item, Entry) else weight(item[0])
+def _weight(item: Item) -> Weight:
+    return Weight() if isinstance(item, Entry) else weight(item[0])
 
 
 def _only(portion: Portion, trace: str) -> Portion:

@@ -99,6 +99,8 @@ class Writing:
         self.found: set[str] = set()
         self.altered: set[str] = set()
         self.arrived: list[pa.Table] = []
+        self.added = 0, 0
+        """How many parts were added, and their bytes."""
 
     def write(self) -> Written:
         """Do it. Raises `Conflict` before anything is changed."""
@@ -235,6 +237,7 @@ class Writing:
             del numbers.known[portion.first_part :]  # of a batch that was not written
             numbers.known.extend([ids[name] for name, _ in portion.parts])
         self.following = following + len(new)
+        self.added = len(new), sum([len(contents[name]) for name in new])
         self.insert("parts", columns.of_parts([(name, contents[name], ids[name]) for name in new]))
 
     def part(self, content: bytes) -> int:

@@ -67,5 +67,5 @@ def content(store: Path) -> dict[str, list[tuple[Any, ...]]]:
             left_out = f"exclude ({numbers[table]})" if table in numbers else ""
             found[table] = traces.query(f"select * {left_out} from {table} order by all").rows
     found["members"] = [(trace, journal, _however_read(told)) for trace, journal, told in found["members"]]
-    found["meta"] = [row for row in found["meta"] if row[0] not in ("generation", "compacted")]
+    found["meta"] = [row for row in found["meta"] if row[0] not in ("generation", "compacted", "unmerged")]
     return found

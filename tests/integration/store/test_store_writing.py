@@ -83,7 +83,7 @@ def test_the_last_of_many_batches_leaves_merging_to_the_next(tmp_path: Path, mon
         patched.setattr(lease, "ENOUGH_BYTES", 100_000)
         ingest_new(one)
     ingest_new(other)
-    assert (groups(one / "store.duckdb"), groups(other / "store.duckdb")) == (2, 1)
+    assert groups(one / "store.duckdb") > groups(other / "store.duckdb") == 1
     assert free(one / "store.duckdb") < free(other / "store.duckdb")
     more = journals(tmp_path / "more", 2, 30, 2)
     for path in (more / "journals").iterdir():

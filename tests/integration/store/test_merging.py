@@ -1,0 +1,158 @@
+"""Which groups of rows an ingestion merges: what is cheap to merge always, what is dear seldom."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rashomon.store import compaction, connection, ingest_new, ingestion, merging, pace
+from rashomon.store.merging import Unmerged
+from rashomon.store.pace import Pace, Weight
+from tests.bench import store_journals
+from tests.faults.store_journals import content
+
+Parts = list[tuple[int, list[int]]]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Journals of a trace each."""
+    folder = tmp_path_factory.mktemp("fleet")
+    store_journals.write_journals(folder, 48, 500)
+    return sorted(path for path in folder.iterdir() if path.stat().st_size < 100_000)
+
+
+@pytest.fixture
+def dear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contents of some hundred bytes are as dear to merge as some of thirty kilobytes are."""
+    monkeypatch.setattr(merging, "BYTES_A_BATCH", 15_000)
+    monkeypatch.setattr(compaction, "tighten", lambda store, since: False)
+
+
+def blocks(store: Path) -> Parts:
+    """The groups of rows of `parts`: rows, and the blocks in which their texts are."""
+    with connection.open_reader(store) as reader:
+        found = reader.execute(
+            "SELECT row_group_id, sum(count) FILTER (segment_type <> 'VALIDITY' AND column_name = 'id')::INTEGER,"
+            " list(DISTINCT block_id ORDER BY block_id) FILTER (column_name = 'text')"
+            " FROM pragma_storage_info('parts') GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    return [(rows, ids) for _, rows, ids in found]
+
+
+def ingested(home: Path, journals: list[Path]) -> Path:
+    """A store into which these journals came one after another, each by an ingestion of its own."""
+    (home / "journals").mkdir(parents=True, exist_ok=True)
+    for journal in journals:
+        shutil.copy(journal, home / "journals")
+        ingest_new(home)
+    return home / "store.duckdb"
+
+
+def test_small_contents_are_merged_each_time(tmp_path: Path, fleet: list[Path]) -> None:
+    """Many ingestions of a little leave one group of rows."""
+    assert len(blocks(ingested(tmp_path, fleet[:6]))) == 1
+
+
+def test_dear_contents_are_left_where_they_are(tmp_path: Path, fleet: list[Path], dear: None) -> None:
+    """What was written stays in its blocks when more comes; now and then it is merged nevertheless."""
+    before: Parts = []
+    counts, moved = [], 0
+    for journal in fleet[:40]:
+        now = blocks(ingested(tmp_path, [journal]))
+        moved += now[: len(before)] != before
+        counts.append(len(now))
+        before = now
+    assert max(counts) > 3
+    assert 1 <= moved <= 20
+    assert counts[-1] < 20
+
+
+def test_merging_changes_nothing_but_the_groups(tmp_path: Path, fleet: list[Path], dear: None) -> None:
+    """Rows that were merged, and some that were not, are the same rows."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(merging, "BYTES_A_BATCH", 10)
+        one = ingested(tmp_path / "one", fleet[:9])
+    other = tmp_path / "other"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(merging, "BYTES_A_BATCH", 1 << 30)
+        other = ingested(tmp_path / "other", fleet[:9])
+    assert len(blocks(one)) > len(blocks(other)) == 1
+    found, expected = content(one), content(other)
+    found.pop("journals"), expected.pop("journals")  # when the files were changed
+    assert found == expected
+
+
+def test_a_note_merges_nothing(tmp_path: Path, fleet: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else writes leaves the groups as they are."""
+    monkeypatch.setattr(merging, "BYTES_A_BATCH", 10)
+    store = ingested(tmp_path, fleet[:4])
+    before = blocks(store)
+    assert len(before) > 1
+    with connection.open_writer(store) as writer:
+        writer.execute("INSERT INTO meta VALUES ('test', 'a note')")
+    assert blocks(store) == before
+
+
+def test_a_store_that_was_written_anew_is_measured(tmp_path: Path, fleet: list[Path]) -> None:
+    """What is in its last group is looked at once, and known from then on."""
+    store = ingested(tmp_path, fleet[:3])
+    compaction.compact(store)
+    with connection.open_reader(store) as reader:
+        rows, size = reader.execute(
+            "SELECT count(*), sum(coalesce(strlen(text), octet_length(body)))::BIGINT FROM parts"
+        ).fetchall()[0]
+        assert not reader.execute("FROM meta WHERE key = ?", [merging.KEY]).fetchall()
+        assert merging.read(reader) == Unmerged(rows, size, 0)
+    ingested(tmp_path, fleet[3:4])
+    with connection.open_reader(store) as reader:
+        assert reader.execute("FROM meta WHERE key = ?", [merging.KEY]).fetchall()
+        assert merging.read(reader).rows > rows
+
+
+def test_full_groups_are_done_with() -> None:
+    """Only rows in groups that are not full are ever merged again."""
+    chance = random.Random(5)
+    unmerged = Unmerged()
+    for _ in range(200):
+        rows = chance.randrange(20_000)
+        unmerged = unmerged.after(rows, rows * 100)
+        assert abs(unmerged.size - unmerged.rows * 100) < 200 * 100
+    assert unmerged.batches == 200
+    assert unmerged.rows < 200 * connection.ROW_GROUP
+    merged = unmerged.merged()
+    assert merged.rows < connection.ROW_GROUP
+    assert merged.batches == 0
+    assert abs(merged.size - merged.rows * 100) < 200 * 100
+
+
+def test_a_batch_waits_for_a_full_group_of_steps() -> None:
+    """When it is large enough, and half a group is there; not for as long as it likes, and not while others wait."""
+    batch, half = ingestion.BATCH_BYTES, connection.ROW_GROUP // 2
+    pace_ = Pace()
+    pace_._short = pace_._long = float(batch)
+    assert pace_.is_full(batch, half - 1)
+    assert not pace_.is_full(batch, half)
+    assert not pace_.is_full(pace.GROUP_BYTES - 1, 2 * half - 1)
+    assert pace_.is_full(batch, 2 * half)
+    assert pace_.is_full(pace.GROUP_BYTES, half)
+    assert not pace_.is_full(batch - 1, 2 * half)
+    pace_._short = pace_._long = batch / 2
+    assert pace_.is_full(batch // 2, half)
+    assert pace_.fitting([Weight(batch // 4, 10), Weight(batch // 4, half), Weight(9, 9)]) == 2
+
+
+def test_a_large_ingestion_fills_groups_of_steps(tmp_path: Path) -> None:
+    """Most of its steps are in full groups: so many rows at once need not go through DuckDB's log."""
+    store_journals.write_journals(tmp_path / "journals", 500, 25_000)
+    ingest_new(tmp_path)
+    with connection.open_reader(tmp_path / "store.duckdb") as reader:
+        found = reader.execute(
+            "SELECT sum(count)::INTEGER FROM pragma_storage_info('steps')"
+            " WHERE column_name = 'position' AND segment_type <> 'VALIDITY' GROUP BY row_group_id"
+        ).fetchall()
+    full = sum(rows for (rows,) in found if rows == connection.ROW_GROUP)
+    assert full >= 4 * connection.ROW_GROUP
