@@ -175,7 +175,8 @@ def _current(connection: duckdb.DuckDBPyConnection) -> str:
 
 def _note(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     """Say in a copy what it was made of."""
-    connection.execute("DELETE FROM fresh.meta WHERE key IN (?, ?, ?)", [DUE, TIGHTENED, merging.KEY])
+    connection.execute("DELETE FROM fresh.meta WHERE key IN (?, ?)", [DUE, TIGHTENED])
+    connection.execute("UPDATE fresh.meta SET value = '' WHERE key = ?", [merging.KEY])  # a deleted row takes a block
     connection.execute(
         "INSERT INTO fresh.meta SELECT ?, (used_blocks * block_size)::VARCHAR FROM pragma_database_size()"
         " WHERE database_name = ?", [TIGHTENED, source]

@@ -58,7 +58,7 @@ class Lease:
         """Whether the batch at work merges groups of rows."""
 
     def unbind(self) -> None:
-        """Let DuckDB have as much memory as it takes from now on."""
+        """Let DuckDB have as much memory as it takes, until a batch is written."""
         self.bound = False
         self.release()
 
@@ -72,7 +72,8 @@ class Lease:
             try:
                 if self._writer is None:
                     self._writer = self._open()
-                self.merges = not more and self._pace.written < ENOUGH_BYTES and merging.is_due(self._writer)
+                last = not more and self._pace.written < ENOUGH_BYTES
+                self.merges = last and merging.read(self._writer).is_due
                 merging.allow(self._writer, self.merges)
                 yield self._writer
                 if not more:
@@ -80,8 +81,9 @@ class Lease:
             except BaseException:
                 self._close()
                 raise
-            if not more or self._is_due():
+            if not more or not self.bound or self._is_due():
                 self._close()
+            self.bound = True
         if more:
             self._look_out()
 

@@ -30,7 +30,7 @@ from rashomon.store.trace_rows import TraceRow
 if TYPE_CHECKING:
     from rashomon.store.reading import TraceStore
 
-FORMAT = 2
+FORMAT = 3
 LEAST, MOST = 500, 200_000
 """A list of fewer traces is not kept, for there the store is quick; nor one of more, which is long to write."""
 

@@ -15,10 +15,15 @@ LIMIT = "48MB"
 too little for a batch, the batch is rolled back and done again with as much as there is (`Lease.unbind`)."""
 
 
+_TOLD = "could not allocate", "failed to allocate"
+"""What other errors say that were made of a lack of memory: in a checkpoint, in what computes a column."""
+
+
 def is_short(error: BaseException) -> bool:
     """Whether DuckDB needed more than it may take: in a statement, or when it put its log into the file."""
-    out = isinstance(error, duckdb.OutOfMemoryException)
-    return out or (isinstance(error, duckdb.Error) and "could not allocate" in str(error))
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return True
+    return isinstance(error, duckdb.Error) and any(told in str(error) for told in _TOLD)
 
 
 @contextlib.contextmanager

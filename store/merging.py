@@ -1,8 +1,9 @@
 """When groups of rows are merged: DuckDB writes rows in groups, and merges neighbours that are not full at checkpoints.
 
-Of a batch with little in it that is cheap, and keeps tables from falling into a thousand pieces. Contents of 30 kB make
-a group of a hundred megabytes, which took seconds, and four times the memory, to be merged with what came next. So rows
-are merged only at the end of an ingestion, and no more often than pays for what merging them takes.
+Of a batch with little in it that is cheap, and keeps tables from falling into thousands of pieces, each of which takes
+memory while the store is open for writing. Contents of 30 kB make a group of a hundred megabytes, which took seconds,
+and four times the memory, to be merged with what came next. So rows are merged at the end of an ingestion only, a few
+groups at a time, and where enough batches came since the last time to pay for it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from rashomon.store.connection import ROW_GROUP
 from rashomon.store.engine import duckdb
 
 KEY = "unmerged"
-"""Key of `meta` that tells what is in groups that are not full."""
+"""Key of `meta` that tells what is in groups that are not full; empty where the file was written anew."""
 
-BYTES_A_BATCH = 2 << 20
-"""Contents of so many bytes may be merged for each batch since they were merged last: some 50 ms."""
+BYTES_A_BATCH = 1 << 20
+"""Contents of so many bytes may be merged for each batch since they were merged last: some 30 ms."""
+_TASKS = 2
+"""So many full groups at most are made of others in each table at a time."""
 
-_ALL, _NONE = 100, 0
+_AT_ONCE = _TASKS * ROW_GROUP
 
 
 class Unmerged(NamedTuple):
@@ -34,9 +37,14 @@ class Unmerged(NamedTuple):
         return Unmerged(self.rows + loose, self.size + _share(size, loose, rows), self.batches + 1)
 
     def merged(self) -> Unmerged:
-        """The same when they have been merged: one group is left that is not full."""
-        loose = self.rows % ROW_GROUP
+        """The same when some have been merged; when all, one group is left that is not full."""
+        loose = max(self.rows - _AT_ONCE, self.rows % ROW_GROUP)
         return Unmerged(loose, _share(self.size, loose, self.rows), 0)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether one more batch is to merge what it can."""
+        return _share(self.size, min(self.rows, _AT_ONCE), self.rows) <= BYTES_A_BATCH * (self.batches + 1)
 
 
 def _share(size: int, some: int, of: int) -> int:
@@ -46,7 +54,7 @@ def _share(size: int, some: int, of: int) -> int:
 def read(connection: duckdb.DuckDBPyConnection) -> Unmerged:
     """What a store tells of it; where it does not, its last rows, which are in a group that is not full."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", [KEY]).fetchall()
-    if found:
+    if found and found[0][0]:
         rows, size, batches = found[0][0].split()
         return Unmerged(int(rows), int(size), int(batches))
     count = connection.execute("SELECT count(*) FROM parts").fetchall()[0][0] % ROW_GROUP
@@ -55,12 +63,6 @@ def read(connection: duckdb.DuckDBPyConnection) -> Unmerged:
         " FROM (SELECT text, body FROM parts WHERE id > (SELECT max(id) FROM parts) - ?)", [count]
     ).fetchall()[0][0]  # fmt: skip
     return Unmerged(count, size)
-
-
-def is_due(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the next batch may merge what is in groups that are not full."""
-    unmerged = read(connection)
-    return unmerged.size <= BYTES_A_BATCH * (unmerged.batches + 1)
 
 
 def note(connection: duckdb.DuckDBPyConnection, before: Unmerged, rows: int, size: int, merges: bool) -> None:
@@ -78,4 +80,4 @@ def _write(connection: duckdb.DuckDBPyConnection, unmerged: Unmerged) -> None:
 
 def allow(connection: duckdb.DuckDBPyConnection, allowed: bool) -> None:
     """Have checkpoints merge rows from now on, or not."""
-    connection.execute(f"SET max_vacuum_tasks = {_ALL if allowed else _NONE}")
+    connection.execute(f"SET max_vacuum_tasks = {_TASKS if allowed else 0}")

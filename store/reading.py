@@ -188,10 +188,10 @@ class TraceStore:
         if where is not None:
             conditions.append(f"({where}\n)")  # on a line of its own: it may end in a comment
         condition = " AND ".join(conditions)
-        nested, diverged, lost = self._tuples(trace_rows.WHAT_THERE_IS, [])[0]
+        nested, diverged, lost, launched = self._tuples(trace_rows.WHAT_THERE_IS, [])[0]
         own = not nested or (limit is not None and where is None and not trace_rows.by_sums(condition))
         if own or not self._tuples(trace_rows.DEEPER, [])[0][0]:
-            source = trace_rows.source(diverged, lost, inside=not own)
+            source = trace_rows.source(diverged, lost, launched, inside=not own)
         else:
             source = "trace_list"
         sql = f"SELECT {', '.join(trace_rows.TraceRow._fields)} FROM {source} WHERE {condition} {_NEWEST}"

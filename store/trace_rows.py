@@ -16,7 +16,8 @@ class TraceRow(NamedTuple):
     """One line of a list of traces. Counts and tokens include the traces within it.
 
     `started_ns` is Unix time in nanoseconds; `duration_us` None while it is open. `divergences`,
-    `coverage_missed` (peers) and `losses` are counts; `lost` is the number of steps known to be lost.
+    `coverage_missed` (peers), `unseen` (programs that it started and no recorder looks into) and `losses` are counts;
+    `lost` is the number of steps known to be lost.
     `failures` counts steps that failed, `cost` is in US dollars and None where no call has a price, `unpriced` counts
     calls without one. `imported`: another tool recorded it, and what slipped past is not known.
     """
@@ -37,6 +38,7 @@ class TraceRow(NamedTuple):
     within: str | None
     divergences: int
     coverage_missed: int
+    unseen: int
     lost: int
     losses: int
     tags: dict[str, str]
@@ -66,9 +68,10 @@ SUMS = ("steps", "llm_calls", "tool_calls", "failures", "input_tokens", "output_
 _ADDED = re.compile(rf"trace_list\.({'|'.join((*SUMS, 'cost', 'models'))})\b")
 
 WHAT_THERE_IS = """
-    SELECT EXISTS (FROM traces WHERE within IS NOT NULL), EXISTS (FROM divergences), EXISTS (FROM losses)
+    SELECT EXISTS (FROM traces WHERE within IS NOT NULL), EXISTS (FROM divergences), EXISTS (FROM losses),
+        EXISTS (FROM launched WHERE within IS NULL)
 """
-"""Whether there are traces within others, divergences, losses."""
+"""Whether there are traces within others, divergences, losses, programs that were started outside of tools."""
 
 DEEPER = """
     SELECT EXISTS (
@@ -82,8 +85,8 @@ _ROWS = """
     SELECT
         traces.id, traces.name, traces.started_ns, (traces.ended_ns - traces.started_ns) // 1000 AS duration_us,
         traces.outcome, traces.exit_code, {sums}, {cost} AS cost, {models} AS models, traces.parent, traces.within,
-        {divergences} AS divergences, len(traces.missed) AS coverage_missed, {lost} AS lost, {losses} AS losses,
-        traces.tags, traces.swaps, traces.error,
+        {divergences} AS divergences, len(traces.missed) AS coverage_missed, {unseen} AS unseen, {lost} AS lost,
+        {losses} AS losses, traces.tags, traces.swaps, traces.error,
         coalesce(json_array_length(traces.provenance, '$.imported.lacks'), 0) > 0 AS imported
     FROM traces {joined}
 """
@@ -94,6 +97,20 @@ _DIVERGENCES = """
 _LOSSES = """
     LEFT JOIN (SELECT trace, count(*) AS found, sum(steps)::BIGINT AS steps FROM losses GROUP BY trace) AS lost
     ON lost.trace = traces.id
+"""
+_UNSEEN = r"""
+    LEFT JOIN (
+        SELECT trace, count(*) AS found
+        FROM launched
+        WHERE within IS NULL
+            AND NOT regexp_matches(program(argv), '^(python|pypy)|\.py$')
+            AND NOT EXISTS (
+                FROM processes
+                WHERE processes.trace = launched.trace AND program(processes.argv) = program(launched.argv)
+                    AND processes.argv[2:] = launched.argv[2:]
+            )
+        GROUP BY trace
+    ) AS unseen ON unseen.trace = traces.id
 """
 _INSIDE = f"""
     LEFT JOIN (
@@ -114,12 +131,13 @@ def by_sums(condition: str) -> bool:
     return _ADDED.search(condition) is not None
 
 
-def source(diverged: bool, lost: bool, inside: bool = False) -> str:
-    """What the view `trace_list` is, to select from, where there are divergences or losses or are none.
+def source(diverged: bool, lost: bool, unseen: bool, inside: bool = False) -> str:
+    """What the view `trace_list` is, to select from, where there are divergences, losses or `launched`, or are none.
 
     `inside`: with what is within each trace, one level deep; else lines count what is in each trace itself.
     """
     added = " + coalesce(inside.{0}, 0)" if inside else "::BIGINT"
+    joins = (inside, _INSIDE), (diverged, _DIVERGENCES), (lost, _LOSSES), (unseen, _UNSEEN)
     rows = _ROWS.format(
         sums=", ".join(f"traces.{name}{added.format(name)} AS {name}" for name in SUMS),
         cost=_COSTS if inside else "traces.cost",
@@ -127,7 +145,8 @@ def source(diverged: bool, lost: bool, inside: bool = False) -> str:
         divergences="coalesce(diverged.found, 0)" if diverged else "0::BIGINT",
         lost="coalesce(lost.steps, 0)" if lost else "0::BIGINT",
         losses="coalesce(lost.found, 0)" if lost else "0::BIGINT",
-        joined=(_INSIDE if inside else "") + (_DIVERGENCES if diverged else "") + (_LOSSES if lost else ""),
+        unseen="coalesce(unseen.found, 0)" if unseen else "0::BIGINT",
+        joined="".join(join for there, join in joins if there),
     )
     return f"({rows}) AS trace_list"
 

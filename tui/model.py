@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from rashomon import views
+from rashomon import beside, views
 from rashomon.model import Kind, Tape, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import (
@@ -53,8 +53,9 @@ SHORT_ID = 12
 class TraceItem(NamedTuple):
     """A trace in the list: light facts, no steps. Times as in `Trace`; counts are 0 where unknown.
 
-    `missed` counts peers reached outside of any recorded call, `losses` the reasons why `lost` steps
-    were not recorded; `swaps` are a replay's changes in few words; `notes` counts what people wrote on it.
+    `missed` counts peers reached outside of any recorded call, `unseen` programs that it started and no recorder looks
+    into, `losses` the reasons why `lost` steps were not recorded; `swaps` are a replay's changes in few words; `notes`
+    counts what people wrote on it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class TraceItem(NamedTuple):
     output_tokens: int = 0
     divergences: int = 0
     missed: int = 0
+    unseen: int = 0
     losses: int = 0
     lost: int = 0
     imported: bool = False
@@ -119,6 +121,7 @@ def item_of(tape: Tape) -> TraceItem:
         sum(one.output_tokens or 0 for one in said),
         len(trace.divergences),
         len(trace.coverage.missed),
+        len(beside.uncovered(trace)),
         len(trace.losses),
         sum(loss.steps for loss in trace.losses),
         trace.imported,
@@ -242,9 +245,9 @@ class TraceRows:
                 told = f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}"
                 return (told if item.input_tokens or item.output_tokens else ""), "dim"
             case "coverage":
-                if item.imported:
-                    return "?", "dim"
-                return ("!", "bad") if item.missed or item.losses else ("", "")
+                if item.missed or item.losses:
+                    return "!", "bad"
+                return ("?", "dim") if item.imported or item.unseen else ("", "")
             case "notes":
                 return (glyphs.kinds[Kind.NOTE] if item.notes else ""), "yours"
             case _:
@@ -290,7 +293,7 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
                 f"{plural(item.tool_calls, 'tool call')}"
             ),
             Span(f"   tokens {item.input_tokens:,} in, {item.output_tokens:,} out", "dim"),
-            Span("" if item.missed or item.losses else "   complete", "ok"),
+            *_complete(item),
         ),
     ]
     if item.error:
@@ -302,6 +305,17 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
     if item.missed or item.losses:
         lines.append((Span("! incomplete: ", "bad"), Span(_incomplete(item))))
     return lines
+
+
+def _complete(item: TraceItem) -> list[Span]:
+    if item.missed or item.losses:
+        return []
+    if item.imported:
+        return [Span("   another tool recorded it: what it missed is not known", "dim")]
+    if not item.unseen:
+        return [Span("   complete", "ok")]
+    told = f"complete, but for {plural(item.unseen, 'unseen program')}; rashomon show {item.id[:SHORT_ID]} names them"
+    return [Span(f"   {told}", "dim")]
 
 
 def _incomplete(item: TraceItem) -> str:

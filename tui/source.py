@@ -72,6 +72,7 @@ def trace_item(row: TraceRow, notes: int = 0) -> TraceItem:
         row.output_tokens,
         row.divergences,
         row.coverage_missed,
+        row.unseen,
         row.losses,
         row.lost,
         row.imported,

@@ -61,6 +61,7 @@ def trace_facts(trace: Trace) -> dict[str, Json]:
             "complete": None if trace.imported else trace.coverage.complete and not trace.losses,
             "connections": trace.coverage.connections,
             "missed": list(trace.coverage.missed),
+            "unseen": len(uncovered(trace)),
         },
         "uncontrolled": [uncontrolled_facts(one) for one in trace.uncontrolled],
         "launched": launched_facts(trace),

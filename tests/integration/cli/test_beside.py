@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from rashomon.beside import uncovered
 from rashomon.commands.documents import trace_facts
+from rashomon.commands.ls import coverage as coverage_of
 from rashomon.commands.trace_text import coverage
+from rashomon.journal import Code
 from rashomon.model import Launched, Process, Tape, Trace
+from rashomon.store import TraceStore, ingest_new
+from rashomon.tui.model import item_of
+from rashomon.tui.source import StoreSource
+from tests.faults.store_journals import frames, write_frames
+from tests.support import rashomon
 
 CURL = Launched(("curl", "https://example.com"), ())
 
@@ -31,3 +41,49 @@ def test_complete_is_not_said_of_programs_that_nobody_looked_into(launched: tupl
     assert coverage(Tape(trace, ())) == f"complete (0 connections, 0 steps){said}"
     facts: Any = trace_facts(trace)["launched"]
     assert [one["covered"] for one in facts] == [not said] * len(launched)
+
+
+ARGUMENTS: tuple[list[str], ...] = ([], ["x.py"], ["--fast"], ["a\nb/c"])
+PROGRAMS = ("curl", "/usr/bin/curl", "python", "/opt/python3.12", "pypy3", "./agent.py", "a/b.pyc", "serve",
+            "/opt/serve", "", "x\n/serve", "my-python", "mapy")  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lists_count_the_programs_that_nobody_looked_into(tmp_path: Path, seed: int) -> None:
+    """What `ls`, the terminal application and SQL say of a trace is what `show` finds in it."""
+    chance = Random(seed)
+    for number in range(8):
+        content = frames(f"t{number}", 1)
+        content[0][1]["argv"] = [chance.choice(PROGRAMS), *chance.choice(ARGUMENTS)]
+        launched = [
+            [Code.LAUNCHED, 0, [] if not chance.randrange(6) else [chance.choice(PROGRAMS), *chance.choice(ARGUMENTS)],
+             [], chance.choice((None, None, "0.0")), None]
+            for _ in range(chance.randrange(4))
+        ]  # fmt: skip
+        write_frames(tmp_path / "journals" / f"{number:016}.rsj", [*content[:2], *launched, *content[2:]])
+    ingest_new(tmp_path)
+    store = TraceStore(tmp_path / "store.duckdb")
+    expected = {f"t{number}": len(uncovered(store.trace(f"t{number}"))) for number in range(8)}
+    assert sum(expected.values()) > 1
+    assert {row.id: row.unseen for row in store.traces()} == expected
+    assert dict(store.query("select id, unseen from trace_list").rows) == expected
+    assert {item.id: item.unseen for item in StoreSource(tmp_path).traces()} == expected
+    assert {name: item_of(store.tape(name)).unseen for name in expected} == expected
+
+
+def test_ls_does_not_call_a_trace_complete_that_ran_curl(tmp_path: Path) -> None:
+    """It says how many programs there were into which nobody looked, and counts no recorded ones."""
+    content = frames("t", 1)
+    curl = [Code.LAUNCHED, 0, ["curl", "https://example.com"], [], None, None]
+    write_frames(tmp_path / "journals" / "0000000000000001.rsj", [*content[:2], curl, *content[2:]])
+    write_frames(tmp_path / "journals" / "0000000000000002.rsj", frames("u", 1))
+    listed = rashomon("ls", home=tmp_path, env={"COLUMNS": "200"}).stdout.splitlines()
+    (curled,) = [line for line in listed if "name of t" in line]
+    (plain,) = [line for line in listed if "name of u" in line]
+    assert "complete, but for 1 unseen program" in curled
+    assert "unseen" not in plain
+    assert "complete" in plain
+    row = TraceStore(tmp_path / "store.duckdb").traces()[0]
+    assert coverage_of(row._replace(coverage_missed=1, unseen=2), ("10.0.0.1:443",)) == (
+        "INCOMPLETE 10.0.0.1:443, 2 unseen programs"
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
-from rashomon.store import compaction, connection, ingest_new, ingestion, merging, pace
+from rashomon.store import compaction, connection, ingest_new, ingestion, lease, memory, merging, pace, writing
 from rashomon.store.merging import Unmerged
 from rashomon.store.pace import Pace, Weight
 from tests.bench import store_journals
@@ -105,11 +107,11 @@ def test_a_store_that_was_written_anew_is_measured(tmp_path: Path, fleet: list[P
         rows, size = reader.execute(
             "SELECT count(*), sum(coalesce(strlen(text), octet_length(body)))::BIGINT FROM parts"
         ).fetchall()[0]
-        assert not reader.execute("FROM meta WHERE key = ?", [merging.KEY]).fetchall()
+        assert reader.execute("SELECT value FROM meta WHERE key = ?", [merging.KEY]).fetchall() == [("",)]
         assert merging.read(reader) == Unmerged(rows, size, 0)
     ingested(tmp_path, fleet[3:4])
     with connection.open_reader(store) as reader:
-        assert reader.execute("FROM meta WHERE key = ?", [merging.KEY]).fetchall()
+        assert reader.execute("SELECT value FROM meta WHERE key = ?", [merging.KEY]).fetchall() != [("",)]
         assert merging.read(reader).rows > rows
 
 
@@ -123,10 +125,24 @@ def test_full_groups_are_done_with() -> None:
         assert abs(unmerged.size - unmerged.rows * 100) < 200 * 100
     assert unmerged.batches == 200
     assert unmerged.rows < 200 * connection.ROW_GROUP
-    merged = unmerged.merged()
-    assert merged.rows < connection.ROW_GROUP
+    merged, times = unmerged.merged(), 1
+    assert unmerged.rows - 2 * connection.ROW_GROUP <= merged.rows < unmerged.rows
     assert merged.batches == 0
-    assert abs(merged.size - merged.rows * 100) < 200 * 100
+    while merged.rows >= connection.ROW_GROUP:
+        assert abs(merged.size - merged.rows * 100) < 200 * 100
+        merged, times = merged.merged(), times + 1
+    assert unmerged.rows // (2 * connection.ROW_GROUP) <= times <= unmerged.rows // connection.ROW_GROUP
+
+
+def test_what_cannot_be_paid_for_is_not_due() -> None:
+    """What is merged at a time is two full groups at most; what that takes is earned batch by batch."""
+    group, paid = connection.ROW_GROUP, merging.BYTES_A_BATCH
+    assert Unmerged(0, 0, 0).is_due
+    assert Unmerged(group, paid, 0).is_due
+    assert not Unmerged(group, 2 * paid, 0).is_due
+    assert Unmerged(group, 2 * paid, 1).is_due
+    assert Unmerged(20 * group, 20 * paid, 1).is_due
+    assert not Unmerged(20 * group, 20 * paid, 0).is_due
 
 
 def test_a_batch_waits_for_a_full_group_of_steps() -> None:
@@ -156,3 +172,48 @@ def test_a_large_ingestion_fills_groups_of_steps(tmp_path: Path) -> None:
         ).fetchall()
     full = sum(rows for (rows,) in found if rows == connection.ROW_GROUP)
     assert full >= 4 * connection.ROW_GROUP
+
+
+def test_a_lack_of_memory_is_known_by_what_duckdb_says(tmp_path: Path) -> None:
+    """It comes as errors of several kinds; others are none."""
+    told = "failed to allocate data of size 1.0 MiB (44.9 MiB/45.7 MiB used)"
+    assert memory.is_short(duckdb.OutOfMemoryException("x"))
+    assert memory.is_short(duckdb.ConstraintException(f"Incorrect value for generated column 'holes': {told}"))
+    assert memory.is_short(duckdb.FatalException("could not allocate block of size 256.0 KiB"))
+    assert not memory.is_short(duckdb.IOException("No space left on device"))
+    assert not memory.is_short(OSError(told))
+
+
+def test_what_needs_more_memory_once_gets_it_once(
+    tmp_path: Path, fleet: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that does not fit is written with as much memory as it takes; the next one is held to the limit again."""
+    limits: list[bool] = []
+    again = lease.Lease._open
+
+    def opened(self: lease.Lease) -> Any:
+        limits.append(self.bound)
+        return again(self)
+
+    failed: list[bool] = []
+    write = writing.Writing.write
+
+    def written(self: writing.Writing) -> writing.Written:
+        if len(limits) == 1 and not failed:
+            failed.append(True)
+            raise duckdb.ConstraintException("failed to allocate data of size 1.0 MiB")
+        return write(self)
+
+    monkeypatch.setattr(lease.Lease, "_open", opened)
+    monkeypatch.setattr(writing.Writing, "write", written)
+    monkeypatch.setattr(ingestion, "BATCH_BYTES", 100_000)
+    for name in ("FIRST_BYTES", "LEAST_BYTES"):
+        monkeypatch.setattr(pace, name, 50_000)
+    (tmp_path / "journals").mkdir()
+    for journal in fleet[:12]:
+        shutil.copy(journal, tmp_path / "journals")
+    report = ingest_new(tmp_path)
+    assert failed
+    assert report.journals == 12
+    assert limits[:3] == [True, False, True]
+    assert all(limits[3:])
