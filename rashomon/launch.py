@@ -29,9 +29,10 @@ _SI_USER = 0
 
 
 class Ended(NamedTuple):
-    """How a child ended: its exit code, or minus the signal that killed it."""
+    """How a child ended: its exit code, or minus the signal that killed it; and the last signal that came meanwhile."""
 
     status: int
+    received: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -91,13 +92,15 @@ def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None)
     sys.stdout.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [*signals, signal.SIGCHLD])
     try:
-        child = _start(command, environ, cwd, before)
+        child, last = _start(command, environ, cwd, before), 0
         while child.poll() is None:
             received = signal.sigwaitinfo([*signals, signal.SIGCHLD])
-            # what the terminal sends, the whole foreground group has got already
-            if received.si_signo != signal.SIGCHLD and received.si_code <= _SI_USER:
-                child.send_signal(received.si_signo)
-        return Ended(child.returncode)
+            if received.si_signo == signal.SIGCHLD:
+                continue
+            last = received.si_signo
+            if received.si_code <= _SI_USER:  # what the terminal sends, the whole foreground group has got already
+                child.send_signal(last)
+        return Ended(child.returncode, last)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from rashomon import git
+from rashomon.beside import uncovered
 from rashomon.commands.arguments import Parser, report_file, write_report
 from rashomon.commands.terminal import clean
 from rashomon.commands.told import warnings
@@ -114,6 +115,7 @@ def report(tape: Tape | None, ended: Ended) -> dict[str, Any]:
             "complete": bool(tape and tape.trace.processes and tape.trace.coverage.complete),
             "connections": tape.trace.coverage.connections if tape else 0,
             "missed": list(tape.trace.coverage.missed) if tape else [],
+            "unseen": len(uncovered(tape.trace)) if tape else 0,
         },
         "losses": [loss._asdict() for loss in tape.trace.losses] if tape else [],
         "warnings": warnings(tape),

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from typing import Any
@@ -89,6 +90,8 @@ def main(argv: list[str]) -> int:
     replayed = launch.tape()
     if replayed is None or not replayed.trace.processes:
         launch.finish(ended, "error")
+        if ended.received == signal.SIGINT:  # before it began
+            raise KeyboardInterrupt
         raise CannotRun(
             f"The program ran (exit code {ended.exit_code}) but the replay did not start in it.",
             "Is it Python 3.11 or newer, and run without -I, -E or -S?",

@@ -118,6 +118,12 @@ def test_bad_input(args: list[str], code: int, message: str, recorded: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+def test_ctrl_c_before_the_program_has_begun(recorded: Path) -> None:
+    """Nobody is asked whether it is Python: the command ends as others do at Ctrl-C."""
+    done = rashomon("replay", "refund", "--", "sh", "-c", "kill -INT $PPID; sleep 20", home=recorded)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_program_that_is_gone(recorded: Path) -> None:
     """The recorded script was deleted: exit 3, and how to go on."""
     (recorded.parent / "agent.py").rename(recorded.parent / "moved.py")
