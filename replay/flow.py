@@ -194,7 +194,7 @@ def _flowed(left: str, i: int, right: str, j: int, sources: Sources) -> tuple[Fl
                 if text is None or text == spelling.text:
                     continue
                 ends = begins + len(text), start + len(spelling.text)
-                if ends[0] >= i and _bounded(left, begins, ends[0]) and _bounded(right, start, ends[1]):
+                if ends[0] >= i and bounded(left, begins, ends[0]) and bounded(right, start, ends[1]):
                     best = Flowed(text, spelling.text, reading), *ends
                     break
     return best
@@ -219,7 +219,7 @@ def _recorded_text(
     return text if text is not None and left.startswith(text, start) else None
 
 
-def _bounded(text: str, start: int, end: int) -> bool:
+def bounded(text: str, start: int, end: int) -> bool:
     """A number does not stand within a longer number, nor a word within a longer word."""
     return not (
         _joined(text[start - 1 : start], text[start : start + 1]) or _joined(text[end - 1 : end], text[end : end + 1])

@@ -11,7 +11,7 @@ from rashomon.canonical import canonical_json
 from rashomon.model import End, Json, Read, Step
 from rashomon.replay.causes import Followed, traced
 from rashomon.replay.differences import Content, Difference
-from rashomon.replay.flow import Flowed, Reading, Sources, Substitution, called, follow, origin, place, shared
+from rashomon.replay.flow import Flowed, Reading, Sources, Substitution, bounded, called, follow, origin, place, shared
 from rashomon.replay.renderings import SHORTEST, spellings
 
 _SOUGHT = 500
@@ -136,12 +136,19 @@ def _of_recorded_read(difference: Difference, reads: Sequence[Read]) -> str:
     if changed is None:
         return ""
     text, start, end = changed
-    for read in reversed(reads[-_READS:]):
+    for read in reversed([one for one in reads if one.kind != "sleep"][-_READS:]):
         for spelling in spellings(read.value, read.what):
-            at = text.find(spelling.text, max(0, start - len(spelling.text) + 1), end + len(spelling.text) - 1)
-            if at >= 0:
+            if _stands(spelling.text, text, max(0, start - len(spelling.text) + 1), end + len(spelling.text) - 1):
                 return f", where the recording has what it read from {called(read.what)}{place(read.site)}"
     return ""
+
+
+def _stands(value: str, text: str, start: int, end: int) -> bool:
+    """Whether a value stands between two places of a text, and not within a longer number or word."""
+    at = text.find(value, start, end)
+    while at >= 0 and not bounded(text, at, at + len(value)):
+        at = text.find(value, at + 1, end)
+    return at >= 0
 
 
 def _changed(difference: Difference) -> tuple[str, int, int] | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from rashomon.canonical import content_digest
 from rashomon.model import Call, Grade, Kind, Read, Request, Site, Step, Uncontrolled
@@ -209,6 +212,24 @@ def test_a_difference_that_nothing_gave_says_what_the_recording_has_there() -> N
         "not controlled in this program: a C extension's clock at agent.py:34 in main, because it does not go through "
         "Python"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "value", "named"),
+    [
+        ("random", "random.random", 0.3, False),
+        ("process", "os.getpid", 342, False),
+        ("random", "secrets.token_hex", "ribe", False),
+        ("sleep", "time.sleep", 342162, False),
+        ("process", "os.getpid", 342162, True),
+    ],
+)
+def test_a_piece_of_a_longer_number_is_no_read(kind: str, what: str, value: Any, named: bool) -> None:
+    """Three digits are found in many numbers, and a sleep gives nothing: what did not give a value is not named."""
+    sources = Sources(reads=[Read(0, (), kind, what, value, SITE, 0)])
+    texts = "at 1795706.2564 scribes", "at 1795700.342162 ascribed"
+    live, recorded = (llm(said("x"), asked(user(text))) for text in texts)
+    assert (what in explain_miss(call(live), numbered(recorded), [], sources).detail[0]) is named
 
 
 def test_a_difference_that_nobody_read_says_what_it_looks_like() -> None:
