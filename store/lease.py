@@ -53,14 +53,28 @@ class Lease:
         self._ends: float | None = None
         self._last_call: float | None = None
         self._called = False
-        self.bound = True
+        self._width = 0
+        self._whole = False
         self.merges = False
         """Whether the batch at work merges groups of rows."""
 
-    def unbind(self) -> None:
-        """Let DuckDB have as much memory as it takes, until a batch is written."""
-        self.bound = False
+    def widen(self) -> bool:
+        """Let DuckDB have more memory from now on; False where it has had as much as there is."""
+        if not self._limit:
+            return False
+        self._width += 1
         self.release()
+        return True
+
+    def unbind(self) -> None:
+        """Let DuckDB have as much memory as there is, until a batch is written."""
+        if self._limit:
+            self._whole = True
+            self.release()
+
+    @property
+    def _limit(self) -> str:
+        return "" if self._whole else memory.LIMITS[self._width]
 
     @contextlib.contextmanager
     def writing(self, more: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -81,9 +95,9 @@ class Lease:
             except BaseException:
                 self._close()
                 raise
-            if not more or not self.bound or self._is_due():
+            if not more or self._whole or self._is_due():
                 self._close()
-            self.bound = True
+            self._whole = False
         if more:
             self._look_out()
 
@@ -129,8 +143,8 @@ class Lease:
         self._held = connections.show_held(self._store)
         writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
         writer.execute("PRAGMA disable_checkpoint_on_shutdown")
-        if self.bound:
-            writer.execute(f"SET memory_limit = '{memory.LIMIT}'")
+        if self._limit:
+            writer.execute(f"SET memory_limit = '{self._limit}'")
             writer.execute("SET temp_directory = ''")  # content nowhere but in the store
         self._since = time.monotonic()
         return writer

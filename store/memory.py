@@ -11,8 +11,11 @@ import duckdb
 import pyarrow as pa
 
 LIMIT = "48MB"
-"""What DuckDB may take for itself: by default it keeps all that it has read of a store while that is open. Where it is
-too little for a batch, the batch is rolled back and done again with as much as there is (`Lease.unbind`)."""
+"""What DuckDB may take for itself: by default it keeps all that it has read of a store while that is open."""
+
+LIMITS = LIMIT, "72MB", "108MB", ""
+"""Where it is too little for a batch, that is rolled back and done again with the next (`Lease.widen`), at last with as
+much as there is."""
 
 
 _TOLD = "could not allocate", "failed to allocate"

@@ -270,7 +270,7 @@ class Taking:
         if self.parts.worth_reading:
             self.lease.release()
             self.parts.read_from(self.store, self.known.generation, self.wait_s)
-        if size > 2 * ingestion.BATCH_BYTES and self.lease.bound:  # one portion with more in it than a batch has
+        if size > 2 * ingestion.BATCH_BYTES:  # one portion with more in it than a batch has
             self.lease.unbind()
         before = dict(self.kept), set(self.skipped)
         expected_s = self.pace.expected_s(size)
@@ -285,8 +285,7 @@ class Taking:
             self.kept, self.skipped = before
             if _another_wrote(error):
                 raise _Generation from None
-            if memory.is_short(error) and self.lease.bound:
-                self.lease.unbind()
+            if memory.is_short(error) and self.lease.widen():
                 raise GivenUp from None
             if isinstance(error, duckdb.Error):
                 raise self.unwritable(error) from error

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from rashomon.errors import DamagedData
 from rashomon.store import compaction, connection, ingest_new, ingestion, lease, memory, merging, pace, writing
 from rashomon.store.merging import Unmerged
 from rashomon.store.pace import Pace, Weight
@@ -184,24 +185,26 @@ def test_a_lack_of_memory_is_known_by_what_duckdb_says(tmp_path: Path) -> None:
     assert not memory.is_short(OSError(told))
 
 
-def test_what_needs_more_memory_once_gets_it_once(
+def test_a_batch_that_does_not_fit_gets_more_memory_step_by_step(
     tmp_path: Path, fleet: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch that does not fit is written with as much memory as it takes; the next one is held to the limit again."""
-    limits: list[bool] = []
+    """It is done again with the next limit, which is kept; with no limit left, the lack is told."""
+    short = duckdb.ConstraintException("failed to allocate data of size 1.0 MiB")
+    limits: list[str] = []
     again = lease.Lease._open
 
     def opened(self: lease.Lease) -> Any:
-        limits.append(self.bound)
+        limits.append(self._limit)
         return again(self)
 
-    failed: list[bool] = []
+    failing = 2
     write = writing.Writing.write
 
     def written(self: writing.Writing) -> writing.Written:
-        if len(limits) == 1 and not failed:
-            failed.append(True)
-            raise duckdb.ConstraintException("failed to allocate data of size 1.0 MiB")
+        nonlocal failing
+        failing -= 1
+        if failing >= 0:
+            raise short
         return write(self)
 
     monkeypatch.setattr(lease.Lease, "_open", opened)
@@ -212,8 +215,32 @@ def test_what_needs_more_memory_once_gets_it_once(
     (tmp_path / "journals").mkdir()
     for journal in fleet[:12]:
         shutil.copy(journal, tmp_path / "journals")
-    report = ingest_new(tmp_path)
-    assert failed
-    assert report.journals == 12
-    assert limits[:3] == [True, False, True]
-    assert all(limits[3:])
+    assert ingest_new(tmp_path).journals == 12
+    assert tuple(dict.fromkeys(limits)) == memory.LIMITS[:3]
+    shutil.copy(fleet[12], tmp_path / "journals")
+    failing = 10
+    with pytest.raises(DamagedData, match="failed to allocate"):
+        ingest_new(tmp_path)
+    assert tuple(dict.fromkeys(limits)) == memory.LIMITS
+    failing = 0
+    assert len(ingest_new(tmp_path).new) == 1
+
+
+def test_one_portion_with_more_in_it_gets_memory_for_itself(
+    tmp_path: Path, fleet: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batches behind it are held to the limit again."""
+    held = lease.Lease(tmp_path / "store.duckdb", 5)
+    ask = "SELECT current_setting('memory_limit')"
+    told = []
+    for _ in range(2):
+        with held.writing(more=True) as writer:
+            told.append(writer.execute(ask).fetchall()[0][0])
+        held.unbind()
+    with held.writing(more=True) as writer:
+        told.append(writer.execute(ask).fetchall()[0][0])
+    with held.writing(more=False) as writer:
+        told.append(writer.execute(ask).fetchall()[0][0])
+    held.end()
+    assert told[0] == told[3] == "45.7 MiB"
+    assert told[1] == told[2] != told[0]

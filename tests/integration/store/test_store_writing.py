@@ -381,14 +381,14 @@ def test_a_batch_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyt
     one, other = journals(tmp_path / "one", 4, 600), journals(tmp_path / "other", 4, 600)
     ingest_new(other)
     let_go: list[lease.Lease] = []
-    unbind = lease.Lease.unbind
+    widen = lease.Lease.widen
 
-    def noted(self: lease.Lease) -> None:
+    def noted(self: lease.Lease) -> bool:
         let_go.append(self)
-        unbind(self)
+        return widen(self)
 
-    monkeypatch.setattr(lease.Lease, "unbind", noted)
-    monkeypatch.setattr(memory, "LIMIT", "3MB")
+    monkeypatch.setattr(lease.Lease, "widen", noted)
+    monkeypatch.setattr(memory, "LIMITS", ("3MB", "108MB", ""))
     ingest_new(one)
     assert len(let_go) == 1
     found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
