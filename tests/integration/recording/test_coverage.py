@@ -225,7 +225,7 @@ def test_readers_are_told(tmp_path: Path, listener: tuple[str, int]) -> None:
     assert f"missed     {peer}; {program}:5 in sneak" in shown
     assert f"launched   echo 'a b'; {program}:8 in <module>" in shown
     trace = json.loads(command("show", "sneaky", "--json", home=home).stdout)["trace"]
-    assert trace["coverage"] == {"complete": False, "connections": 1, "missed": [peer]}
+    assert trace["coverage"] == {"complete": False, "connections": 1, "missed": [peer], "unseen": 1}
     assert trace["uncontrolled"][0]["site"] == {"file": str(program), "line": 5, "function": "sneak"}
     assert trace["launched"][0]["argv"] == ["echo", "a b"]
 

@@ -120,7 +120,7 @@ def test_bad_input(args: list[str], code: int, message: str, recorded: Path) -> 
 
 def test_ctrl_c_before_the_program_has_begun(recorded: Path) -> None:
     """Nobody is asked whether it is Python: the command ends as others do at Ctrl-C."""
-    done = rashomon("replay", "refund", "--", "sh", "-c", "kill -INT $PPID; sleep 20", home=recorded)
+    done = rashomon("replay", "refund", "--", "sh", "-c", "kill -INT $PPID; exec sleep 20", home=recorded)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
