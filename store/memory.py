@@ -17,7 +17,6 @@ LIMITS = LIMIT, "72MB", "108MB", ""
 """Where it is too little for a batch, that is rolled back and done again with the next (`Lease.widen`), at last with as
 much as there is."""
 
-
 _TOLD = "could not allocate", "failed to allocate"
 """What other errors say that were made of a lack of memory: in a checkpoint, in what computes a column."""
 

@@ -18,6 +18,7 @@ KEY = "unmerged"
 
 BYTES_A_BATCH = 1 << 20
 """Contents of so many bytes may be merged for each batch since they were merged last: some 30 ms."""
+
 _TASKS = 2
 """So many full groups at most are made of others in each table at a time."""
 
@@ -54,9 +55,9 @@ def _share(size: int, some: int, of: int) -> int:
 def read(connection: duckdb.DuckDBPyConnection) -> Unmerged:
     """What a store tells of it; where it does not, its last rows, which are in a group that is not full."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", [KEY]).fetchall()
-    if found and found[0][0]:
-        rows, size, batches = found[0][0].split()
-        return Unmerged(int(rows), int(size), int(batches))
+    told = found[0][0].split() if found else []
+    if len(told) == len(Unmerged._fields) and all(map(str.isdecimal, told)):  # else nobody knows: it is but a hint
+        return Unmerged(*map(int, told))
     count = connection.execute("SELECT count(*) FROM parts").fetchall()[0][0] % ROW_GROUP
     size = connection.execute(
         "SELECT coalesce(sum(coalesce(strlen(text), octet_length(body))), 0)::BIGINT"

@@ -104,6 +104,18 @@ def ingested(home: Path) -> dict[str, float]:
     return figures
 
 
+def long_documents(scale: int) -> dict[str, dict[str, float]]:
+    """The same of journals whose tools answer with long documents, by sentences of 60 characters in one."""
+    found = {}
+    for long, traces, steps in (100, 1000, 40_000), (300, 400, 16_000), (1000, 200, 8_000):
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder)
+            made = store_journals.write_journals(home / "journals", traces // scale, steps // scale, SEED, long=long)
+            (home / "made.json").write_text(json.dumps(made._asdict()))
+            found[f"{long} sentences"] = ingested(home)
+    return found
+
+
 def again(home: Path) -> dict[str, float]:
     """A second ingestion of the same journals: it must not touch the store."""
     before = (home / "store.duckdb").stat().st_mtime_ns
@@ -312,6 +324,7 @@ def main() -> None:
     results: dict[str, Any] = {"ingestion": ingested(home)}
     show("ingestion", results["ingestion"])
     for name, title, measure in (
+        ("long documents", "ingestion of long documents", lambda: long_documents(options.scale)),
         ("sixty turns", "ten recordings of an agent of 60 turns", sixty_turns),
         ("again", "the same journals again", lambda: again(home)),
         ("commands", "commands, beyond `python -c pass`", lambda: typed(home, options.runs)),

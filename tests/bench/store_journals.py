@@ -52,7 +52,9 @@ class Made(NamedTuple):
 class Language:
     """Words, sentences and documents of a made-up trade."""
 
-    def __init__(self, chance: Random) -> None:
+    def __init__(self, chance: Random, long: int = 0) -> None:
+        """`long`: documents of about so many sentences, of which each is another; else 600 short ones come up again."""
+        self._long = long
         syllables = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er", "il")]
         words = ["".join(chance.choices(syllables, k=chance.choice((1, 2, 2, 3)))) for _ in range(4000)]
         weights = list(accumulate(1 / (rank + 3) for rank in range(len(words))))
@@ -67,6 +69,12 @@ class Language:
         }
         self.tools = {name: self._tool(name, chance) for name in _TOOLS}
 
+    def document(self, chance: Random) -> str:
+        """A document."""
+        if not self._long:
+            return chance.choice(self.documents)
+        return " ".join(chance.choices(self.sentences, k=chance.randint(self._long // 2, self._long * 3 // 2)))
+
     def _tool(self, name: str, chance: Random) -> dict[str, Any]:
         fields = {key: {"type": "string", "description": chance.choice(self.sentences)} for key in ("id", "reason")}
         schema = {"type": "object", "properties": fields, "required": ["id"]}
@@ -74,13 +82,14 @@ class Language:
         return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
 
 
-def write_journals(folder: Path, traces: int, steps: int, seed: int = 1, first: int = 0) -> Made:
+def write_journals(folder: Path, traces: int, steps: int, seed: int = 1, first: int = 0, long: int = 0) -> Made:
     """Write the journals of so many traces (one of them long) and, nearly, so many steps in all.
 
-    Processes are numbered from `first`: two fleets that have no number in common have no trace in common.
+    Processes are numbered from `first`: two fleets that have no number in common have no trace in common. `long` as in
+    `Language`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    language = Language(Random(seed))
+    language = Language(Random(seed), long)
     chance = Random(seed + 1)
     long = min(LONG, steps // 4)
     mean = max(3.0, (steps - long) / max(1, traces))
@@ -363,7 +372,7 @@ class _Conversation:
         if failure is not None:
             told = f"{failure[0].partition(':')[2]}: {failure[1]}"
         else:
-            told = chance.choice(self.language.documents) if chance.random() < 0.5 else self.found()
+            told = self.language.document(chance) if chance.random() < 0.5 else self.found()
             if chance.random() < 0.001:
                 told = f"{told} {RARE}"
             if self.needle:

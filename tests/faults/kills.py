@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import duckdb
 
@@ -87,8 +88,8 @@ def ingest_slowly(home: Path) -> None:
     """In many small batches."""
     from rashomon.store import ingestion
 
-    ingestion.BATCH_BYTES = 20_000
-    ingest_new(home)
+    with mock.patch.object(ingestion, "BATCH_BYTES", 20_000):  # the work is repeated in the process of the tests, too
+        ingest_new(home)
 
 
 def migrate_store(home: Path) -> None:

@@ -116,6 +116,19 @@ def test_a_store_that_was_written_anew_is_measured(tmp_path: Path, fleet: list[P
         assert merging.read(reader).rows > rows
 
 
+@pytest.mark.parametrize("told", ["", "nonsense", "1 2", "1 2 x", "-1 2 3", "1 2 3 4", "²  2 3"])
+def test_a_hint_that_is_odd_is_none(tmp_path: Path, fleet: list[Path], dear: None, told: str) -> None:
+    """Whatever stands there, the store is written, and tells it anew."""
+    store = ingested(tmp_path, fleet[:1])
+    with connection.open_writer(store) as writer:
+        writer.execute("UPDATE meta SET value = ? WHERE key = ?", [told, merging.KEY])
+        rows = writer.execute("SELECT count(*) FROM parts").fetchall()[0][0]
+        assert merging.read(writer)[::2] == (rows, 0)
+    ingested(tmp_path, fleet[1:2])
+    with connection.open_reader(store) as reader:
+        assert len(reader.execute("SELECT value FROM meta WHERE key = ?", [merging.KEY]).fetchall()[0][0].split()) == 3
+
+
 def test_full_groups_are_done_with() -> None:
     """Only rows in groups that are not full are ever merged again."""
     chance = random.Random(5)
