@@ -358,10 +358,6 @@ def test_memory_may_run_out_when_a_batch_is_written_already(tmp_path: Path, monk
     """Where DuckDB finds too little memory for its log once a batch is in it, the batch is there once, and the rest."""
     one, other = journals(tmp_path / "one", 4, 600), journals(tmp_path / "other", 4, 600)
     ingest_new(other)
-    monkeypatch.setattr(
-        ingestion, "BATCH_BYTES", 6 << 20
-    )  # all of it is one batch, and no portion is too large for one
-    monkeypatch.setattr(pace, "FIRST_BYTES", 6 << 20)
     transaction, limits = connection.transaction, ["bound"]
 
     @contextlib.contextmanager
