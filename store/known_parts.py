@@ -2,8 +2,8 @@
 writing it, and the longer the larger the store.
 
 The beginning of every digest is kept in order, 12 bytes a part with its number; what it points to is looked up by that
-number, so that a digest which only begins like another is never taken for it. They are read between two batches, while
-the store is open for reading only and nobody waits for it; in slices, each of which is put in order by itself.
+number, so that a digest which only begins like another is never taken for it. They are read once, between two batches,
+while the store is open for reading only and nobody waits for it; what is added later is put among them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb  # the whole of it: the engine alone does not take Arrow
@@ -23,9 +23,12 @@ from rashomon.store.connection import open_reader
 MANY = 100_000
 """Where a store has fewer parts, asking it takes some milliseconds."""
 
-_ASKED, _ADDED, _SURE = 2, 200_000, 20_000
-_SLICE = 1_000_000
-"""About so many parts, at most, are put in order at once."""
+_ASKED, _ADDED, _SURE = 2, 25_000, 20_000
+_READ = 200_000
+"""So many parts are read at once: to put them in order takes ten times the memory that they are kept in."""
+
+_SHIFT = 56
+"""Keys that begin with the same byte are on a shelf of their own, which is made anew when some are put among them."""
 
 
 class KnownParts:
@@ -37,14 +40,16 @@ class KnownParts:
     def __init__(self) -> None:
         self._new: list[int] = []
         self._sure_new: list[str] = []
-        self._count = self._shift = 0
+        self._count = 0
         self.forget()
 
     def keep(self) -> None:
         """What was learnt since the last time is in the store."""
         self._new, self._sure_new = [], []
         if len(self._added) > _ADDED:
-            self._read_anew()
+            keys = sorted(self._added)
+            self._put_in(keys, [self._added[key] for key in keys])
+            self._added.clear()
 
     def undo(self) -> None:
         """What was learnt since the last time is not in the store."""
@@ -52,28 +57,25 @@ class KnownParts:
             self._added.pop(key, None)
         for name in self._sure_new:
             self._sure.pop(name, None)
-        self.keep()
+        self._new, self._sure_new = [], []
 
     def forget(self) -> None:
         """Know nothing."""
         self._asked = 0
-        self._read_anew()
+        self._shelves: list[tuple[array[int], array[int]]] = []
+        self._added: dict[int, int] = {}
+        self._sure: dict[str, int] = {}
+        self._new, self._sure_new = [], []
 
     def dropped(self) -> None:
         """Parts have been deleted: what else is known is looked up before it is believed."""
         self._sure.clear()
 
-    def _read_anew(self) -> None:
-        self._slices: list[tuple[array[int], array[int]]] = []
-        self._added: dict[int, int] = {}
-        self._sure: dict[str, int] = {}
-        self._new, self._sure_new = [], []
-
     def find(self, store: duckdb.DuckDBPyConnection, names: list[str], count: int) -> dict[str, int]:
         """The numbers of those of some parts that the store has; `count` is about how many it has at all."""
         if not names:
             return {}
-        if not self._slices:
+        if not self._shelves:
             self._asked, self._count = self._asked + 1, count
             return asked(store, names)
         found: dict[str, int] = {}
@@ -90,7 +92,7 @@ class KnownParts:
 
     def add(self, new: Mapping[str, int]) -> None:
         """Learn of parts that are being added, with their numbers."""
-        if self._slices:
+        if self._shelves:
             for name, number in new.items():
                 key = _key(name)
                 if key not in self._added:
@@ -100,7 +102,7 @@ class KnownParts:
     def _likely(self, key: int) -> int | None:
         number = self._added.get(key)
         if number is None:
-            keys, ids = self._slices[key >> self._shift]
+            keys, ids = self._shelves[key >> _SHIFT]
             at = bisect_left(keys, key)
             if at < len(keys) and keys[at] == key:
                 return ids[at]
@@ -122,7 +124,7 @@ class KnownParts:
     @property
     def worth_reading(self) -> bool:
         """Whether `read_from` pays: the store has many parts, and has been asked more than once."""
-        return not self._slices and self._asked >= _ASKED and self._count >= MANY
+        return not self._shelves and self._asked >= _ASKED and self._count >= MANY
 
     def read_from(self, path: Path, generation: str, wait_s: float) -> None:
         """Read which parts the store has, if it is of this generation, and keep nobody else from reading it.
@@ -132,13 +134,47 @@ class KnownParts:
         self._asked = 0
         with open_reader(path, wait_s, memory.LIMIT) as store, contextlib.suppress(duckdb.OutOfMemoryException):
             if ledger.generation(store) == generation:
-                bits = min(8, (self._count // _SLICE).bit_length())
-                self._slices, self._shift = [_slice(store, nth, bits) for nth in range(1 << bits)], 64 - bits
+                behind = store.execute("SELECT coalesce(max(id) + 1, 0) FROM parts").fetchall()[0][0]
+                self._shelves = [(array("Q"), array("i")) for _ in range(1 << 64 - _SHIFT)]
+                try:
+                    for first in range(0, behind, _READ):
+                        self._put_in(*_read(store, first, first + _READ))
+                except duckdb.Error:
+                    self._shelves = []
+                    raise
+
+    def _put_in(self, keys: Sequence[int], ids: Sequence[int]) -> None:
+        """Put these keys, which are in order, and their numbers among the others, in place of the same keys."""
+        at = 0
+        for shelf, before in enumerate(self._shelves):
+            behind = bisect_left(keys, shelf + 1 << _SHIFT, at)
+            if behind > at:
+                self._shelves[shelf] = _merged(before, keys[at:behind], ids[at:behind])
+            at = behind
 
 
-def _slice(store: duckdb.DuckDBPyConnection, nth: int, bits: int) -> tuple[array[int], array[int]]:
-    """The keys that begin with these bits, in order, and the numbers of their parts."""
-    first, behind = (f"b2:{at << 8 - bits:02x}" if at < 1 << bits else "b2:g" for at in (nth, nth + 1))
+def _merged(
+    before: tuple[array[int], array[int]], keys: Sequence[int], ids: Sequence[int]
+) -> tuple[array[int], array[int]]:
+    """Keys in order with their numbers, of two such lists."""
+    old_keys, old_ids = before
+    all_keys, all_ids = array("Q"), array("i")
+    at = 0
+    for key, number in zip(keys, ids, strict=True):
+        behind = bisect_left(old_keys, key, at)
+        if behind > at:
+            all_keys += old_keys[at:behind]
+            all_ids += old_ids[at:behind]
+        all_keys.append(key)
+        all_ids.append(number)
+        at = behind + (behind < len(old_keys) and old_keys[behind] == key)
+    all_keys += old_keys[at:]
+    all_ids += old_ids[at:]
+    return all_keys, all_ids
+
+
+def _read(store: duckdb.DuckDBPyConnection, first: int, behind: int) -> tuple[array[int], array[int]]:
+    """The keys of the parts with these numbers, in order, and their numbers."""
     rows = store.sql(_KEYS.format(first, behind)).to_arrow_table()
     keys, ids = array("Q"), array("i")
     keys.frombytes(_bytes(rows.column(0), 8))
@@ -167,7 +203,6 @@ def _bytes(column: pa.ChunkedArray, width: int) -> bytes:
 
 _KEYS = """
     SELECT key, id FROM (
-        SELECT try_cast('0x' || substr(digest, 4, 16) AS UBIGINT) AS key, id FROM parts
-        WHERE digest >= '{}' AND digest < '{}'
-    ) WHERE key IS NOT NULL AND id IS NOT NULL ORDER BY key
+        SELECT try_cast('0x' || substr(digest, 4, 16) AS UBIGINT) AS key, id FROM parts WHERE id >= {} AND id < {}
+    ) WHERE key IS NOT NULL ORDER BY key
 """

@@ -31,6 +31,9 @@ ENOUGH_BYTES = 12 << 20
 of rows that were merged are free until something is written there: in a file of 30 MB a seventh, for which the whole
 would be written anew (`compaction.tighten`)."""
 
+_OFTEN = 4
+"""Where 48 MB were too little so often, they will be again; before that, it was the matter of one batch."""
+
 _LOOK_S = 0.02
 
 
@@ -53,16 +56,19 @@ class Lease:
         self._ends: float | None = None
         self._last_call: float | None = None
         self._called = False
-        self._width = 0
+        self._width = self._widened = 0
         self._whole = False
         self.merges = False
         """Whether the batch at work merges groups of rows."""
 
     def widen(self) -> bool:
-        """Let DuckDB have more memory from now on; False where it has had as much as there is."""
+        """Let DuckDB have more memory until a batch is written, for good where it is too little again and again.
+
+        False where it has had as much as there is.
+        """
         if not self._limit:
             return False
-        self._width += 1
+        self._width, self._widened = self._width + 1, self._widened + 1
         self.release()
         return True
 
@@ -95,9 +101,11 @@ class Lease:
             except BaseException:
                 self._close()
                 raise
-            if not more or self._whole or self._is_due():
+            passing = self._whole or (0 < self._widened < _OFTEN and self._width > 0)
+            if not more or passing or self._is_due():
                 self._close()
-            self._whole = False
+            if passing:
+                self._whole, self._width = False, 0
         if more:
             self._look_out()
 

@@ -105,7 +105,39 @@ def _semaphore() -> list[tuple[str, int]]:
     return sorted(tried)
 
 
+def _barriers() -> list[tuple[int, str]]:
+    """Three barriers for three: all come in time; one comes too late; one breaks it while the others have time left."""
+    said: list[tuple[int, str]] = []
+    barriers = threading.Barrier(3, timeout=5), threading.Barrier(3, timeout=0.6), threading.Barrier(3)
+
+    def work(number: int) -> None:
+        for nth, barrier in enumerate(barriers):
+            slow(0.03 * number)
+            if nth == 1 and number == 2:
+                time.sleep(0.7)
+            try:
+                if (nth, number) == (2, 2):
+                    barrier.abort()
+                else:
+                    barrier.wait(timeout=None if nth < 2 else 2.0)
+                said.append((nth, "through"))
+            except threading.BrokenBarrierError:
+                said.append((nth, "broken"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(said)
+
+
+def _fails() -> None:
+    raise ZeroDivisionError
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
+    "barrier": _barriers,
     "result": _results,
     "exception": _exceptions,
     "join": _joins,
@@ -152,6 +184,12 @@ def test_a_limit_is_the_programs_own(home: Path) -> None:
             said += [condition.wait(0.001), condition.wait_for(list, 0.001), condition.wait_for(lambda: "x", 1)]
         thread.join(timeout=0.001)
         said.append(thread.is_alive())
+        barrier = threading.Barrier(1, timeout=1)
+        said.append(barrier.wait())
+        with pytest.raises(threading.BrokenBarrierError):
+            threading.Barrier(2).wait(0.001)
+        with pytest.raises(ZeroDivisionError):
+            threading.Barrier(1, action=_fails).wait(1)
         limited = threading.BoundedSemaphore(1)
         said += [limited.acquire(timeout=1), limited.acquire(timeout=0.001), limited.acquire(False)]
         with pytest.raises(ValueError, match="timeout"):

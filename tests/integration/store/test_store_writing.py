@@ -10,12 +10,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from rashomon.canonical import digest
-from rashomon.store import compaction, connection, folder, ingest_new, ingestion, known_parts, lease, memory, pace
+from rashomon.store import (
+    compaction,
+    connection,
+    folder,
+    ingest_new,
+    ingestion,
+    known_parts,
+    lease,
+    memory,
+    pace,
+    taking,
+)
 from tests.bench import store_journals
 from tests.faults.store_journals import content, frames, write_frames
 
@@ -291,39 +303,47 @@ def test_two_who_come_back_often_take_turns(tmp_path: Path) -> None:
 
 
 def test_known_parts_are_those_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which parts are there is told exactly, of those that were there, those just added, and those that are not."""
+    """Which parts are there is told exactly: of those that were there, were added, came back as others, or are not."""
     seed = random.randrange(2**32)
     print("seed", seed)
     chance = random.Random(seed)
     monkeypatch.setattr(known_parts, "MANY", 0)
     monkeypatch.setattr(known_parts, "_ASKED", 1)
-    monkeypatch.setattr(known_parts, "_ADDED", 300)
-    monkeypatch.setattr(known_parts, "_SLICE", 100)
-    known, path, read = known_parts.KnownParts(), tmp_path / "store.duckdb", 0
+    monkeypatch.setattr(known_parts, "_ADDED", 120)
+    monkeypatch.setattr(known_parts, "_READ", 100)
+    known, path, read, following = known_parts.KnownParts(), tmp_path / "store.duckdb", 0, 0
     there: dict[str, int] = {}
-    for _ in range(30):
-        new = {digest(chance.randbytes(8)): number for number in range(len(there), len(there) + 50)}
-        alike = {name[:19] + "0" * 16: len(there) + 50 + at for at, name in enumerate([*new][:3])}
+    for turn in range(40):
+        new = {digest(chance.randbytes(8)): number for number in range(following, following + 50)}
+        alike = {name[:19] + "0" * 16: following + 50 + at for at, name in enumerate([*new][:3])}
         wanted = [*chance.sample(sorted(there), min(40, len(there))), *new, *alike]
         chance.shuffle(wanted)
         if known.worth_reading:
             known.read_from(path, "0", 1)
             read += 1
         with connection.open_writer(path) as store:
-            assert known.find(store, wanted, len(there)) == {name: there[name] for name in wanted if name in there}
-            added = {**new, **alike}
+            assert known.find(store, wanted, following) == {name: there[name] for name in wanted if name in there}
             store.begin()
+            gone = set(chance.sample(sorted(there), min(20, len(there)))) if turn % 3 == 0 else set()
+            back = {name: following + 53 + at for at, name in enumerate(sorted(gone)[:10])}
+            store.executemany("DELETE FROM parts WHERE digest = ?", [[name] for name in [*gone, "none"]])
+            known.dropped()
+            added = {**new, **alike, **back}
             known.add(added)
             store.executemany("INSERT INTO parts (digest, id) VALUES (?, ?)", [*added.items()])
-            assert known.find(store, wanted, len(there)) == {name: (there | added)[name] for name in wanted}
+            now = {name: number for name, number in there.items() if name not in gone} | added
+            looked = [*wanted, *gone]
+            assert known.find(store, looked, following) == {name: now[name] for name in looked if name in now}
             if chance.random() < 0.3:
                 store.rollback()
                 known.undo()
             else:
                 store.commit()
                 known.keep()
-                there |= added
-    assert read > 1
+                there, following = now, following + 73
+        if turn == 20:
+            known.forget()
+    assert read == 2
 
 
 def test_parts_of_another_generation_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,3 +414,22 @@ def test_a_batch_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyt
     found, expected = content(one / "store.duckdb"), content(other / "store.duckdb")
     found.pop("journals"), expected.pop("journals")  # when the files were changed
     assert found == expected
+
+
+def test_what_one_batch_needs_the_next_does_not_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch has to do with little memory, whatever the one before it needed, until it was too little for several."""
+    transaction, limits, journals = taking.Taking.transaction, list[str](), 12
+    for number in range(journals):
+        write_frames(tmp_path / "journals" / f"{number:04d}.rsj", frames(f"t{number}", 30, process=number, size=200))
+
+    def short(self: taking.Taking, *rest: Any) -> Any:
+        limits.append(self.lease._limit)
+        if limits[-1] == memory.LIMIT:
+            raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block of size 256.0 KiB")
+        return transaction(self, *rest)
+
+    monkeypatch.setattr(taking.Taking, "transaction", short)
+    monkeypatch.setattr(pace.Pace, "room", property(lambda self: 1))  # a batch for each
+    assert len(ingest_new(tmp_path).new) == journals
+    assert limits[: 2 * lease._OFTEN] == [memory.LIMIT, memory.LIMITS[1]] * lease._OFTEN
+    assert set(limits[2 * lease._OFTEN :]) == {memory.LIMITS[1]}
