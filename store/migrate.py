@@ -13,8 +13,16 @@ from rashomon.store.engine import duckdb
 APPLICATION = "rashomon"
 _FOLDER = Path(__file__).parent
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
-SUMS_SINCE = 8
-"""The first schema whose stores surely have the sums of their traces: of the third to the seventh, not all were."""
+SUMS_SINCE = 12
+"""The first schema whose stores surely have the sums of their traces as they are made now."""
+
+UNPRICED = """
+    kind = 'llm' AND cost IS NULL AND (
+        coalesce(input_tokens, output_tokens) IS NOT NULL
+        OR (status < 400 AND name NOT IN ('moderations', 'messages.count_tokens'))
+    )
+"""
+"""A call whose price is not known: what it used is known, or that it was answered, and by an operation that has a price."""
 
 _INDENTED = re.compile(r"^ +", re.MULTILINE)
 """Of no use in a store, which keeps the text of its views."""
@@ -96,7 +104,7 @@ def _migrate(connection: duckdb.DuckDBPyConnection, current: int, steps: Iterabl
 
 
 # as `rashomon.store.writing` makes them when journals are read: those of an older store may be gone
-_SUMS = """
+_SUMS = f"""
     UPDATE traces SET
         steps = sums.steps, llm_calls = sums.llm_calls, tool_calls = sums.tool_calls, failures = sums.failures,
         input_tokens = sums.input_tokens, output_tokens = sums.output_tokens, cost = sums.cost,
@@ -113,8 +121,7 @@ _SUMS = """
             coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
             coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
             sum(cost) AS cost,
-            count(*) FILTER (kind = 'llm' AND cost IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL))
-                AS unpriced,
+            count(*) FILTER ({UNPRICED}) AS unpriced,
             list_sort(coalesce(list(DISTINCT model) FILTER (model IS NOT NULL), [])) AS models
         FROM steps GROUP BY trace
     ) AS sums

@@ -19,6 +19,7 @@ from rashomon.store import columns, contents, step_rows
 from rashomon.store import connection as connections
 from rashomon.store.engine import duckdb
 from rashomon.store.ingestion import Progress
+from rashomon.store.migrate import UNPRICED
 from rashomon.store.portions import Price
 from rashomon.store.taking import pricing
 
@@ -134,14 +135,13 @@ _COSTS = """
     WHERE steps.trace = reckoned.trace AND steps.id = reckoned.step
         AND steps.response_part IS NOT DISTINCT FROM reckoned.response
 """
-_SUMS = """
+_SUMS = f"""
     UPDATE traces SET cost = sums.cost, unpriced = sums.unpriced
     FROM (
         SELECT
             trace,
             sum(cost) AS cost,
-            count(*) FILTER (kind = 'llm' AND cost IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL))
-                AS unpriced
+            count(*) FILTER ({UNPRICED}) AS unpriced
         FROM steps WHERE trace IN (SELECT trace FROM reckoned) GROUP BY trace
     ) AS sums
     WHERE traces.id = sums.trace

@@ -29,6 +29,7 @@ NO_SUMS: Row = (0, 0, 0, 0, 0, 0, None, 0, [])
 
 SUMMED = (
     "kind",
+    "name",
     "failure_type",
     "status",
     "error_type",

@@ -26,6 +26,7 @@ from rashomon.model import Step
 from rashomon.store import columns, late, ledger, other_writing, rows, step_writing
 from rashomon.store.known_parts import KnownParts
 from rashomon.store.ledger import About, Entry
+from rashomon.store.migrate import UNPRICED
 from rashomon.store.portions import Chunk, Head, Place, Portion, Price
 from rashomon.store.told import MARKS, Member
 from rashomon.tapes import Placement
@@ -418,7 +419,7 @@ _DROP_LOOSE = """
         )
     )
 """
-_SUMS = """
+_SUMS = f"""
     SELECT
         trace,
         count(*),
@@ -430,7 +431,7 @@ _SUMS = """
         coalesce(sum(input_tokens), 0)::BIGINT,
         coalesce(sum(output_tokens), 0)::BIGINT,
         sum(cost),
-        count(*) FILTER (kind = 'llm' AND cost IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)),
+        count(*) FILTER ({UNPRICED}),
         list_sort(coalesce(list(DISTINCT model) FILTER (model IS NOT NULL), []))
-    FROM {} WHERE trace IN (SELECT unnest(?)) GROUP BY trace
+    FROM {{}} WHERE trace IN (SELECT unnest(?)) GROUP BY trace
 """

@@ -285,6 +285,28 @@ def test_a_replay_pays_for_what_went_out(tmp_path: Path) -> None:
         assert store.query("SELECT cost, unpriced FROM traces").rows == [(2 * recorded, 0)]
 
 
+def test_what_an_answer_does_not_tell_has_no_known_price(tmp_path: Path) -> None:
+    """A call that was answered without a count of tokens, as a stream may be, is one whose price is not known."""
+    answer = {**said("Done."), "model": "gpt-4o", "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}
+    untold = {name: value for name, value in answer.items() if name != "usage"}
+    served = llm(untold)._replace(match=Match(Grade.EXACT, None, ""))
+    free = llm({"results": []})._replace(name="moderations")
+    refused = llm({"error": {"message": "no"}})
+    refused = refused._replace(response=refused.response._replace(head={**refused.response.head, "status": 429}))
+    (tmp_path / "journals").mkdir()
+    write_tape(tmp_path / "journals" / "0.rsj", tape([llm(answer), llm(untold), served, free, refused], "calls"))
+    ingest_new(tmp_path)
+    with open_home(tmp_path) as store:
+        assert [cost is None for (cost,) in store.query("SELECT cost FROM steps ORDER BY position").rows] == [
+            False, True, False, True, True,
+        ]  # fmt: skip
+        for view in ("traces", "trace_list"):
+            assert store.query(f"SELECT unpriced FROM {view}").rows == [(1,)]
+        assert store.query("SELECT sum(unpriced)::BIGINT FROM costs").rows == [(1,)]
+    reprice(tmp_path)
+    assert [unpriced for _, unpriced in sums_of(tmp_path)] == [1]
+
+
 CALLED = {**said("Done."), "model": "my-model", "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 500_000}}
 
 

@@ -22,10 +22,10 @@ from rashomon.store import TraceStore, blank, connection, ingest, ingest_new, mi
 from tests.faults.store_journals import content
 
 STORES = Path(__file__).parents[3] / "fixtures" / "stores"
-FIXTURES = (1, 2, 3, 7, 8, 9)
+FIXTURES = (1, 2, 3, 7, 8, 9, 10, 11)
 READER_OF_TODAY = 7
 """The first of them whose journals need not be read again."""
-PRICED = (7, 8, 9)
+PRICED = (7, 8, 9, 10, 11)
 """Those of them that had prices for their calls."""
 KILLED = """
 import os, signal, sys
