@@ -27,8 +27,8 @@ _BATCH = 50_000
 """Rows of one batch of Arrow, and of one row group of Parquet: a compromise of size on disk and memory."""
 
 # patterns are texts: to compile all of them takes a millisecond, and hardly any answer needs one
-_INEXACT = r"\b(INTERVAL|TIMESTAMP_NS)\b"
-"""Types of which Python has less: a month would be thirty days, and nanoseconds would be cut."""
+_INEXACT = r"\b(INTERVAL|TIMESTAMP_NS|TIMESTAMP WITH TIME ZONE)\b"
+"""Types of which Python has less: a month would be thirty days, nanoseconds would be cut, zones would want pytz."""
 
 _TEMPORAL = r"DATE|TIMESTAMP(_\w+| WITH TIME ZONE)?"
 _TIMES = ("INTERVAL", "TIMESTAMP", "DATE")
@@ -228,6 +228,8 @@ def explained(sql: str, error: Exception) -> UsageError:
     meant = re.search(r'Did you mean "([^"]+)"', text)
     known = meant is not None and not meant[1].startswith(("pg_", "duckdb_", "sqlite_"))
     remedy = f"Did you mean {meant[1]}?" if meant and known else _TABLES
+    if meant and meant[1].startswith("main.") and meant[1] not in sql:
+        remedy = f"A lake does not have all views: docs/formats/lake.md. `{meant[1]}` is this home's own."
     return UsageError(f"The SQL cannot be run: {said}{where}.", remedy)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
-from rashomon.store import blank, migrate
+from rashomon.store import blank, migrate, turns
 from rashomon.store.engine import duckdb
 
 WAIT_S = 10.0
@@ -24,7 +24,10 @@ WAIT_S = 10.0
 _FIRST_DELAY_S, _WRITER_DELAY_S, _READER_DELAY_S = 0.005, 0.05, 0.02
 _STALE_S = 3600.0
 _Config = dict[str, str | bool | int | float | list[str]]
-_READ: _Config = {"enable_external_access": "false", "lock_configuration": "true"}
+_READ: _Config = {"enable_external_access": "false"}
+UTC = "SET GLOBAL TimeZone = 'UTC'"
+"""The store's times are in UTC, without a zone: beside them, DuckDB's `now()` would be that of the machine's zone."""
+
 STORAGE = "v1.3.0"
 """What DuckDB 1.3 (May 2025) and later can read: the first with zstd and shared dictionaries for text."""
 
@@ -103,7 +106,7 @@ def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> du
         while True:
             before = _state(path)
             try:
-                connection = duckdb.connect(str(path), read_only=True, config=config) if read_only else _attach(path)
+                connection = _reading(path, config) if read_only else _attach(path)
                 if read_only or _state(path)[0] == before[0]:
                     return connection
                 connection.close()  # a compacted store took the place of the file that was opened
@@ -112,13 +115,22 @@ def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> du
                     raise _unreadable(path, error) from error  # else it was changed while it was opened
                 if time.monotonic() >= deadline:
                     raise _still_busy(path, wait_s, error) from error
-            waiting = _wait_visibly(path, waiting)
+            waiting = turns.wait_visibly(path, waiting)
             time.sleep(delay)
-            _while_held(path, deadline)
+            turns.while_held(path, deadline)
             delay = min(2 * delay, longest_s)
     finally:
         if waiting is not None:
             os.close(waiting)
+
+
+def _reading(path: Path, config: _Config) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(str(path), read_only=True, config=config)
+    try:
+        connection.execute(f"{UTC}; SET lock_configuration = true")
+    except duckdb.InvalidInputException:  # another part of this process has it open, and has done that
+        pass
+    return connection
 
 
 def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
@@ -129,7 +141,7 @@ def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
     quoted = str(path).replace("'", "''")
     try:
         connection.execute(f"ATTACH '{quoted}' AS store (ROW_GROUP_SIZE {ROW_GROUP}{form})")
-        connection.execute("USE store")
+        connection.execute(f"USE store; {UTC}")
     except BaseException:
         connection.close()
         raise
@@ -228,7 +240,7 @@ def _empty() -> duckdb.DuckDBPyConnection:
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
         path = Path(folder) / "store.duckdb"
         path.write_bytes(_blank())
-        return duckdb.connect(str(path), read_only=True, config=_READ)
+        return _reading(path, _READ)
 
 
 def open_writer(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
@@ -320,129 +332,3 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 # ------------------------------------------------------------ those who wait, and a writer that comes back at once
-
-
-def _turn(path: Path) -> Path:
-    return path.with_name(f"{path.name}.waiting")
-
-
-def _held(path: Path) -> Path:
-    return path.with_name(f"{path.name}.held")
-
-
-def _wait_visibly(path: Path, handle: int | None) -> int | None:
-    """Show that somebody waits; what to close when they have the store open. None where that cannot be shown."""
-    try:
-        import fcntl
-
-        if handle is None:
-            handle = _shown(path)
-    except (ImportError, OSError):  # no locks here, or a folder that cannot be written: they still wait
-        return None
-    with contextlib.suppress(OSError):  # a writer is just looking: the next time, then
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return handle
-
-
-def _shown(path: Path) -> int:
-    """The file whose lock shows it. Who may not write in the folder can still lock what somebody else has made."""
-    try:
-        return os.open(_turn(path), os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
-        return os.open(_turn(path), os.O_RDONLY)
-
-
-def show_held(path: Path) -> int | None:
-    """Show that the store is open for writing for a while, until what this gives is closed; None where it cannot be.
-
-    Who waits looks at that: to try to open the store takes a hundred times as long.
-    """
-    handle = None
-    try:
-        import fcntl
-
-        handle = os.open(_held(path), os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # somebody is just looking, or there are no locks here: they try to open it, then
-        if handle is not None:
-            os.close(handle)
-        return None
-    return handle
-
-
-def _while_held(path: Path, deadline: float) -> None:
-    """Wait for as long as it is shown that the store is open for writing."""
-    try:
-        import fcntl
-
-        handle = os.open(_held(path), os.O_RDONLY)
-    except (ImportError, OSError):  # nobody has ever shown it
-        return
-    try:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(_FIRST_DELAY_S)
-    except OSError:  # a file system without locks
-        pass
-    finally:
-        os.close(handle)
-
-
-def be_asked(path: Path) -> bool:
-    """Make the file by which others show that they wait; False where they wait without being seen."""
-    try:
-        import fcntl
-
-        handle = _shown(path)
-    except (ImportError, OSError):
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:  # another writer is just looking
-        pass
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
-def somebody_waits(path: Path) -> bool:
-    """Whether somebody is seen to wait for the store."""
-    return _waits(path, 0.0)
-
-
-def let_readers_in(path: Path, longest_s: float = 1.0) -> bool:
-    """Wait until those who wait for the store have it open: a writer that comes back at once would starve them.
-
-    True when there was somebody.
-    """
-    waited = _waits(path, 0.0)
-    if waited:
-        _waits(path, longest_s)
-    return waited
-
-
-def _waits(path: Path, longest_s: float) -> bool:
-    """Whether somebody still waits after so many seconds."""
-    try:
-        import fcntl
-
-        handle = os.open(_turn(path), os.O_RDWR)
-    except (ImportError, OSError):  # nobody has ever waited
-        return False
-    try:
-        deadline = time.monotonic() + longest_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-            except OSError:  # somebody waits
-                if time.monotonic() >= deadline:
-                    return True
-                time.sleep(_FIRST_DELAY_S)
-    finally:
-        os.close(handle)

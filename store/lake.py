@@ -203,7 +203,7 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
         allowed = ", ".join(f"'{SCHEME}://{lake.name}/'" for lake in lakes)
         made.execute(f"SET allowed_directories = [{allowed}]")
         made.execute("SET enable_external_access = false")
-        made.execute("SET lock_configuration = true")
+        made.execute(f"{connections.UTC}; SET lock_configuration = true")
     except BaseException:
         made.close()
         raise

@@ -1,7 +1,7 @@
 """The store open for writing for as long as nobody else wants it: opening it again for each batch would read what the
 batches before have logged again and again.
 
-Whoever waits for the store shows it (`connection.somebody_waits`), and gets it as soon as the batch at work has ended,
+Whoever waits for the store shows it (`turns.somebody_waits`), and gets it as soon as the batch at work has ended,
 or, when that would take long, has been given up: the statement at work is interrupted, and everything rolled back. Who
 cannot show it, such as another tool, finds the store closed every few seconds.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rashomon.store import connection as connections
-from rashomon.store import memory, merging
+from rashomon.store import memory, merging, turns
 from rashomon.store.engine import duckdb
 from rashomon.store.pace import Pace
 
@@ -144,11 +144,11 @@ class Lease:
             self._watch.join()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        self._pace.yields = connections.be_asked(self._store)
-        if connections.let_readers_in(self._store):
+        self._pace.yields = turns.be_asked(self._store)
+        if turns.let_readers_in(self._store):
             self._pace.asked()
         writer = connections.open_writer(self._store, self._wait_s)
-        self._held = connections.show_held(self._store)
+        self._held = turns.show_held(self._store)
         writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
         writer.execute("PRAGMA disable_checkpoint_on_shutdown")
         if self._limit:
@@ -168,7 +168,7 @@ class Lease:
             self._held = None
 
     def _is_asked(self) -> bool:
-        asked = connections.somebody_waits(self._store)
+        asked = turns.somebody_waits(self._store)
         if asked:
             self._pace.asked()
         return asked

@@ -22,7 +22,7 @@ UNPRICED = """
         OR (status < 400 AND name NOT IN ('moderations', 'messages.count_tokens'))
     )
 """
-"""A call whose price is not known: what it used is known, or that it was answered, and by an operation that has a price."""
+"""A call whose price is not known: what it used is, or that it was answered, by an operation that has a price."""
 
 _INDENTED = re.compile(r"^ +", re.MULTILINE)
 """Of no use in a store, which keeps the text of its views."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from rashomon import home as homes
 from rashomon.errors import DamagedData
-from rashomon.store import columns, contents, step_rows
+from rashomon.store import columns, contents, step_rows, turns
 from rashomon.store import connection as connections
 from rashomon.store.engine import duckdb
 from rashomon.store.ingestion import Progress
@@ -121,7 +121,7 @@ def _write(store: Path, found: list[tuple[_Call, float | None]], wait_s: float) 
         writer.execute(_COSTS)
         writer.execute(_SUMS)
         writer.unregister("reckoned")
-    connections.let_readers_in(store)
+    turns.let_readers_in(store)
 
 
 _TRACES = "SELECT trace, count(*) FROM steps WHERE kind = 'llm' GROUP BY trace ORDER BY trace"

@@ -158,6 +158,20 @@ def test_months_and_nanoseconds_are_what_the_database_has(rashomon: Run, shape: 
         assert [one["type"] for one in json.loads(ran.out)["columns"]][:2] == ["INTERVAL", "TIMESTAMP_NS"]
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_times_are_in_utc_wherever_the_machine_is(tape_home: Path, zone: str) -> None:
+    """What is compared with the store's times is in UTC as they are, and a time with a zone is in every shape."""
+    query = "select current_setting('TimeZone'), to_timestamp(0), now()::timestamp = (now() at time zone 'UTC')"
+    environ = {**os.environ, "TZ": zone, "RASHOMON_HOME": str(tape_home)}
+    for shape in ("csv", "table", "json"):
+        command = [sys.executable, "-m", "rashomon.cli", "sql", query, "--format", shape]
+        ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert "UTC" in ran.stdout
+        assert "1970-01-01 00:00:00+00" in ran.stdout
+        assert "true" in ran.stdout.lower()
+
+
 @pytest.mark.parametrize("shape", ["table", "csv", "json"])
 def test_what_never_ends_is_called_so(tmp_path: Path, shape: str) -> None:
     """The infinite date and timestamp are `infinity`, and the last day that Python knows is that day."""

@@ -33,6 +33,7 @@ import duckdb  # as above
 
 from rashomon.commands.sql_words import Completer
 from rashomon.store.asking import relations
+from rashomon.store.export_tables import TABLES
 from rashomon.store.lake_writing import LakeReport, export_lake  # it needs what may be missing
 
 DAY_NS = 86_400 * 10**9
@@ -245,6 +246,22 @@ def test_the_views_of_the_domain_look_into_the_lake(lake_home: Path) -> None:
     assert asked_of(lake_home, "SELECT DISTINCT trace FROM years.tool_calls ORDER BY 1") == [
         (trace(number).trace.id,) for number in (1, 2, 3)
     ]
+
+
+def test_the_page_tells_which_views_a_lake_has(lake_home: Path) -> None:
+    """Those that are named are there, those that need a store are not, and who asks for one of these is told so."""
+    page = (Path(__file__).parents[3] / "docs" / "formats" / "lake.md").read_text(encoding="utf-8")
+    told = re.search(r"and these of the store's views over them:(.*?)\. The others \((.*?)\)", page, re.S)
+    assert told is not None
+    there, missing = ({*re.findall(r"`(\w+)`", words)} for words in told.groups())
+    found = asked_of(lake_home, "SELECT view_name FROM duckdb_views() WHERE database_name = 'years' AND NOT internal")
+    of_the_store = asked_of(lake_home, "SELECT view_name FROM duckdb_views() WHERE database_name = 'store'")
+    tables = {table.name for table in TABLES}
+    assert {name for (name,) in found} - tables == there
+    assert {name for (name,) in of_the_store} - tables - there == missing
+    ran = main("sql", "select count(*) from years.messages", home=lake_home)
+    assert ran.returncode == 2
+    assert "A lake does not have all views" in ran.stderr
 
 
 def test_a_home_without_recordings_reads_lakes(lake_home: Path, tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def test_what_an_answer_does_not_tell_has_no_known_price(tmp_path: Path) -> None
     served = llm(untold)._replace(match=Match(Grade.EXACT, None, ""))
     free = llm({"results": []})._replace(name="moderations")
     refused = llm({"error": {"message": "no"}})
-    refused = refused._replace(response=refused.response._replace(head={**refused.response.head, "status": 429}))
+    refused = refused._replace(response=refused.response._replace(head={"status": 429}))
     (tmp_path / "journals").mkdir()
     write_tape(tmp_path / "journals" / "0.rsj", tape([llm(answer), llm(untold), served, free, refused], "calls"))
     ingest_new(tmp_path)
