@@ -297,8 +297,10 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
         if not options.quiet:
             for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
                 complain(f"NOTE: the order is not all the recording's. {left}")
-            complain(f"the replay held: {document['steps']} of {document['recorded_steps']} steps, "
-                     f"exit code {document['exit_code']}. New trace {document['trace']}.")  # fmt: skip
+            others = [f"{count} {grade}" for grade, count in document["grades"].items() if grade != Grade.EXACT]
+            steps = f"{document['steps']} of {document['recorded_steps']} steps"
+            steps += f" ({', '.join(others)})" if others else ""
+            complain(f"the replay held: {steps}, exit code {document['exit_code']}. New trace {document['trace']}.")
         return
     grades = ", ".join(f"{count} {grade}" for grade, count in document["grades"].items()) or "no steps"
     complain(f"the replay diverged ({grades}, exit code {document['exit_code']}).")

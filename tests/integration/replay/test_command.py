@@ -92,8 +92,9 @@ def test_a_stub_function(recorded: Path) -> None:
     """A stub may be a function in a file, named from where the user is."""
     (recorded.parent / "mine.py").write_text("def same(region='EU'):\n    return {'version': 1, 'region': region, "
                                              "'window_days': 30, 'requires_photo': False}\n")  # fmt: skip
-    report, _ = replayed(recorded, "--stub", "get_refund_policy=mine.py:same", code=0, cwd=recorded.parent)
+    report, done = replayed(recorded, "--stub", "get_refund_policy=mine.py:same", code=0, cwd=recorded.parent)
     assert report["grades"] == {"exact": 5, "stubbed": 1}
+    assert "the replay held: 6 of 6 steps (1 stubbed), exit code 0." in done.stderr
 
 
 @pytest.mark.parametrize(
