@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         else:
             from rashomon.commands import doctor_text
 
-            doctor_text.print_report(options.command, runs, findings)
+            doctor_text.print_report(options.command, runs, findings, options.home)
     return 0 if report["holds"] else 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rashomon import git
 from rashomon.beside import uncovered
-from rashomon.commands.arguments import Parser, report_file, write_report
+from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.terminal import clean
 from rashomon.commands.told import warnings
 from rashomon.errors import CannotRun, UsageError
@@ -133,4 +133,5 @@ def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> Non
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(document["kinds"].items()))
     steps = f"{document['steps']} step{'' if document['steps'] == 1 else 's'}" + (f" ({kinds})" if kinds else "")
-    complain(f"recorded {clean(tape.trace.name)}: {steps} as {tape.trace.id}. See it: rashomon show @last")
+    complain(f"recorded {clean(tape.trace.name)}: {steps} as {tape.trace.id}. "
+             + clean(see("show", tape.trace.id, home=options.home)))  # fmt: skip
