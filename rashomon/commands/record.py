@@ -10,6 +10,7 @@ from typing import Any
 from rashomon import git
 from rashomon.beside import uncovered
 from rashomon.commands.arguments import Parser, report_file, see, write_report
+from rashomon.commands.program_name import program_name
 from rashomon.commands.terminal import clean
 from rashomon.commands.told import warnings
 from rashomon.errors import CannotRun, UsageError
@@ -88,14 +89,6 @@ def _tags(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"--tag {pair!r} has no value.", "Write --tag KEY=VALUE.")
         tags[key] = value
     return tags
-
-
-def program_name(command: list[str]) -> str:
-    """What a trace of this command is called: the program's own name, without interpreter and launcher."""
-    words = [os.path.basename(word) for word in command if not word.startswith("-")]
-    while len(words) > 1 and (words[0].startswith(("python", "uv", "poetry", "env")) or words[0] == "run"):
-        words.pop(0)
-    return words[0].removesuffix(".py") if words else "program"
 
 
 def report(tape: Tape | None, ended: Ended) -> dict[str, Any]:
