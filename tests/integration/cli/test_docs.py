@@ -162,6 +162,26 @@ def test_every_json_document_is_described() -> None:
     assert printed <= described
 
 
+def documented(what: str) -> set[str]:
+    """The keys in the table of `docs/formats/json.md` that follows what a thing is called, in bold."""
+    text = (ROOT / "docs" / "formats" / "json.md").read_text(encoding="utf-8")
+    table = text[text.index(f"A **{what}**") :].split("|---|---|\n")[1].split("\n\n")[0]
+    return {key for line in table.splitlines() for key in re.findall(r"`(\w+)`", line.split("|")[1])}
+
+
+def test_the_keys_of_a_list_are_documented(rashomon: Callable[..., Ran]) -> None:
+    """`ls --json` prints the keys that the page has for a row, no more and no less."""
+    rows = rashomon("ls", "--json").json()["traces"]
+    assert [set(row) for row in rows] == [documented("row")] * 3
+
+
+def test_the_keys_of_a_trace_and_its_steps_are_documented(rashomon: Callable[..., Ran]) -> None:
+    """`show --json` prints the keys that the page has for a trace and for a step, no more and no less."""
+    shown = rashomon("show", "@last", "--json").json()
+    assert set(shown["trace"]) == documented("trace")
+    assert [set(step) for step in shown["steps"]] == [documented("step")] * 2
+
+
 def test_version() -> None:
     """`--version` says which version this is."""
     import rashomon
