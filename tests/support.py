@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,11 @@ def rashomon(*args: str | Path, home: Path, **options: Any) -> subprocess.Comple
 def tapes_of(home: Path) -> list[Tape]:
     """All traces of a home's journals, oldest first."""
     return tapes.assemble([tapes.read_part(path) for path in sorted((home / "journals").glob("*.rsj"))])
+
+
+def code_blocks(page: Path, language: str = r"\w*") -> list[str]:
+    """What a document shows in fences: all of it, or what is in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
 
 
 def contents(tape: Tape) -> dict[str, object]:

@@ -32,6 +32,20 @@ def write_report(path: str | None, text: str) -> None:
         complain(f"WARNING: the report {path} could not be written: {error.strerror or error}.")
 
 
+SHORT_ID = 16
+"""So many digits of a trace's id are printed in a command: the millisecond, and chance among 65,536."""
+
+
+def see(command: str, *traces: str, home: str | None) -> str:
+    """A command that shows traces, as it can be typed where this one was: with its `--home` where that was given."""
+    words = ["rashomon", command, *(one[:SHORT_ID] for one in traces)]
+    if home:
+        import shlex  # what is recorded starts without it
+
+        words += ["--home", shlex.quote(home)]
+    return f"See it: {' '.join(words)}"
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
         super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rashomon.commands import record, replay
-from rashomon.commands.arguments import Parser
+from rashomon.commands.arguments import SHORT_ID, Parser
 from rashomon.errors import CannotRun
 from rashomon.home import prepare
 
@@ -88,7 +88,7 @@ def _acts(agent: str, home: str) -> tuple[str, str]:
         changed = _newest(home)
     _say("4. Where the two part, and why:")
     _diff(home, original, changed)
-    _say(f"Look around: rashomon tui {original[:13]} {changed[:13]}{_home_option(home)}")
+    _say(f"Look around: rashomon tui {original[:SHORT_ID]} {changed[:SHORT_ID]}{_home_option(home)}")
     return original, changed
 
 

@@ -17,7 +17,8 @@ from rashomon.commands.arguments import Parser
 from rashomon.commands.doctor_capture import captured, rewind_stdin
 from rashomon.commands.doctor_findings import Finding, Run
 from rashomon.commands.doctor_output import output_differences
-from rashomon.commands.record import program_name, split_command
+from rashomon.commands.program_name import program_name
+from rashomon.commands.record import split_command
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, gather, outcome_of, run
@@ -77,7 +78,7 @@ def main(argv: list[str]) -> int:
         else:
             from rashomon.commands import doctor_text
 
-            doctor_text.print_report(options.command, runs, findings)
+            doctor_text.print_report(options.command, runs, findings, options.home)
     return 0 if report["holds"] else 1
 
 

@@ -150,7 +150,7 @@ _DIVERGED = {
     "cancelled": "Look at what cancels it: a timeout, or a race with another call whose order is not kept.",
     "unplayable": "Have the tool return plain data: a dict, a dataclass, a pydantic model (docs/formats/values.md).",
     "unserved": "Look at the first difference above: from there on the program took another way.",
-    "result": "See where the runs part: rashomon diff @prev @last.",
+    "result": "See where the runs part: compare their traces with rashomon diff.",
 }
 _ESCAPES = {"reach": "connection", "reached": "connection", "resolve": "connection", "run": "subprocess",
             "write": "file"}  # fmt: skip
@@ -161,7 +161,7 @@ def _of_divergence(one: Divergence, tape: Tape) -> Finding:
         return _of_escape(one)
     step = next((step for step in tape.steps if step.id == one.step), None)
     what = one.summary if step is None else f"{step.name}: {one.summary}"
-    advice = _DIVERGED.get(one.kind, "See where the runs part: rashomon diff @prev @last.")
+    advice = _DIVERGED.get(one.kind, "See where the runs part: compare their traces with rashomon diff.")
     if any("a library's own reads are not recorded" in line for line in one.detail):
         advice = "Set RASHOMON_USER_CODE=PACKAGE if the package that reads it is yours, or pass the value in."
     return Finding("request", what, Control.UNCONTROLLED, changes=True, detail=one.detail[:6], advice=advice)
@@ -245,7 +245,7 @@ def _unlike(what: str, detail: str) -> Finding:
         Control.UNCONTROLLED,
         changes=True,
         detail=(detail,),
-        advice="See where they part: rashomon diff @prev @last.",
+        advice="See where they part: compare their traces with rashomon diff.",
     )
 
 

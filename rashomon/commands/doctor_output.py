@@ -114,7 +114,7 @@ def _of_output(one: OutputDifference, origin: str, control: Control) -> Finding:
             "Let threads hand over what they found, and print it in a fixed order: who comes first is not recorded."
         )
     elif one.first is None or one.second is None:
-        advice = "One run wrote more than the other: see where they part with rashomon diff @prev @last."
+        advice = "One run wrote more than the other: compare their traces with rashomon diff."
     elif origin.startswith("read from"):
         advice = "Pass the value in, or keep it out of the output."
     else:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rashomon.commands import terminal
+from rashomon.commands.arguments import see
 from rashomon.commands.doctor_findings import Control, Finding, Run
 from rashomon.commands.told import duration_us
 from rashomon.model import Site
@@ -35,9 +36,11 @@ class Line(NamedTuple):
     cut: bool = False
 
 
-def print_report(command: Sequence[str], runs: Sequence[Run], findings: Sequence[Finding]) -> None:
-    """Print the report for whoever reads stdout."""
-    lines = list(report_lines(command, runs, findings))
+def print_report(
+    command: Sequence[str], runs: Sequence[Run], findings: Sequence[Finding], home: str | None = None
+) -> None:
+    """Print the report for whoever reads stdout. `home`: as `--home` had it, for the command that it ends with."""
+    lines = list(report_lines(command, runs, findings, home))
     if not terminal.in_terminal():
         terminal.print_text("\n".join((" " * line.indent + line.text).rstrip() for line in lines))
         return
@@ -53,7 +56,9 @@ def print_report(command: Sequence[str], runs: Sequence[Run], findings: Sequence
         out.print(padded, no_wrap=line.cut, overflow="ellipsis" if line.cut else "fold")
 
 
-def report_lines(command: Sequence[str], runs: Sequence[Run], findings: Sequence[Finding]) -> Iterator[Line]:
+def report_lines(
+    command: Sequence[str], runs: Sequence[Run], findings: Sequence[Finding], home: str | None
+) -> Iterator[Line]:
     """The report line by line."""
     yield Line(shlex.join(command), "bold")
     for run in runs:
@@ -69,7 +74,7 @@ def report_lines(command: Sequence[str], runs: Sequence[Run], findings: Sequence
         for one in section:
             yield from _finding_lines(one, widths, live)
     yield Line("")
-    yield from verdict(runs, findings)
+    yield from verdict(runs, findings, home)
 
 
 def _outcome(run: Run) -> str:
@@ -129,7 +134,7 @@ def place_text(site: Site | None) -> str:
     return f"{file}:{site.line}" + (f" in {site.function}" if site.function not in ("", "<module>") else "")
 
 
-def verdict(runs: Sequence[Run], findings: Sequence[Finding]) -> Iterator[Line]:
+def verdict(runs: Sequence[Run], findings: Sequence[Finding], home: str | None) -> Iterator[Line]:
     """What all of it comes to, in a sentence or two, and where to look next."""
     changed = sum(one.changes for one in findings)
     if runs[0].role == "live":
@@ -145,7 +150,7 @@ def verdict(runs: Sequence[Run], findings: Sequence[Finding]) -> Iterator[Line]:
             yield Line(f"{left} {noun} not controlled, and changed nothing this time.", "yellow")
     if changed:
         other = next((run for run in runs if run.divergences), runs[1])
-        yield Line(f"See it: rashomon diff {runs[0].tape.trace.id} {other.tape.trace.id}")
+        yield Line(see("diff", runs[0].tape.trace.id, other.tape.trace.id, home=home))
 
 
 def _live_verdict(findings: Sequence[Finding], changed: int) -> Iterator[Line]:

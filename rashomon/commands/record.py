@@ -9,7 +9,8 @@ from typing import Any
 
 from rashomon import git
 from rashomon.beside import uncovered
-from rashomon.commands.arguments import Parser, report_file, write_report
+from rashomon.commands.arguments import Parser, report_file, see, write_report
+from rashomon.commands.program_name import program_name
 from rashomon.commands.terminal import clean
 from rashomon.commands.told import warnings
 from rashomon.errors import CannotRun, UsageError
@@ -90,14 +91,6 @@ def _tags(pairs: list[str]) -> dict[str, str]:
     return tags
 
 
-def program_name(command: list[str]) -> str:
-    """What a trace of this command is called: the program's own name, without interpreter and launcher."""
-    words = [os.path.basename(word) for word in command if not word.startswith("-")]
-    while len(words) > 1 and (words[0].startswith(("python", "uv", "poetry", "env")) or words[0] == "run"):
-        words.pop(0)
-    return words[0].removesuffix(".py") if words else "program"
-
-
 def report(tape: Tape | None, ended: Ended) -> dict[str, Any]:
     """What was recorded, as the JSON document `rashomon.record/1`."""
     kinds: dict[str, int] = {}
@@ -133,4 +126,5 @@ def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> Non
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(document["kinds"].items()))
     steps = f"{document['steps']} step{'' if document['steps'] == 1 else 's'}" + (f" ({kinds})" if kinds else "")
-    complain(f"recorded {clean(tape.trace.name)}: {steps} as {tape.trace.id}. See it: rashomon show @last")
+    complain(f"recorded {clean(tape.trace.name)}: {steps} as {tape.trace.id}. "
+             + clean(see("show", tape.trace.id, home=options.home)))  # fmt: skip

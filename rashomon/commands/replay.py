@@ -13,7 +13,7 @@ import tempfile
 from typing import Any
 
 from rashomon import tapes, values
-from rashomon.commands.arguments import Parser, report_file, write_report
+from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.record import split_command
 from rashomon.commands.terminal import clean
 from rashomon.errors import CannotRun, ForeignFile, UsageError
@@ -312,4 +312,4 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
     more = len(document["divergences"]) - 3
     if more > 0:
         sys.stderr.write(f"  and {more} more\n")
-    sys.stderr.write(f"  See it: rashomon diff {document['parent']} {document['trace']}\n")
+    sys.stderr.write(clean(f"  {see('diff', document['parent'], document['trace'], home=options.home)}\n"))

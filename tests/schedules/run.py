@@ -1,4 +1,4 @@
-"""The full run: `python -m tests.schedules.run --count 10000 --seed 1 --jobs 2`.
+"""The full run: `python -m tests.schedules.run --count 10000 --seed 700001 --jobs 2`.
 
 Prints a table in Markdown for docs/determinism.md; ends with exit code 1 and one command for each schedule that broke
 a promise. `--way order` compares the order of events instead; with `--replays 100` each recording is replayed so often.

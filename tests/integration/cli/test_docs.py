@@ -7,11 +7,15 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from rashomon.store import open_home
+from tests.integration.cli.conftest import NEW, OLD, Ran, refund, trouble, write_journal
+from tests.support import ROOT, code_blocks
+
 COMMANDS = [
     "record",
     "replay",
@@ -49,8 +53,7 @@ def help_of(*command: str) -> str:
 
 def shown_commands() -> list[str]:
     """Each command line of ours in a code block of the README."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
-    lines = "\n".join(blocks).splitlines()
+    lines = "\n".join(code_blocks(ROOT / "README.md")).splitlines()
     return [line.strip() for line in lines if line.strip().startswith("rashomon ")]
 
 
@@ -75,6 +78,66 @@ def test_readme_commands_exist(line: str) -> None:
         assert option in text, f"{line}: no option {option}"
 
 
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+READING = ("ls", "grep", "show", "diff", "sql", "verify")
+"""Commands that only read, so that what a page shows of them can be run as it stands."""
+
+
+def statements() -> dict[str, str]:
+    """Each statement of SQL in a fence of a page, by its page and beginning."""
+    blocks = [(page, block) for page in PAGES for block in code_blocks(page, "sql")]
+    split = [(page, one.strip()) for page, block in blocks for one in re.split(r";\n", block) if one.strip()]
+    return {f"{page.stem}: {' '.join(one.split())[:60]}": one for page, one in split}
+
+
+def reading_lines() -> list[str]:
+    """Each command line of a page that only reads and names no TRACE or FILE, in a fence or between backticks."""
+    found = []
+    for page in PAGES:
+        lines = "\n".join(code_blocks(page)).splitlines()
+        lines += re.findall(r"`(rashomon (?:sql|grep) '[^`]*')`", page.read_text(encoding="utf-8"))
+        found += [line.strip() for line in lines if line.strip().startswith("rashomon ")]
+    words = {line: shlex.split(line, comments=True) for line in found}
+    return sorted(
+        line
+        for line, said in words.items()
+        if said[1] in READING and not any(re.fullmatch(r"[A-Z]+(\.\.\.)?", word) for word in said)
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a trace, one that went wrong, and a replay of the first; taken in."""
+    home = tmp_path_factory.mktemp("filled") / "home"
+    (home / "journals").mkdir(parents=True)
+    again = refund("000400000000000000000000dd", "lost", "I cannot refund order A-1042.", parent=OLD)
+    for tape in (refund(OLD), refund(NEW), trouble(), again):
+        write_journal(home / "journals" / f"{tape.trace.id}.rsj", tape)
+    open_home(home).close()
+    return home
+
+
+@pytest.mark.parametrize("title", statements())
+def test_sql_of_the_pages_runs(filled: Path, title: str) -> None:
+    """Each statement that a page shows is understood, and names what there is."""
+    with open_home(filled) as store:
+        assert store.query(statements()[title]).columns
+
+
+def test_pages_show_sql_and_commands() -> None:
+    """What the tests run is found: none of them is empty."""
+    assert len(statements()) > 20
+    assert {shlex.split(line)[1] for line in reading_lines()} >= {"ls", "grep", "show", "sql"}
+
+
+@pytest.mark.parametrize("line", reading_lines())
+def test_reading_lines_of_the_pages_run(filled: Path, rashomon: Callable[..., Ran], line: str) -> None:
+    """Each command line of a page that only reads does so; to find nothing, or a difference, is no failure."""
+    ran = rashomon(*shlex.split(line, comments=True)[1:], env={"RASHOMON_HOME": str(filled)})
+    assert ran.code == 0 or (ran.code == 1 and line.split()[1] in ("grep", "diff")), ran.err
+    assert ran.err == ""
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command_has_an_example(command: str) -> None:
     """`rashomon COMMAND --help` shows usage and an example that begins with the command."""
@@ -97,6 +160,26 @@ def test_every_json_document_is_described() -> None:
     folder = Path(rashomon.commands.__file__).parent
     printed = {name for path in folder.glob("*.py") for name in re.findall(r'"(rashomon\.\w+/\d+)"', path.read_text())}
     assert printed <= described
+
+
+def documented(what: str) -> set[str]:
+    """The keys in the table of `docs/formats/json.md` that follows what a thing is called, in bold."""
+    text = (ROOT / "docs" / "formats" / "json.md").read_text(encoding="utf-8")
+    table = text[text.index(f"A **{what}**") :].split("|---|---|\n")[1].split("\n\n")[0]
+    return {key for line in table.splitlines() for key in re.findall(r"`(\w+)`", line.split("|")[1])}
+
+
+def test_the_keys_of_a_list_are_documented(rashomon: Callable[..., Ran]) -> None:
+    """`ls --json` prints the keys that the page has for a row, no more and no less."""
+    rows = rashomon("ls", "--json").json()["traces"]
+    assert [set(row) for row in rows] == [documented("row")] * 3
+
+
+def test_the_keys_of_a_trace_and_its_steps_are_documented(rashomon: Callable[..., Ran]) -> None:
+    """`show --json` prints the keys that the page has for a trace and for a step, no more and no less."""
+    shown = rashomon("show", "@last", "--json").json()
+    assert set(shown["trace"]) == documented("trace")
+    assert [set(step) for step in shown["steps"]] == [documented("step")] * 2
 
 
 def test_version() -> None:

@@ -13,7 +13,7 @@ import rashomon
 from rashomon import session
 from rashomon.store import TraceStore, open_home
 from tests.integration.store import shop
-from tests.support import ROOT
+from tests.support import ROOT, code_blocks
 
 PAGE = ROOT / "docs" / "questions.md"
 MON, TUE, WED, THU, FRI = (datetime.date(2026, 8, 31) + datetime.timedelta(days=day) for day in range(5))
@@ -93,4 +93,4 @@ def test_a_question_finds_what_was_planted(week: TraceStore, title: str) -> None
 def test_there_are_twenty_questions() -> None:
     """Each has a number, its SQL, and a word on how to read it."""
     assert [int(title.split(".")[0]) for title in questions()] == list(range(1, 21))
-    assert len(re.findall(r"^```sql", PAGE.read_text(encoding="utf-8"), re.M)) == 20
+    assert len(code_blocks(PAGE, "sql")) == 20
