@@ -6,11 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon import tapes, values
 from rashomon.canonical import content_digest, digest
 from rashomon.model import Call, Tape
+
+if TYPE_CHECKING:
+    from rashomon.filters import Query
+    from rashomon.store import TraceStore
+    from rashomon.store.filtering import Place
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = ROOT / "fixtures" / "agents"
@@ -34,6 +39,12 @@ def rashomon(*args: str | Path, home: Path, **options: Any) -> subprocess.Comple
 def tapes_of(home: Path) -> list[Tape]:
     """All traces of a home's journals, oldest first."""
     return tapes.assemble([tapes.read_part(path) for path in sorted((home / "journals").glob("*.rsj"))])
+
+
+def steps_meant(store: TraceStore, query: Query, now_ns: int | None = None) -> list[Place]:
+    """The steps that a filter means, newest trace first."""
+    with store._search(query, "step", now_ns) as search:
+        return search.steps()
 
 
 def contents(tape: Tape) -> dict[str, object]:
