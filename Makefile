@@ -71,4 +71,5 @@ clean:  ## remove everything that make made
 
 .venv/.dev: .venv/.demo
 	$(PIP) --no-compile --group dev  # most of it is never imported
+	$(PIP) --no-compile --upgrade --target .venv/apart --group apart
 	@touch $@

@@ -48,14 +48,6 @@ def _json_text(data: bytes) -> str:
     return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
-def parsed_or_text(text: str) -> Json:
-    """The JSON value that a text holds, or the text."""
-    try:
-        return parse_json(text)
-    except ValueError:  # cut in the middle: the text is all there is
-        return text
-
-
 def event_data(text: str) -> Json:
     """The data of an event: an object or a list where it holds one, else the text (`[DONE]`, or cut in the middle)."""
     if text[:1] != "{" and text[:1] != "[":

@@ -21,7 +21,6 @@ ALONE = "a Python that is started with -E, -I or -S does not load the recorder: 
 """Why what `without_recorder` names has slipped through."""
 _LOWER = frozenset({"subprocess", "os", "pty"})
 _OWN_DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/self/fd/")
-_NO_TARGET_NEEDED = frozenset({"os.mkdir", "os.symlink", "os.link", "sqlite3.connect"})
 
 
 def is_enquiry(frame: FrameType | None) -> bool:

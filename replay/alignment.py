@@ -14,13 +14,11 @@ from typing import NamedTuple
 
 from rashomon import views
 from rashomon.canonical import canonical_url
-from rashomon.model import Grade, Json, Lane, Step, Tape, Trace
+from rashomon.model import Grade, Lane, Step, Tape, Trace
 from rashomon.replay.causes import Followed, follow
-from rashomon.replay.differences import Content, same_answered, same_asked, step_differences
+from rashomon.replay.differences import Content, same_answered, same_asked
 from rashomon.replay.likeness import LIKE, Sketch, overlap, sketch
 from rashomon.replay.sequences import IndexPair, common, gaps, increasing, pair_in_order
-
-FORMAT = "rashomon.diff/1"
 
 _SERVED = (Grade.EXACT, Grade.EXPLAINED, Grade.DRIFTED, Grade.STUBBED)
 
@@ -106,46 +104,6 @@ def fold(alignment: Alignment, context: int = 2) -> list[Row]:
             rows.append(Row(index))
             index += 1
     return rows
-
-
-def alignment_json(alignment: Alignment) -> dict[str, Json]:
-    """The alignment as a document, with the differences of every changed pair."""
-    return {
-        "format": FORMAT,
-        "left": {"id": alignment.left.id, "name": alignment.left.name},
-        "right": {"id": alignment.right.id, "name": alignment.right.name, "parent": alignment.right.parent},
-        "same": alignment.first is None,
-        "first": alignment.first,
-        "pairs": [_pair_json(pair) for pair in alignment.pairs],
-    }
-
-
-def _pair_json(pair: Pair) -> dict[str, Json]:
-    changed = pair.left is not None and pair.right is not None and pair.mark != Mark.SAME
-    found = step_differences(pair.left, pair.right) if changed and pair.left and pair.right else []
-    return {
-        "mark": str(pair.mark),
-        "left": _step_json(pair.left),
-        "right": _step_json(pair.right),
-        "yours": pair.yours,
-        "cause": pair.cause,
-        "differences": [difference._asdict() for difference in found],
-    }
-
-
-def _step_json(step: Step | None) -> Json:
-    if step is None:
-        return None
-    grade = None if step.match is None else str(step.match.grade)
-    return {
-        "id": step.id,
-        "index": step.index,
-        "kind": str(step.kind),
-        "name": step.name,
-        "lane": list(step.lane),
-        "grade": grade,
-        "title": views.summary(step).title,
-    }
 
 
 class _Table:

@@ -12,13 +12,11 @@ from typing import NamedTuple
 
 from rashomon import views
 from rashomon.canonical import content_digest
-from rashomon.model import Call, Divergence, End, Grade, Json, Kind, Response, Step, Uncontrolled
-from rashomon.replay.alignment import Alignment, Mark, Pair
+from rashomon.model import Call, Divergence, End, Json, Kind, Response, Step, Uncontrolled
 from rashomon.replay.differences import (
     Difference,
     request_differences,
     same_input,
-    step_differences,
     strict_differences,
 )
 from rashomon.replay.flow import NOTHING, Sources, place
@@ -113,44 +111,6 @@ def _uncontrolled(found: Sequence[Uncontrolled]) -> str:
     first = found[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return f"not controlled in this program: {first.what}{place(first.site)}, because {first.reason.rstrip('.')}{more}"
-
-
-def first_divergence(alignment: Alignment) -> Divergence | None:
-    """Where a finished replay, or any second run, first left the first one; None when it never did."""
-    if alignment.first is None:
-        return None
-    pair = alignment.pairs[alignment.first]
-    found = step_differences(pair.left, pair.right) if pair.left and pair.right else []
-    detail = [_reason(item) for item in found[:_REASONS]]
-    if pair.right is not None and pair.right.match is not None and pair.right.match.grade == Grade.STUBBED:
-        detail.insert(0, "answered by a stub, as asked")
-    following = sum(other.cause == alignment.first for other in alignment.pairs)
-    if following:
-        detail.append(f"{following} later step{'s follow' if following > 1 else ' follows'} from it")
-    return Divergence(
-        pair.mark.name.lower(),
-        _first_sentence(pair),
-        None if pair.right is None else pair.right.id,
-        None if pair.left is None else pair.left.id,
-        tuple(item.path for item in found),
-        tuple(detail[:_LINES]),
-    )
-
-
-def _first_sentence(pair: Pair) -> str:
-    step = pair.right or pair.left
-    if step is None:
-        return "Nothing was compared."
-    title = views.text_of(views.summary(step).title, 100)
-    recorded = "" if pair.left is None else f" (step {pair.left.id} of the first)"
-    return {
-        Mark.EXTRA: f"Step {step.id}, {title}, has no counterpart in the first run.",
-        Mark.MISSING: f"Step {step.id} of the first run, {title}, was not made again.",
-        Mark.MOVED: f"Step {step.id}, {title}, stands in another place{recorded}.",
-        Mark.OUTPUT: f"Step {step.id}, {title}, asked the same and was answered differently{recorded}.",
-        Mark.INPUT: f"Step {step.id}, {title}, asked something else{recorded}.",
-        Mark.BOTH: f"Step {step.id}, {title}, asked something else and was answered differently{recorded}.",
-    }.get(pair.mark, f"Step {step.id}, {title}, is the same{recorded}.")
 
 
 # ------------------------------------------------------------------------------------------- misses

@@ -87,8 +87,8 @@ class Search:
 
     # ------------------------------------------------------------------------------------------ results
 
-    def steps(self, limit: int | None = None, of: Sequence[str] | None = None) -> list[Place]:
-        """The steps that match, newest trace first, in their order; of these traces only, where `of` names some."""
+    def steps(self) -> list[Place]:
+        """The steps that match, newest trace first, in their order."""
         terms = self.query.terms
         about_traces = [term for term in terms if columns.about(term, "step") == "trace"]
         about_steps = [term for term in terms if columns.about(term, "step") == "step"]
@@ -97,9 +97,7 @@ class Search:
         if conditions:
             sql, bound = all_of(conditions)
             within.append((f"s.trace IN (SELECT trace_list.id FROM trace_list WHERE {sql})", bound))
-        if of is not None:
-            within.append(("list_contains(?, s.trace)", [list(of)]))
-        return list(self._places(about_steps, within, limit))
+        return list(self._places(about_steps, within))
 
     def told(self, places: Sequence[Place], term: Term) -> list[Place]:
         """The places that `steps` has just found, with what calls `asked` that hold the text of a term on bodies."""
@@ -135,7 +133,7 @@ class Search:
             since = "(SELECT started_ns FROM traces ORDER BY started_ns DESC LIMIT 1 OFFSET ?)"
             sql, bound = f"SELECT id FROM traces WHERE started_ns >= {since}", [traces // _PORTIONS]
             newest = {trace for (trace,) in self._rows(sql, bound)}
-            yield self.told(list(self._places([term], [(f"s.trace IN ({sql})", bound)], None)), term)
+            yield self.told(list(self._places([term], [(f"s.trace IN ({sql})", bound)])), term)
         places = self.told(self.steps(), term)
         yield [place for place in places if place.trace not in newest] if newest else places
 
@@ -166,7 +164,7 @@ class Search:
         sql, bound = traces
         within = [(f"s.trace IN (SELECT trace_list.id FROM trace_list WHERE {sql})", bound)] if sql != "true" else []
         table = self._table("trace VARCHAR")
-        found = {place.trace: None for place in self._places(terms, within, None, one_of_each=True)}
+        found = {place.trace: None for place in self._places(terms, within, one_of_each=True)}
         if found:
             self.reader.execute(f"INSERT INTO {table} SELECT unnest(?)", [list(found)])
         condition: Where = (f"trace_list.id IN (SELECT found.trace FROM {table} AS found)", [])
@@ -180,9 +178,7 @@ class Search:
         condition = columns.step_condition(term)
         return opposite(condition) if term.negated else condition
 
-    def _places(
-        self, terms: list[Term], within: list[Where], limit: int | None, one_of_each: bool = False
-    ) -> Iterator[Place]:
+    def _places(self, terms: list[Term], within: list[Where], one_of_each: bool = False) -> Iterator[Place]:
         """Steps that satisfy all terms. With `one_of_each`, a trace's later ones may be left out."""
         light = [*within, *(self._light(term) for term in terms if columns.is_light(term))]
         late = [term for term in terms if term.field == "$" or has_edges(term)]
@@ -200,9 +196,8 @@ class Search:
             " ORDER BY traces.started_ns DESC, traces.id DESC, s.position"
         )
         if late:
-            return self._verified(self._rows(ordered, bound), late, limit, one_of_each)
-        rows = self._rows(ordered + (f" LIMIT {limit:d}" if limit is not None else ""), bound)
-        return (Place(trace, position) for trace, position, _ in rows)
+            return self._verified(self._rows(ordered, bound), late, one_of_each)
+        return (Place(trace, position) for trace, position, _ in self._rows(ordered, bound))
 
     def _rows(self, sql: str, bound: list[Any]) -> list[tuple[Any, ...]]:
         try:
@@ -210,14 +205,12 @@ class Search:
         except duckdb.OutOfMemoryException as error:
             raise FilterError("The filter needs more memory than there is.", "Add a term such as since:1d.") from error
 
-    def _verified(
-        self, places: list[tuple[Any, ...]], terms: list[Term], limit: int | None, one_of_each: bool
-    ) -> Iterator[Place]:
+    def _verified(self, places: list[tuple[Any, ...]], terms: list[Term], one_of_each: bool) -> Iterator[Place]:
         """Those of the steps for which the terms hold that need the steps themselves."""
         from rashomon.store import filter_whole  # with all that decodes: terms on light columns need nothing of it
 
         asks = any(term.field == "body" or "request" in (term.field, *term.path[:1]) for term in terms)
-        count, done = 0, ""
+        done = ""
         for start in range(0, len(places), _AT_ONCE):
             batch = [place for place in places[start : start + _AT_ONCE] if place[0] != done]
             steps = filter_whole.steps(self.reader, [place[2] for place in batch], asks)
@@ -226,9 +219,7 @@ class Search:
                     continue
                 if filter_whole.hold(terms, steps[trace, position], asks):
                     yield Place(trace, position)
-                    count, done = count + 1, trace if one_of_each else ""
-                    if count == limit:
-                        return
+                    done = trace if one_of_each else ""
 
     # ------------------------------------------------------------------------------------------- texts
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -38,7 +38,6 @@ _STAGING = "importing-"
 _STALE_S = 24 * 3600.0
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _LIKELY = 1 << 62
-Rename = Callable[[str], str]
 
 
 class Conflict(StrEnum):
@@ -129,13 +128,6 @@ def _marked(frames: Iterable[list[Any]], source: str) -> Iterator[list[Any]]:
             }
             elements = [*elements[:2], {**elements[2], "provenance": provenance}, *elements[3:]]
         yield elements
-
-
-class _Staged(NamedTuple):
-    """A trace in a file that is not yet among the journals."""
-
-    path: Path
-    tape: Tape
 
 
 class _Import:

@@ -327,15 +327,9 @@ class TraceStore:
             with self._reader() as reader, self._damage_told(f" of trace {trace_id}"):
                 return contents.at(reader, min(found)[1])
 
-    def matching_steps(
-        self, query: Query, limit: int | None = None, of: Sequence[str] | None = None, now_ns: int | None = None
-    ) -> list[Place]:
-        """The steps that a filter means, newest trace first; of the traces `of` only. Raises `FilterError`."""
-        with self._search(query, "step", now_ns) as search:
-            return search.steps(limit, of)
-
     def saying_steps(self, query: Query, limit: int | None = None) -> Generator[list[Place], None, None]:
-        """The same for a filter that ends with a term on bodies, with the parts of requests that hold its text.
+        """The steps that a filter means which ends with a term on bodies, newest trace first, with the parts of their
+        requests that hold its text.
 
         In portions, each searched for when it is asked for: there may be a `limit` to what is wanted of them.
         """

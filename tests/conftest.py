@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from rashomon import session, tapes
+from rashomon import session
 from rashomon.model import Tape
 from rashomon.testing import ProviderServer
+from tests.support import tapes_of
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # started in a background, programs that tests start ignore it
 settings.register_profile("rashomon", deadline=None)  # a busy machine is no failure
@@ -46,15 +47,10 @@ def server() -> Iterator[ProviderServer]:
         yield running
 
 
-def read_tapes(home: Path) -> list[Tape]:
-    """All traces of a home's journals, oldest first."""
-    return tapes.assemble([tapes.read_part(path) for path in sorted((home / "journals").glob("*.rsj"))])
-
-
 @pytest.fixture
 def last_tape(home: Path) -> Callable[[], Tape]:
     """The newest trace of the home."""
-    return lambda: read_tapes(home)[-1]
+    return lambda: tapes_of(home)[-1]
 
 
 def real_data() -> Path | None:

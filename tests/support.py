@@ -7,11 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon import tapes, values
 from rashomon.canonical import content_digest, digest
 from rashomon.model import Call, Tape
+
+if TYPE_CHECKING:
+    from rashomon.filters import Query
+    from rashomon.store import TraceStore
+    from rashomon.store.filtering import Place
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = ROOT / "fixtures" / "agents"
@@ -40,6 +45,12 @@ def tapes_of(home: Path) -> list[Tape]:
 def code_blocks(page: Path, language: str = r"\w*") -> list[str]:
     """What a document shows in fences: all of it, or what is in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def steps_meant(store: TraceStore, query: Query, now_ns: int | None = None) -> list[Place]:
+    """The steps that a filter means, newest trace first."""
+    with store._search(query, "step", now_ns) as search:
+        return search.steps()
 
 
 def contents(tape: Tape) -> dict[str, object]:

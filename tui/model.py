@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from rashomon import beside, views
-from rashomon.model import Kind, Tape, Trace
+from rashomon.model import Kind, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import (
     Column,
@@ -96,36 +95,6 @@ def shortest(ids: Iterable[str], least: int = SHORT_ID) -> int:
 def duration_us(trace: Trace) -> int | None:
     """How long a trace took; None while it is open."""
     return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
-
-
-def item_of(tape: Tape) -> TraceItem:
-    """The light facts of a tape, as the store would list it."""
-    trace, steps = tape.trace, tape.steps
-    said = [views.summary(step) for step in steps if step.kind == Kind.LLM]
-    return TraceItem(
-        trace.id,
-        trace.name,
-        trace.started_ns,
-        duration_us(trace),
-        trace.outcome,
-        trace.exit_code,
-        trace.error,
-        trace.parent,
-        trace.within,
-        tuple(sorted(trace.tags.items())),
-        swap_words(trace.swaps),
-        len(steps),
-        sum(step.kind == Kind.LLM for step in steps),
-        sum(step.kind == Kind.TOOL for step in steps),
-        sum(one.input_tokens or 0 for one in said),
-        sum(one.output_tokens or 0 for one in said),
-        len(trace.divergences),
-        len(trace.coverage.missed),
-        len(beside.uncovered(trace)),
-        len(trace.losses),
-        sum(loss.steps for loss in trace.losses),
-        trace.imported,
-    )
 
 
 class _Placed(NamedTuple):

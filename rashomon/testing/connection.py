@@ -9,6 +9,7 @@ from itertools import count
 from typing import TypeAlias
 
 from .http import (
+    MAX_HEAD,
     BadHttp,
     Headers,
     Received,
@@ -33,7 +34,7 @@ class ConnectionProtocol(asyncio.StreamReaderProtocol):
     """A stream protocol that also tells when the client has left, while an answer is being written."""
 
     def __init__(self, connected: Callable[[ConnectionProtocol, asyncio.StreamWriter], None]) -> None:
-        self.reader = asyncio.StreamReader()
+        self.reader = asyncio.StreamReader(limit=MAX_HEAD)
         self.gone = asyncio.Event()
         super().__init__(self.reader, lambda _, writer: connected(self, writer))
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote
 
 from .pacing import Gate, Seconds
 
-MAX_HEAD = 64 * 1024  # bytes of request line and headers; the streams' default limit
+MAX_HEAD = 64 * 1024  # bytes of request line and headers
 MAX_BODY = 256 * 1024 * 1024  # bytes of a request body
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]

@@ -33,6 +33,7 @@ from rashomon.store.salvage import salvage
 from rashomon.store.verification import verify
 from tests.faults.store_journals import frames, write_frames
 from tests.integration.store.test_retention import interleaved
+from tests.integration.store.test_store_schema import earlier
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = ("old-0000000000", "old-0000000001", "old-0000000002", "mixed-00000-a")
@@ -84,6 +85,12 @@ def aged(home: Path) -> None:
         migrate.migrate(writer, migrate.migrations()[:1])
 
 
+def aged_alone(home: Path) -> None:
+    """With a store of the tenth schema that alone has what is in it."""
+    earlier(home, 10)
+    shutil.rmtree(home / "journals")
+
+
 def ingest_slowly(home: Path) -> None:
     """In many small batches."""
     from rashomon.store import ingestion
@@ -110,6 +117,7 @@ def export(home: Path) -> None:
 WORKS = {
     "ingest": Work(make_home, ingest_slowly, ()),
     "migrate": Work(aged, migrate_store, ()),
+    "migrate-alone": Work(aged_alone, migrate_store, ()),
     "gc": Work(ingested, lambda home: remove(home, OLD), OLD),
     "forget": Work(ingested, lambda home: forget(home, choose(home, OLD, [SECRET]), [SECRET]), OLD),
     "salvage": Work(alone, salvage, ()),

@@ -109,9 +109,9 @@ def test_bodies_stay_what_they_are(planted: Path) -> None:
     """The recorded body is JSON with the same keys in the same order, and its numbers are numbers."""
     with rashomon.trace("planted"):
         agent(64)
-    from tests.conftest import read_tapes
+    from tests.support import tapes_of
 
-    tape = read_tapes(planted)[-1]
+    tape = tapes_of(planted)[-1]
     answer, asked = json.loads(tape.steps[0].response.body), json.loads(tape.steps[0].request.body)
     assert list(answer) == ["echo", *FIELDS, "n"]
     assert answer["n"] == 12345678
@@ -120,11 +120,11 @@ def test_bodies_stay_what_they_are(planted: Path) -> None:
 
 def test_a_replay_matches_through_the_redaction(planted: Path) -> None:
     """The replayed program sends the real secrets and still finds its answers."""
-    from tests.conftest import read_tapes
+    from tests.support import tapes_of
 
     with rashomon.trace("planted"):
         agent(64)
-    with rashomon.replay(read_tapes(planted)[-1]) as replaying:
+    with rashomon.replay(tapes_of(planted)[-1]) as replaying:
         agent(64)
     replaying.check()
     session.close_journal()

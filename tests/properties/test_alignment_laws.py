@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rashomon.commands.documents import diff_document
 from rashomon.model import Call, Grade, Match, Step, Tape
-from rashomon.replay.alignment import Mark, align, alignment_json, fold
-from rashomon.replay.explain import explain_miss, first_divergence
+from rashomon.replay.alignment import Mark, align, fold
+from rashomon.replay.explain import explain_miss
 from tests.steps import asked, llm, said, tape, tool, user
 
 
@@ -50,8 +52,8 @@ def test_every_step_stands_in_one_pair(left: list[Step], right: list[Step], data
         if pair.left and pair.right:
             assert (pair.left.kind, pair.left.name) == (pair.right.kind, pair.right.name)
     assert sum(row.folded or 1 for row in fold(alignment)) == len(alignment.pairs)
-    assert len(alignment_json(alignment)["pairs"]) == len(alignment.pairs)  # type: ignore[arg-type]
-    assert (first_divergence(alignment) is None) == (alignment.first is None)
+    counts = diff_document(alignment)["counts"]
+    assert counts == Counter(pair.mark.value for pair in alignment.pairs)
 
 
 @given(some_steps)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rashomon import beside, views
 from rashomon.errors import AmbiguousTrace, TraceNotFound
 from rashomon.filters import Query, parse
 from rashomon.model import (
@@ -24,7 +25,7 @@ from rashomon.model import (
 )
 from rashomon.store.filter_steps import StepFilter
 from rashomon.tapes import write_tape
-from rashomon.tui.model import TraceItem, item_of
+from rashomon.tui.model import TraceItem, duration_us, swap_words
 from rashomon.tui.notes import NoteItem
 from rashomon.tui.source import StoreSource
 from tests.steps import asked, http, llm, result, said, tool, user
@@ -164,6 +165,36 @@ def hostile() -> Tape:
 def family() -> list[Tape]:
     """The recording and its replays."""
     return [recording(), exact_replay(), stubbed_replay()]
+
+
+def item_of(tape: Tape) -> TraceItem:
+    """The light facts of a tape, as the store would list it."""
+    trace, steps = tape.trace, tape.steps
+    said = [views.summary(step) for step in steps if step.kind == Kind.LLM]
+    return TraceItem(
+        trace.id,
+        trace.name,
+        trace.started_ns,
+        duration_us(trace),
+        trace.outcome,
+        trace.exit_code,
+        trace.error,
+        trace.parent,
+        trace.within,
+        tuple(sorted(trace.tags.items())),
+        swap_words(trace.swaps),
+        len(steps),
+        sum(step.kind == Kind.LLM for step in steps),
+        sum(step.kind == Kind.TOOL for step in steps),
+        sum(one.input_tokens or 0 for one in said),
+        sum(one.output_tokens or 0 for one in said),
+        len(trace.divergences),
+        len(trace.coverage.missed),
+        len(beside.uncovered(trace)),
+        len(trace.losses),
+        sum(loss.steps for loss in trace.losses),
+        trace.imported,
+    )
 
 
 class FakeSource:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from rashomon import values, views
+from rashomon.commands.documents import chunks, diff_document
 from rashomon.model import Grade, Request, Step, Tape
-from rashomon.replay.alignment import Alignment, Mark, Row, align, alignment_json, fold
+from rashomon.replay.alignment import Alignment, Mark, Row, align, fold
 from tests.steps import asked, llm, result, said, served, tape, tool, user
 
 CALL = "call_00000001"
@@ -223,13 +224,14 @@ def test_the_document_of_an_alignment_says_where_every_pair_differs() -> None:
     """The JSON form is versioned, plain JSON, and holds the differences of changed pairs only."""
     left = tape(order_run("shipped", "It has shipped."))
     right = tape(order_run("lost", "It was lost.", stub=True, live=True), "right", "left")
-    document: Any = json.loads(json.dumps(alignment_json(align(left, right))))
+    document: Any = json.loads(b"".join(chunks(diff_document(align(left, right)))))
     assert document["format"] == "rashomon.diff/1"
     assert (document["same"], document["first"]) == (False, 1)
+    assert document["counts"] == {"same": 1, "output changed": 1, "both": 1}
     same, changed, after = document["pairs"]
     assert same["differences"] == []
     assert changed["differences"] == [{"path": "response.status", "op": "changed", "left": "shipped", "right": "lost"}]
-    assert changed["right"]["grade"] == "stubbed"
+    assert changed["right"]["match"]["grade"] == "stubbed"
     assert changed["yours"]
     assert after["cause"] == 1
     assert {item["path"] for item in after["differences"]} == {

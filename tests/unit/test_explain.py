@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from rashomon.canonical import content_digest
-from rashomon.model import Call, Grade, Kind, Read, Request, Site, Step, Uncontrolled
-from rashomon.replay.alignment import align
-from rashomon.replay.explain import explain_miss, first_divergence, nearest
+from rashomon.model import Call, Kind, Read, Request, Site, Step, Uncontrolled
+from rashomon.replay.explain import explain_miss, nearest
 from rashomon.replay.flow import Reading, Sources, Substitution
-from tests.steps import asked, http, llm, result, said, served, tape, tool, user
+from tests.steps import asked, http, llm, result, said, tape, tool, user
 
 
 def call(step: Step) -> Call:
@@ -146,36 +145,6 @@ def test_hostile_requests_are_explained_on_one_line() -> None:
     recorded = numbered(tool({"q": "plain text of some length"}, 1))
     miss = explain_miss(call(tool({"q": "plain text\x1b[2J of some\nother length\x07"})), recorded, [])
     assert all(line.isprintable() for line in (miss.summary, *miss.detail))
-
-
-def test_the_first_divergence_of_a_finished_replay() -> None:
-    """The first pair that differs is told with its steps, paths and how many later steps follow from it."""
-    left = [tool({"id": "A"}, {"price": 4200}), tool({"id": "A", "amount": 4200}, "ok", name="refund")]
-    right = [
-        served(tool({"id": "A"}, {"price": 9700}), "0.0", Grade.STUBBED),
-        served(tool({"id": "A", "amount": 9700}, "ok", name="refund"), None, Grade.LIVE),
-    ]
-    found = first_divergence(align(tape(left), tape(right, "right", "left")))
-    assert found is not None
-    assert (found.kind, found.step, found.recorded) == ("output", "0.0", "0.0")
-    assert found.paths == ("response.price",)
-    assert found.detail == (
-        "answered by a stub, as asked",
-        "response.price: 4200 → 9700",
-        "1 later step follows from it",
-    )
-    assert first_divergence(align(tape(left), tape(left))) is None
-
-
-def test_missing_and_extra_steps_are_divergences() -> None:
-    """A step on one side only is told as such."""
-    steps = [tool({"n": n}, n) for n in range(3)]
-    missing = first_divergence(align(tape(steps), tape(steps[:2], "right")))
-    extra = first_divergence(align(tape(steps[:2]), tape(steps, "right")))
-    assert missing
-    assert missing.summary == "Step 0.2 of the first run, get_order(n=2) → 2, was not made again."
-    assert extra
-    assert extra.summary == "Step 0.2, get_order(n=2) → 2, has no counterpart in the first run."
 
 
 NOW, THEN = 1_790_000_123.25, 1_790_000_000.5

@@ -15,7 +15,6 @@ from rashomon.commands.trace_text import coverage
 from rashomon.journal import Code
 from rashomon.model import Launched, Process, Tape, Trace
 from rashomon.store import TraceStore, ingest_new
-from rashomon.tui.model import item_of
 from rashomon.tui.source import StoreSource
 from tests.faults.store_journals import frames, write_frames
 from tests.support import rashomon
@@ -68,7 +67,6 @@ def test_lists_count_the_programs_that_nobody_looked_into(tmp_path: Path, seed: 
     assert {row.id: row.unseen for row in store.traces()} == expected
     assert dict(store.query("select id, unseen from trace_list").rows) == expected
     assert {item.id: item.unseen for item in StoreSource(tmp_path).traces()} == expected
-    assert {name: item_of(store.tape(name)).unseen for name in expected} == expected
 
 
 def test_ls_does_not_call_a_trace_complete_that_ran_curl(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rashomon.filters import NOTHING
 from rashomon.model import End, Failure, Kind, Step, Tape, Trace
 from rashomon.store import TraceStore, filtering, ingest
 from tests.steps import asked, http, llm, result, said, tool, user
+from tests.support import steps_meant
 
 WORDS = ["refund", "late", "window", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", 'a "quoted" one', "two\nlines", "A-1042"]
 
@@ -101,7 +102,7 @@ def test_each_line_is_found_as_by_a_look_at_each_step(
     query = grep._query(pattern, NOTHING, False, fixed)
     with TraceStore(path) as store:
         wanted = list(step_by_step(store, search))
-        known = {(place.trace, place.position) for place in store.matching_steps(query)}
+        known = {(place.trace, place.position) for place in steps_meant(store, query)}
         wanted = [hit for hit in wanted if (hit.trace, hit.step.index) in known]
         found = list(grep._hits(store, query, search, once=False))
         first = list(grep._hits(store, query, search, once=True))

@@ -19,7 +19,8 @@ import pytest
 import rashomon
 from rashomon import session
 from rashomon.testing import Cassette, ProviderServer, Recorded
-from tests.conftest import read_tapes, real_data
+from tests.conftest import real_data
+from tests.support import tapes_of
 
 Answer = tuple[int, bytes]
 CLIENT = httpx2.Client()
@@ -128,7 +129,7 @@ def test_real_traffic_replays_byte_for_byte(home: Path) -> None:
         recorded = [_recorded(one) for one in cassette]
         with ProviderServer(cassette=Cassette(recorded)) as server, rashomon.trace("real"):
             live = [_call(one, server.url, counts) for one in cassette]
-        tape = read_tapes(home)[-1]
+        tape = tapes_of(home)[-1]
         with rashomon.replay(tape) as replaying:
             replayed = [_call(one, server.url, collections.Counter()) for one in cassette]
         replaying.check()

@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 import zoneinfo
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +115,8 @@ if os.fork() == 0:
 os.wait()
 print(got)
 """
+APART = Path(sys.prefix) / "apart"
+"""What programs find that a test starts with it, and the tests' own process does not (docs/decisions/001)."""
 NUMPY = """
 import numpy
 
@@ -132,14 +133,25 @@ def program(folder: Path, text: str) -> Path:
     return path
 
 
-def played(home: Path, path: Path, **replay_env: str) -> list[str]:
+def needs_apart(package: str) -> pytest.MarkDecorator:
+    """Skips a test where a package is not among those that are installed apart."""
+    return pytest.mark.skipif(not (APART / package).is_dir(), reason=f"{package} is not installed apart")
+
+
+def with_apart() -> dict[str, str]:
+    """An environment's variable with which a program finds them."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(APART)]))}
+
+
+def played(home: Path, path: Path, env: dict[str, str] | None = None, **replay_env: str) -> list[str]:
     """Record a program and replay the recording twice: what it wrote each time."""
-    recorded = command_line("record", "--", sys.executable, path, home=home)
+    env = env or {}
+    recorded = command_line("record", "--", sys.executable, path, home=home, env=env)
     assert recorded.returncode == 0, recorded.stderr
     trace = tapes_of(home)[0].trace.id
     outputs = [recorded.stdout]
     for _ in range(2):
-        replayed = command_line("replay", trace, home=home, env=replay_env)
+        replayed = command_line("replay", trace, home=home, env=env | replay_env)
         assert replayed.returncode == 0, replayed.stderr + replayed.stdout
         outputs.append(replayed.stdout)
     return outputs
@@ -178,10 +190,10 @@ def test_a_signal_to_oneself_reaches_oneself(home: Path, tmp_path: Path) -> None
     assert first == second == recorded
 
 
-@pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not installed")
+@needs_apart("numpy")
 def test_numpy_draws_as_recorded(home: Path, tmp_path: Path) -> None:
     """numpy's shared generator and those seeded from the system draw what they drew."""
-    recorded, first, second = played(home, program(tmp_path, NUMPY))
+    recorded, first, second = played(home, program(tmp_path, NUMPY), with_apart())
     assert first == second == recorded
 
 
@@ -400,7 +412,7 @@ def test_a_served_tool_leaves_others_their_values(recorded: Any) -> None:
     assert session.divergences == ()
 
 
-@pytest.mark.skipif(find_spec("time_machine") is None, reason="time-machine is not installed")
+@needs_apart("time_machine")
 @pytest.mark.parametrize("loaded_first", [True, False])
 def test_time_machine_has_the_clocks(loaded_first: bool, home: Path, tmp_path: Path) -> None:
     """A program that uses time-machine gets its time, and the trace says that it is not controlled."""
@@ -415,7 +427,7 @@ def test_time_machine_has_the_clocks(loaded_first: bool, home: Path, tmp_path: P
             with time_machine.travel(dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc), tick=False):
                 print(time.time(), now(), dt.datetime.now(dt.timezone.utc), dt.date.today().year)
     """.replace("FIRST", "import time_machine" if loaded_first else "")
-    env = environment(home)
+    env = environment(home, **with_apart())
     done = subprocess.run(
         [sys.executable, program(tmp_path, text)], env=env, capture_output=True, text=True, check=False
     )
@@ -423,7 +435,6 @@ def test_time_machine_has_the_clocks(loaded_first: bool, home: Path, tmp_path: P
     assert "time_machine" in [one.what for one in tapes_of(home)[-1].trace.uncontrolled]
 
 
-@pytest.mark.skipif(find_spec("freezegun") is None, reason="freezegun is not installed")
 @pytest.mark.parametrize("loaded_first", [True, False])
 def test_freezegun_freezes(loaded_first: bool, home: Path, tmp_path: Path) -> None:
     """freezegun's time is what the program sees, and the recorder's functions are back behind it."""

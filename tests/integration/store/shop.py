@@ -21,7 +21,7 @@ from rashomon import notes, session
 from rashomon.model import Kind, Step, Tape
 from rashomon.tape_file import write_tape
 from rashomon.testing import Fault, ModelRequest, ProviderServer, Reply, ToolCall, Usage
-from tests.conftest import read_tapes
+from tests.support import tapes_of
 
 MONDAY = 1_788_134_400_000_000_000
 """2026-08-31 00:00 UTC, in Unix nanoseconds."""
@@ -203,7 +203,7 @@ def record(home: Path, scratch: Path) -> Path:
         _record_runs(client, server)
         with rashomon.trace("summary", tags={"customer": "acme"}):
             summarise(anthropic.Anthropic(base_url=server.anthropic_url, api_key="k"), "Hello, hello, hello!")
-        recorded = read_tapes(scratch)
+        recorded = tapes_of(scratch)
         made = [_placed(tape, *_place(tape)) for tape in recorded]
         for tape in made:
             write_tape(home / "journals" / f"{tape.trace.id}.rsj", tape)
@@ -254,13 +254,13 @@ def _placed(tape: Tape, name: str, day: int, duration_us: int) -> Tape:
 
 def _replayed(client: openai.OpenAI, scratch: Path, tapes: dict[str, Tape]) -> Iterator[Tape]:
     """Replays of two traces on Saturday: one holds, the other asks for another order than its recording did."""
-    known = {tape.trace.id for tape in read_tapes(scratch)}
+    known = {tape.trace.id for tape in tapes_of(scratch)}
     with rashomon.replay(tapes["mon-1"]):
         support(client, RUNS[0])
     with contextlib.suppress(rashomon.Missed), rashomon.replay(tapes["mon-2"]):
         support(client, RUNS[1]._replace(says="Where is order A-3?"))
     session.close_journal()
     names = {"mon-1": "replay-held", "mon-2": "replay-left"}
-    for tape in read_tapes(scratch):
+    for tape in tapes_of(scratch):
         if tape.trace.id not in known:
             yield _placed(tape, names[str(tape.trace.parent)], 5, 0)

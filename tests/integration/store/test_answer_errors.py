@@ -15,6 +15,7 @@ from rashomon.store import TraceStore, ingest_new
 from rashomon.store.filter_steps import StepFilter
 from tests.in_process import main
 from tests.steps import CHAT_URL, http, llm, said
+from tests.support import steps_meant
 
 EVENTS = [["content-type", "text/event-stream"]]
 MESSAGES, RESPONSES = "https://api.anthropic.com/v1/messages", "https://api.openai.com/v1/responses"
@@ -127,7 +128,7 @@ def test_filters_and_views_find_failed_answers(home: Path) -> None:
     with TraceStore(home / "store.duckdb") as store:
         for text in ("status:err", "has:error", "-status:ok"):
             query = filters.parse(text)
-            found = {(place.trace, place.position) for place in store.matching_steps(query)}
+            found = {(place.trace, place.position) for place in steps_meant(store, query)}
             assert found == {("failed", at) for at in range(len(FAILED))}, text
             for name in ("failed", "well"):
                 tape = store.tape(name)

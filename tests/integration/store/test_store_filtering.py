@@ -20,6 +20,7 @@ from rashomon.store import TraceStore, filtering, ingest
 from rashomon.store.filter_steps import Beside, StepFilter
 from rashomon.store.filtering import Place
 from tests.steps import http, llm, said, tool, user
+from tests.support import steps_meant
 
 SECOND = 10**9
 NOW = 100 * 86_400 * SECOND
@@ -105,7 +106,7 @@ def store(path: Path) -> Iterator[TraceStore]:
 
 def steps_of(store: TraceStore, text: str) -> list[str]:
     """The steps that a filter means, oldest trace first."""
-    found = store.matching_steps(filters.parse(text), now_ns=NOW)
+    found = steps_meant(store, filters.parse(text), now_ns=NOW)
     return sorted(f"{place.trace[:2]}.{place.position}" for place in found)
 
 
@@ -239,7 +240,7 @@ def test_values_are_bound_and_never_written_into_the_sql(store: TraceStore, text
     """Quotes, wildcards and SQL in values are values: nothing matches, nothing breaks, everything is still there."""
     query = filters.parse(text)
     assert store.traces(matching=query) == []
-    assert store.matching_steps(query) == []
+    assert steps_meant(store, query) == []
     assert len(store.traces()) == 4
 
 
@@ -256,7 +257,7 @@ def test_what_a_trace_cannot_be_asked_is_refused(store: TraceStore, text: str, p
 def test_no_temporary_tables_are_left(path: Path) -> None:
     """A search drops what it put aside."""
     with TraceStore(path) as store:
-        store.matching_steps(filters.parse("refund kind:llm"))
+        steps_meant(store, filters.parse("refund kind:llm"))
         store.traces(matching=filters.parse("refund -café"))
         assert store.query("select count(*) from duckdb_tables() where temporary").rows == [(0,)]
 
@@ -335,7 +336,7 @@ def test_memory_and_store_agree(path: Path, tapes_there: list[Tape], text: str) 
     with TraceStore(path) as store:
         found: object
         try:
-            found = sorted(store.matching_steps(query, now_ns=NOW))
+            found = sorted(steps_meant(store, query, now_ns=NOW))
         except FilterError as error:
             found = str(error)
     assert found == expected, text
@@ -346,7 +347,7 @@ def test_every_field_can_be_asked(path: Path) -> None:
     with TraceStore(path) as store:
         for field in FIELDS:
             query = filters.parse(field.example)
-            store.matching_steps(query)
+            steps_meant(store, query)
             store.traces(matching=query)
 
 

@@ -22,11 +22,9 @@ from rashomon.store import TraceStore, blank, connection, ingest, ingest_new, mi
 from tests.faults.store_journals import content
 
 STORES = Path(__file__).parents[3] / "fixtures" / "stores"
-FIXTURES = (1, 2, 3, 7, 8, 9, 10, 11)
-READER_OF_TODAY = 7
-"""The first of them whose journals need not be read again."""
-PRICED = (7, 8, 9, 10, 11)
-"""Those of them that had prices for their calls."""
+FIXTURES = sorted(int(path.name.split(".")[0].removeprefix("schema-")) for path in STORES.glob("schema-*.duckdb.gz"))
+READER_OF_TODAY = 6
+"""The first of them whose journals need not be read again, and which had prices for their calls."""
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -46,6 +44,11 @@ with migrate._committed_to_the_file(store):
     migrate._migrate(store, migrate.schema_of(store) or 0, migrate.migrations())
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_every_earlier_schema_has_a_store() -> None:
+    """No schema below the newest is without a store that was left by it."""
+    assert list(range(1, migrate.newest())) == FIXTURES
 
 
 def test_a_blank_database_gets_the_newest_schema() -> None:
@@ -141,7 +144,7 @@ def test_a_store_of_an_earlier_version_loses_nothing(tmp_path: Path, schema: int
         assert (steps, llm_calls) == (len(expected[name].steps), kinds[name][Kind.LLM])
         assert tool_calls == kinds[name][Kind.TOOL] + kinds[name][Kind.MCP]
         if name == "tr00007x0000":
-            unpriced = 0 if schema in PRICED else 3
+            unpriced = 0 if schema >= READER_OF_TODAY else 3
             assert others == [0, 3003, 90, unpriced, ["gpt-4o"]]
 
 

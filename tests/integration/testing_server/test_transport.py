@@ -33,6 +33,7 @@ from rashomon.testing import (
     jitter,
     whole,
 )
+from rashomon.testing.http import MAX_HEAD
 from rashomon.testing.pacing import Chunking
 from rashomon.testing.wire import text_pieces
 
@@ -174,6 +175,9 @@ def test_one_connection_carries_many_requests_and_odd_ones_are_refused() -> None
             answer = b"".join(iter(lambda: raw.recv(4096), b""))
         assert answer.count(b'{"size":2}') == 2
         assert b"HTTP/1.1 400 " in answer
+        with socket.create_connection(("127.0.0.1", server.port)) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nlong: " + b"x" * MAX_HEAD)  # read to its end: who closes before, resets
+            assert raw.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
 def test_routes_answer_json_statuses_and_responses() -> None:
