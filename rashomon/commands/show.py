@@ -78,7 +78,7 @@ def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | Non
         from rashomon.commands import trace_text
     with options.reading(home) as store:
         found = store.resolve(trace)
-        noted = note.of(store, found)
+        noted, cost = note.of(store, found), store.cost(found)
         options.tell_damage(store)
         whole, narrowed = _narrowed(store, found, query) if query is not None and query.terms else (None, None)
         if as_json:
@@ -87,11 +87,12 @@ def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | Non
             shown = whole or store.shown(found)
         store.leave()
     if not as_json:
-        trace_text.print_trace(shown, narrowed, note.lines(noted))
+        trace_text.print_trace(shown, narrowed, trace_text.costs(*cost), note.lines(noted))
         return
     if whole is not None and narrowed is not None:
         document = whole._replace(steps=tuple(step for step in whole.steps if step.id in narrowed.ids))
-    terminal.print_json(documents.trace_document(document) | {"notes": note.listed(noted)})
+    costs = {"cost": cost[0], "unpriced": cost[1]}
+    terminal.print_json(documents.trace_document(document) | costs | {"notes": note.listed(noted)})
 
 
 def _narrowed(store: TraceStore, trace: str, query: Query) -> tuple[Tape, Narrowed]:

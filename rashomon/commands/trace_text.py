@@ -263,13 +263,27 @@ class Narrowed(NamedTuple):
     ids: frozenset[str]
 
 
-def print_trace(tape: Tape | Outline | Shown, narrowed: Narrowed | None = None, noted: Sequence[str] = ()) -> None:
+def costs(dollars: float | None, unpriced: int, calls: int) -> str:
+    """What the LLM calls of a trace cost, in words; empty where there are none."""
+    if not calls:
+        return ""
+    if dollars is None:
+        return "not known" if unpriced else ""
+    without = f", without {terminal.plural(unpriced, 'call')} of unknown price" if unpriced else ""
+    return f"${dollars:,.4f}{without}"
+
+
+def print_trace(
+    tape: Tape | Outline | Shown, narrowed: Narrowed | None = None, cost: str = "", noted: Sequence[str] = ()
+) -> None:
     """Print a trace for whoever reads stdout; of its steps those that a filter chose, where there is one.
 
-    `noted` is what people wrote on it, line by line.
+    `cost` is what it cost, as `costs` has it, and `noted` what people wrote on it, line by line.
     """
     loud = [f"WARNING: {warning}" for warning in warnings(tape)] + divergences(tape.trace)
-    labels, found = [*header(tape), *(("note", line) for line in noted)], cells(tape)
+    labels, found = header(tape), cells(tape)
+    labels += [("cost", cost)] if cost else []
+    labels += [("note", line) for line in noted]
     if narrowed is not None:
         steps: Sequence[Step | StepRow | StepLine | ShownLine] = tape.steps
         chosen = [step.id in narrowed.ids for step in steps]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from rashomon.store import connection, ingest_new, open_home, prices, repricing
 from rashomon.store.repricing import reprice
 from rashomon.tapes import write_tape
 from rashomon.views import Summary
+from tests.in_process import main
 from tests.steps import llm, said, tape
 
 pytest.importorskip("genai_prices")
@@ -213,6 +216,7 @@ from rashomon.store import connection, ingest_new, open_home, prices, repricing
 from rashomon.store.repricing import reprice
 from rashomon.tapes import write_tape
 from rashomon.views import Summary
+from tests.in_process import main
 from tests.steps import llm, said, tape
 said = Summary(None, 1000, 500, 200, "stop", "", "", cached_tokens=400)
 mine = prices.pricer(Path(sys.argv[1]))
@@ -305,6 +309,10 @@ def test_what_an_answer_does_not_tell_has_no_known_price(tmp_path: Path) -> None
         assert store.query("SELECT sum(unpriced)::BIGINT FROM costs").rows == [(1,)]
     reprice(tmp_path)
     assert [unpriced for _, unpriced in sums_of(tmp_path)] == [1]
+    shown = main("show", "@last", home=tmp_path).stdout
+    assert re.search(r"^cost +\$0\.0075, without 1 call of unknown price$", shown, re.M)
+    as_json = json.loads(main("show", "@last", "--json", home=tmp_path).stdout)
+    assert (as_json["cost"], as_json["unpriced"]) == (pytest.approx(0.0075), 1)
 
 
 CALLED = {**said("Done."), "model": "my-model", "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 500_000}}
