@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from rashomon import measures
 from rashomon.commands.declared import typer
 from rashomon.commands.progress import Bar
 from rashomon.errors import RashomonError, UsageError
@@ -26,6 +27,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 def chosen_home(home: Path | None) -> Path:
     """The folder named by `--home`, else the one that is found."""
     return find_home() if home is None else home.absolute()
+
+
+def age(option: str, text: str) -> int:
+    """`30d` in nanoseconds. Raises `UsageError` for what is no age."""
+    found = measures.age_ns(text)
+    if found is None:
+        remedy = "Write a number (12 digits at most) and s, m, h, d, w or y, such as 24h."
+        raise UsageError(f"{option} {text!r} is no age.", remedy)
+    return found
+
+
+def size(option: str, text: str) -> int:
+    """`20GB` in bytes. Raises `UsageError` for what is no size."""
+    found = measures.size_of(text)
+    if found is None:
+        raise UsageError(f"{option} {text!r} is no size.", "Write a number and kB, MB, GB or TB, such as 20GB.")
+    return int(found)
 
 
 def check(home: Path | None) -> None:

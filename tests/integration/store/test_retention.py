@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -282,6 +283,7 @@ def test_the_command_says_first_and_does_it_with_yes(tmp_path: Path) -> None:
     said = main("gc", "--keep", "30d", home=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "3 traces would go" in said.stdout
+    assert re.search(r"about [\d.]+ k?B of [\d.]+ kB in the store", said.stdout)
     assert "Nothing was changed" in said.stdout
     document = json.loads(main("gc", "--keep", "30d", "--json", home=tmp_path).stdout)
     assert document["format"] == "rashomon.gc/1"
