@@ -139,10 +139,14 @@ def lines(plan: Plan, done: list[Done] | None, max_bytes: int | None) -> list[st
         )
         told += [f"  left: {name}: {reason}" for one in done for name, reason in one.left]
         if max_bytes is not None and last.store_after + last.journals_after > max_bytes:
-            told.append(f"More than {shown_size(max_bytes)} stay: what is left may not go.")
+            why = "what is left may not go" if plan.spared else "no trace is left that could go"
+            told.append(f"More than {shown_size(max_bytes)} stay: {why}.")
     told += [f"  stays: {one}: {why}" for one, why in plan.spared[:SHOWN]]
     if len(plan.spared) > SHOWN:
         told.append(f"  ... and {len(plan.spared) - SHOWN:,} more stay (--json names all)")
+    if done is None and plan.going and max_bytes is not None:
+        limit = shown_size(max_bytes)
+        told.append(f"Sizes are estimates: more go, the oldest first, while the files are larger than {limit}.")
     if done is None and plan.going:
         told.append("Nothing was changed. --yes does it.")
     return told
