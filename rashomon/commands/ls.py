@@ -73,7 +73,7 @@ class _Asked:
         from rashomon.store import listed
 
         self._home, self._where, self._name, self._limit, self._meanwhile = home, where, name, limit, meanwhile
-        self._store = options.ready(home)
+        self._store = options.ready(home, listing=True)
         self._listed = None if self._store is None or where is not None else listed.beside(self._store.path)
         self._keep = self._store is not None and where is None and self._listed is None
         if self._listed is None:
@@ -106,7 +106,7 @@ class _Asked:
         from rashomon.store import listed
         from rashomon.store.annotations import noted
 
-        with options.reading(self._home) as store:
+        with options.reading(self._home, new=True) as store:  # whether it is there was looked at
             rows = store.traces(
                 where=self._where, since_ns=since_ns, name=self._name, limit=self._limit, matching=query
             )

@@ -138,7 +138,7 @@ def test_the_oldest_go_until_it_fits(tmp_path: Path) -> None:
 
 
 def test_a_limit_below_an_empty_store_takes_nothing(tmp_path: Path) -> None:
-    """Not even without any trace would the store fit: nothing goes, and the least limit is named. That one empties it."""
+    """Not even without any trace would the store fit: nothing goes, and the least limit is named. That one suffices."""
     for number in range(3):
         put(tmp_path, f"t{number}", days=number)
     ingest_new(tmp_path)
