@@ -10,6 +10,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
+from rashomon import measures
+
 
 class Sort(StrEnum):
     """What the values of a field are."""
@@ -100,20 +102,15 @@ NUMERIC = (Sort.COUNT, Sort.DURATION, Sort.MONEY, Sort.SIZE, Sort.STEP, Sort.STA
 
 _COUNTS = {"": 1, "k": 1000, "m": 1_000_000, "g": 1_000_000_000}
 _DURATIONS = {"us": 1, "µs": 1, "": 1000, "ms": 1000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
-_SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000, "gb": 1_000_000_000, "k": 1000, "m": 1_000_000,
-          "kib": 1024, "mib": 1024**2, "gib": 1024**3}  # fmt: skip
 _UNITS: dict[Sort, dict[str, int]] = {
     Sort.COUNT: _COUNTS,
     Sort.DURATION: _DURATIONS,
-    Sort.SIZE: _SIZES,
     Sort.MONEY: {"": 1},
     Sort.STEP: {"": 1},
     Sort.STATUS: {"": 1},
 }
 _WRITTEN = {Sort.DURATION: (("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1))}
 _NUMBER = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([a-zµ]*)", re.I)
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhdw])")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?")
 
 EXPECTED: dict[Sort, str] = {
@@ -123,7 +120,7 @@ EXPECTED: dict[Sort, str] = {
     Sort.SIZE: "a number of bytes such as 500, 20kB or 1MB",
     Sort.STEP: "a step's number such as 30, a range such as 30..60, or an id such as 0.3",
     Sort.STATUS: "ok, err or open, or an HTTP status such as 404, 4xx or 400..499",
-    Sort.MOMENT: "an age such as 30m, 24h, 7d or 2w, or a date such as 2026-11-20",
+    Sort.MOMENT: "an age such as 30m, 24h, 7d or 1y, or a date such as 2026-11-20",
     Sort.TAG: "a tag such as env, or a tag and its value such as env=prod",
 }
 """What a value of a field looks like, for who wrote something else."""
@@ -131,6 +128,8 @@ EXPECTED: dict[Sort, str] = {
 
 def number(sort: Sort, text: str) -> float | None:
     """A number with its unit, in the field's base unit (microseconds, dollars, bytes, one); None for what is none."""
+    if sort is Sort.SIZE:
+        return measures.size_of(text)
     bare = text[1:] if sort is Sort.MONEY and text.startswith("$") else text
     found = _NUMBER.fullmatch(bare)
     if found is None:
@@ -158,14 +157,14 @@ def written(sort: Sort, value: float) -> str:
 
 def is_moment(text: str) -> bool:
     """True for an age or a date."""
-    return _AGE.fullmatch(text) is not None or _moment_parts(text) is not None
+    return measures.age_ns(text) is not None or _moment_parts(text) is not None
 
 
 def moment_ns(text: str, now_ns: int) -> int:
     """An age before now, or a date on this machine's clock, as Unix nanoseconds."""
-    age = _AGE.fullmatch(text)
-    if age is not None:
-        return now_ns - int(float(age[1]) * _AGES[age[2]] * 1_000_000_000)
+    age_ns = measures.age_ns(text)
+    if age_ns is not None:
+        return now_ns - age_ns
     from datetime import datetime
 
     parts = _moment_parts(text)

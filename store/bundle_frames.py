@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import msgpack
 
 from rashomon import tape_file
-from rashomon.errors import DamagedData
+from rashomon.errors import DamagedData, UsageError
 from rashomon.journal import MAX_FRAME, Code
+from rashomon.measures import shown_size
 from rashomon.model import Tape
 from rashomon.store.bundle import MAX_WHOLE, NOTES, PARTS, TRACE, Bundle, Member, Writer
 
@@ -186,11 +187,12 @@ def _pack(value: Any) -> bytes:
 class Frames:
     """Reads the traces of a bundle as the frames of tape files; a few blocks of parts stay in memory.
 
-    `budget` is how many bytes all of it may come to: what is named often can be much more than the file holds.
+    All of it may come to `said` bytes, which is what the bundle says of itself, and to `most`, which is what the user
+    allows: what is named often can be much more than the file holds.
     """
 
-    def __init__(self, bundle: Bundle, budget: int) -> None:
-        self._bundle, self._budget = bundle, budget
+    def __init__(self, bundle: Bundle, said: int, most: int) -> None:
+        self._bundle, self._said, self._most, self._spent = bundle, said, most, 0
         self._blocks = bundle.of_kind(PARTS)
         self._firsts = [member.number for member in self._blocks]
         self._cache: dict[int, list[bytes]] = {}
@@ -233,9 +235,13 @@ class Frames:
         return found
 
     def _spend(self, size: int) -> None:
-        self._budget -= size
-        if self._budget < 0:
-            raise TooMuch(f"{self._bundle.path} unpacks to more than it may.", "Allow more with --max-size.")
+        self._spent += size
+        if self._spent > self._most:
+            raise UsageError(
+                f"{self._bundle.path} unpacks to more than {shown_size(self._most)}.", "Allow more with --max-size."
+            )
+        if self._spent > self._said:
+            raise TooMuch(f"{self._bundle.path} unpacks to more than it says.", "Ask for another copy.")
 
     def _part(self, number: int) -> bytes:
         at = bisect_right(self._firsts, number) - 1

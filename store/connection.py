@@ -239,7 +239,7 @@ def _empty() -> duckdb.DuckDBPyConnection:
 
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
         path = Path(folder) / "store.duckdb"
-        path.write_bytes(_blank())
+        path.write_bytes(empty())
         return _reading(path, _READ)
 
 
@@ -276,7 +276,7 @@ def _create(path: Path) -> None:
                     left.unlink()
         new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
         try:
-            new.write_bytes(_blank())
+            new.write_bytes(empty())
             _place(new, path)
         finally:
             new.unlink(missing_ok=True)  # of a disk that is full it would take the rest
@@ -287,7 +287,7 @@ def _create(path: Path) -> None:
 
 
 @functools.cache
-def _blank() -> bytes:
+def empty() -> bytes:
     """The file of an empty store."""
     return blank.ready(FORM) or migrated()
 

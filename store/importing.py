@@ -79,11 +79,12 @@ def import_bundle(
     """Take the traces of a bundle into a home, with their notes.
 
     Raises `DamagedData` when anything about the bundle is wrong, and takes nothing then; with `salvage` the traces
-    that are whole are taken and the rest is named. Raises `UsageError` for a conflict that is to be refused.
+    that are whole are taken and the rest is named. Raises `UsageError` for a conflict that is to be refused, and for
+    one that unpacks to more than `max_size` bytes.
     """
     with Bundle(path, salvage) as bundle, _Import(home, path.name, conflict) as work:
         work.left_out += [(f"byte {flaw.offset}", flaw.reason) for flaw in bundle.flaws]
-        frames = Frames(bundle, min(max_size, _declared(bundle)))
+        frames = Frames(bundle, _declared(bundle), max_size)
         for member in bundle_frames.trace_members(bundle):
             try:
                 with work.stage() as (file, staged):

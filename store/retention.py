@@ -17,6 +17,7 @@ from rashomon import home as homes
 from rashomon import notes
 from rashomon.errors import DamagedData, UsageError
 from rashomon.journal import Code, Scan
+from rashomon.measures import shown_size
 from rashomon.store import compaction, journal_removal, liveness, removal
 from rashomon.store import connection as connections
 from rashomon.store.annotations import mirror
@@ -104,11 +105,20 @@ def sizes(home: Path | str) -> tuple[int, int]:
 
 
 def plan(home: Path | str, keep: Keep, now_ns: int, ended: bool = False) -> Plan:
-    """What would go. Everything recorded so far must have been ingested. Takes in new notes: their labels decide."""
+    """What would go. Everything recorded so far must have been ingested. Takes in new notes: their labels decide.
+
+    Raises `UsageError` for a limit of size that an empty store would exceed: to take all traces would not reach it.
+    """
     store, folder = Path(homes.store_path(home)), Path(homes.journals(home))
     store_bytes, journal_bytes = sizes(home)
     if not store.exists():
         return Plan((), (), store_bytes, journal_bytes)
+    empty = min(store_bytes, len(connections.empty()))
+    if keep.max_bytes is not None and keep.max_bytes < empty:
+        raise UsageError(
+            f"{shown_size(keep.max_bytes)} is less than a store without traces takes: {shown_size(empty)}.",
+            "Give more, or an age: --keep 0s takes all that may go.",
+        )
     mirror(home)
     with connections.open_reader(store) as reader:
         facts = _facts(reader, keep.labels)
@@ -116,7 +126,7 @@ def plan(home: Path | str, keep: Keep, now_ns: int, ended: bool = False) -> Plan
         spared = _spared(folder, facts, keep, ended)
         kept = {unit for unit, members in units.items() if any(one in spared for one in members)}
         _keep_recordings(facts.traces, units, kept, spared)
-        costs = _costs(reader, facts, store_bytes)
+        costs = _costs(reader, facts, store_bytes - empty)
     chosen = _choose(facts.traces, units, kept, keep, now_ns, costs, store_bytes + journal_bytes, spared)
     going = [
         Going(one.id, one.name, one.ended_ns, *costs[one.id])
@@ -268,7 +278,7 @@ def _oldest_first(
 
 
 def _costs(reader: duckdb.DuckDBPyConnection, facts: _Facts, store_bytes: int) -> dict[str, tuple[int, int]]:
-    """About how many bytes of the store and of the journals each trace takes.
+    """About how many bytes of the store and of the journals each trace takes. `store_bytes`: without an empty one's.
 
     A part that several share counts for the one that ended last: it goes when all of them have gone.
     """

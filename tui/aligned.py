@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rashomon import dialects, views
+from rashomon.measures import shown_duration
 from rashomon.model import Kind, Step
 from rashomon.replay.alignment import Alignment, Mark, Pair, fold
 from rashomon.tui.glyphs import Glyphs
-from rashomon.tui.spans import Line, Span, duration_of, fit, plural
+from rashomon.tui.spans import Line, Span, fit, plural
 from rashomon.tui.steps import kind_style, tokens_of, trouble
 
 CONTEXT = 2
@@ -180,7 +181,7 @@ class AlignedRows:
             Span(f"{self._glyphs.kinds.get(step.kind, '?')} ", dim or kind_style(step)),
             Span(fit(title, max(1, room), middle=True), dim),
             Span(error, "bad"),
-            Span(f" {fit(duration_of(step.response.duration_us), 6, right=True)}" if wide else "", "dim"),
+            Span(f" {fit(shown_duration(step.response.duration_us), 6, right=True)}" if wide else "", "dim"),
             Span(f" {fit(tokens, 9, right=True)}" if width >= 66 else "", "dim"),
         ]
         return [*spans, Span(" ")]

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from rashomon import dialects, views
+from rashomon.measures import shown_duration
 from rashomon.model import Json, Kind, Step
 from rashomon.replay.alignment import Alignment, Mark, Pair
 from rashomon.replay.differences import Difference, step_differences, word_diff
 from rashomon.tui.glyphs import Glyphs
-from rashomon.tui.spans import MAX_LINE, Line, Ready, Span, cleaned, crop, duration_of
+from rashomon.tui.spans import MAX_LINE, Line, Ready, Span, cleaned, crop
 from rashomon.tui.steps import trouble
 
 MAX_LINES = 20_000
@@ -100,8 +101,8 @@ def _scalar_style(value: Json) -> str:
 
 def facts_line(step: Step, glyphs: Glyphs) -> Line:
     """A step in a line: kind, name, lane, when, how long, how it ended, how it was matched."""
-    told = [f"lane {'.'.join(map(str, step.lane)) or 'main'}", f"at {duration_of(step.started_us)}"]
-    told.append(f"took {duration_of(step.response.duration_us)}")
+    told = [f"lane {'.'.join(map(str, step.lane)) or 'main'}", f"at {shown_duration(step.started_us)}"]
+    told.append(f"took {shown_duration(step.response.duration_us)}")
     line = [
         Span(f"{step.index} {glyphs.kinds.get(step.kind, '?')} {step.kind.value} {step.name}", "strong"),
         Span(f"  {f' {glyphs.dot} '.join(told)}", "dim"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from rashomon.measures import shown_duration
 from rashomon.model import Kind, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import (
@@ -16,7 +17,6 @@ from rashomon.tui.spans import (
     Line,
     Span,
     count_of,
-    duration_of,
     fit,
     heading,
     layout,
@@ -209,7 +209,7 @@ class TraceRows:
             case "div":
                 return (f"{glyphs.action}{item.divergences}" if item.divergences else ""), "action"
             case "time":
-                return duration_of(item.duration_us), "dim"
+                return shown_duration(item.duration_us), "dim"
             case "tokens":
                 told = f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}"
                 return (told if item.input_tokens or item.output_tokens else ""), "dim"
@@ -254,7 +254,7 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
         (
             Span(ended, _OUTCOMES.get(item.outcome, "")),
             Span(f"   recorded {moment(item.started_ns)}", "dim"),
-            Span(f"   took {duration_of(item.duration_us)}" if item.duration_us is not None else "", "dim"),
+            Span(f"   took {shown_duration(item.duration_us)}" if item.duration_us is not None else "", "dim"),
         ),
         (
             Span(

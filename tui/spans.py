@@ -176,36 +176,6 @@ def cleaned(line: Line) -> Line:
     return tuple(out)
 
 
-def bytes_of(size: int) -> str:
-    """A size for people: `812 B`, `1.2 kB`."""
-    if size < 1000:
-        return f"{size} B"
-    for unit in ("kB", "MB"):
-        size_in = size / 1000
-        if size_in < 1000 or unit == "MB":
-            return f"{size_in:.1f} {unit}"
-        size = int(size_in)
-    return ""
-
-
-def duration_of(us: int | None) -> str:
-    """A length of time in at most six characters: `88ms`, `2.4s`, `1m02s`; empty for None."""
-    if us is None:
-        return ""
-    if us < 1000:
-        return f"{us}µs"
-    if us < 999_500:
-        return f"{us / 1000:.1f}ms" if us < 9_950 else f"{round(us / 1000)}ms"
-    seconds = us / 1_000_000
-    if seconds < 59.95:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours < 100 else f"{hours}h"
-
-
 def count_of(number: int | None) -> str:
     """A count in at most five characters: `812`, `9.0k`, `214k`, `1.2M`; empty for None."""
     if number is None:

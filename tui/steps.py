@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from rashomon import views
+from rashomon.measures import shown_duration
 from rashomon.model import End, Grade, Json, Kind, Step, Tape, Trace
 from rashomon.tui.glyphs import Glyphs
-from rashomon.tui.spans import Column, Line, Span, count_of, duration_of, fit, heading, layout
+from rashomon.tui.spans import Column, Line, Span, count_of, fit, heading, layout
 
 MAX_LANES = 8
 """So many lanes are drawn; further ones share the last column."""
@@ -133,7 +134,7 @@ class StepRows:
                 wrong = self._trouble[index]
                 return (f"{glyphs.error} {wrong}" if wrong else ""), "bad"
             case "duration":
-                return duration_of(step.response.duration_us), "dim"
+                return shown_duration(step.response.duration_us), "dim"
             case "tokens":
                 return tokens_of(self.summary(index)), "dim"
             case "note":

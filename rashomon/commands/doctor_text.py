@@ -11,6 +11,7 @@ from rashomon.commands import terminal
 from rashomon.commands.arguments import see
 from rashomon.commands.doctor_findings import Control, Finding, Run
 from rashomon.commands.told import duration_us
+from rashomon.measures import shown_duration
 from rashomon.model import Site
 
 _INDENT = 4
@@ -85,7 +86,7 @@ def _outcome(run: Run) -> str:
     told = ", ".join(f"{count} {grade}" for grade, count in grades.items())
     steps = terminal.plural(len(run.tape.steps), "step") + (f" ({told})" if told else "")
     took = duration_us(run.tape.trace)
-    time = f", {terminal.duration(took)}" if took is not None else ""
+    time = f", {shown_duration(took)}" if took is not None else ""
     held = "" if run.role != "replayed" else ", DIVERGED" if run.divergences else ", held"
     return f"{steps}, exit code {run.exit_code}{time}{held}"
 

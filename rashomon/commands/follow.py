@@ -12,6 +12,7 @@ from rashomon import views
 from rashomon.commands import documents, options, terminal, trace_text
 from rashomon.filters import Query
 from rashomon.following import Following
+from rashomon.measures import shown_duration
 from rashomon.model import End, Json, Step, Tape, Trace
 from rashomon.store.filter_steps import Beside, StepFilter
 from rashomon.store.liveness import growing
@@ -211,7 +212,7 @@ class _Terminal:
 
         shown = Text()
         for step in steps[:_RUNNING_SHOWN]:
-            took = terminal.duration(max(0, int(waited_s * 1e6) - step.started_us))
+            took = shown_duration(max(0, int(waited_s * 1e6) - step.started_us))
             name = views.request_title(step).replace("\n", " ")
             line = terminal.styled(f"{step.id:>6}  … {name}  {took}", "yellow")
             line.truncate(self._console.width - 1, overflow="ellipsis")

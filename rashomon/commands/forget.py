@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from rashomon.commands import options
-from rashomon.commands.gc import SHOWN, Ended, Yes, shown_size
+from rashomon.commands.gc import SHOWN, Ended, Yes
 from rashomon.commands.gc import chosen as by_query
 from rashomon.errors import DamagedData, TraceNotFound, UsageError
+from rashomon.measures import shown_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from rashomon.commands import options
 from rashomon.errors import UsageError
+from rashomon.measures import shown_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,6 @@ EXAMPLE = "Example: rashomon gc --keep 30d --max-size 20GB --keep-label incident
 SHOWN = 20
 """So many traces are named in the text for people; `--json` names all."""
 
-_AGE = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
-_SIZE = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _ROUNDS = 5
 
 Yes = Annotated[bool, typer.Option("--yes", "--apply", help="Do it. Without this, only say what would be done.")]
@@ -67,8 +65,8 @@ def gc(
         raise UsageError("Nothing says what is to stay.", "Give --keep 30d, --max-size 20GB, or both.")
     if not all(label.strip() for label in keep_label or ()):
         raise UsageError("A --keep-label is empty.", "Write a label, such as incident.")
-    age_ns = None if keep is None else age(keep)
-    max_bytes = None if max_size is None else size(max_size)
+    age_ns = None if keep is None else options.age("--keep", keep)
+    max_bytes = None if max_size is None else options.size("--max-size", max_size)
     folder = options.chosen_home(home)
     with options.reading(home) as store:
         found = chosen(store, keep_where, keep_filter)
@@ -116,34 +114,6 @@ def collect(folder: Path, policy: Keep, plan: Plan, tell: Any, ended: bool) -> l
     return done
 
 
-def age(text: str) -> int:
-    """`30d` in nanoseconds. Raises `UsageError` for what is no age."""
-    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhdwy])", text.strip())
-    if found is None:
-        raise UsageError(
-            f"--keep {text!r} is no age.", "Write a number (12 digits at most) and s, m, h, d, w or y: 30d."
-        )
-    return int(float(found[1]) * _AGE[found[2]] * 1_000_000_000)
-
-
-def size(text: str) -> int:
-    """`20GB` in bytes. Raises `UsageError` for what is no size."""
-    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,12})?)\s*([KMGT]?I?)B?", text.strip().upper())
-    if found is None or found[2] not in _SIZE:
-        raise UsageError(f"--max-size {text!r} is no size.", "Write a number and MB, GB or TB, such as 20GB.")
-    return int(float(found[1]) * _SIZE[found[2]])
-
-
-def shown_size(count: int) -> str:
-    """A number of bytes for people: `1.3 MB`."""
-    value = float(count)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{int(value)} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
 def lines(plan: Plan, done: list[Done] | None, max_bytes: int | None) -> list[str]:
     """What would be done, or was, for people."""
     from rashomon.commands import terminal
@@ -169,10 +139,14 @@ def lines(plan: Plan, done: list[Done] | None, max_bytes: int | None) -> list[st
         )
         told += [f"  left: {name}: {reason}" for one in done for name, reason in one.left]
         if max_bytes is not None and last.store_after + last.journals_after > max_bytes:
-            told.append(f"More than {shown_size(max_bytes)} stay: what is left may not go.")
+            why = "what is left may not go" if plan.spared else "no trace is left that could go"
+            told.append(f"More than {shown_size(max_bytes)} stay: {why}.")
     told += [f"  stays: {one}: {why}" for one, why in plan.spared[:SHOWN]]
     if len(plan.spared) > SHOWN:
         told.append(f"  ... and {len(plan.spared) - SHOWN:,} more stay (--json names all)")
+    if done is None and plan.going and max_bytes is not None:
+        limit = shown_size(max_bytes)
+        told.append(f"Sizes are estimates: more go, the oldest first, while the files are larger than {limit}.")
     if done is None and plan.going:
         told.append("Nothing was changed. --yes does it.")
     return told

@@ -55,7 +55,7 @@ def import_(
     """
     from rashomon.commands import terminal
 
-    folder, limit = options.chosen_home(home), size_of(max_size)
+    folder, limit = options.chosen_home(home), options.size("--max-size", max_size)
     done: list[tuple[Path, Imported]] = []
     try:
         for path in files:
@@ -74,21 +74,6 @@ def import_(
         terminal.print_text("\n".join(line for one in done for line in lines(*one)))
     if any(reported.damaged for _, reported in done):
         raise typer.Exit(DamagedData.exit_code)
-
-
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def size_of(text: str) -> int:
-    """`16GB` in bytes. Raises `UsageError`."""
-    number = text.upper().rstrip("KMGTB")
-    unit = text.upper()[len(number) :]
-    try:
-        if float(number) >= 0:
-            return int(float(number) * _UNITS[unit])
-    except (KeyError, ValueError, OverflowError):
-        pass  # as what is below zero
-    raise UsageError(f"--max-size {text!r} is no size.", "Write a number and KB, MB, GB or TB.")
 
 
 def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: int) -> Imported:

@@ -39,6 +39,8 @@ def lake(
     from rashomon.commands import terminal
 
     folder = options.chosen_home(home)
+    if action is not Action.ATTACH:
+        options.check(home)
     options.reading(folder, new=True)
     from rashomon.store import lake as lakes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rashomon.commands import filtering, options
 from rashomon.commands.declared import typer
-from rashomon.errors import UsageError
+from rashomon.measures import shown_duration
 
 if TYPE_CHECKING:
     from rashomon.filters import Query
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: rashomon ls status:err 'cost>0.01' tool:refund* since:24h"
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _OUTCOME_STYLES = {"ok": "green", "error": "red", "killed": "red", "open": "yellow"}
 
 _MOST = 2**62
@@ -36,7 +34,7 @@ def ls(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w."),
+        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w, 1y."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only traces of this name.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
@@ -51,7 +49,7 @@ def ls(
 
     asked = _Asked(home, where, name, min(limit, _MOST), options.TO_FILTER if terms else options.TO_LIST)
     query = filtering.query_of(terms) if terms else None
-    since_ns = None if since is None else time.time_ns() - age_ns(since)
+    since_ns = None if since is None else time.time_ns() - options.age("--since", since)
     lines, damage = asked.beside(query, since_ns) or asked.store(query, since_ns)
     options.tell(damage)
     if as_json:
@@ -75,7 +73,7 @@ class _Asked:
         from rashomon.store import listed
 
         self._home, self._where, self._name, self._limit, self._meanwhile = home, where, name, limit, meanwhile
-        self._store = options.ready(home)
+        self._store = options.ready(home, listing=True)
         self._listed = None if self._store is None or where is not None else listed.beside(self._store.path)
         self._keep = self._store is not None and where is None and self._listed is None
         if self._listed is None:
@@ -108,7 +106,7 @@ class _Asked:
         from rashomon.store import listed
         from rashomon.store.annotations import noted
 
-        with options.reading(self._home) as store:
+        with options.reading(self._home, new=True) as store:  # whether it is there was looked at
             rows = store.traces(
                 where=self._where, since_ns=since_ns, name=self._name, limit=self._limit, matching=query
             )
@@ -125,14 +123,6 @@ class _Asked:
             sys.stdout.flush()
             with TraceStore(self._store.path, wait_s=0) as store:  # where somebody writes by now, it would be no use
                 listed.write(store)
-
-
-def age_ns(text: str) -> int:
-    """`24h` in nanoseconds. Raises `UsageError` for what is no age."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
-    if found is None:
-        raise UsageError(f"--since {text!r} is no age.", "Write a number and s, m, h, d or w, such as 24h.")
-    return int(float(found[1]) * _UNITS[found[2]] * 1_000_000_000)
 
 
 HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "COVERAGE", "NOTES")
@@ -182,7 +172,7 @@ def cells(row: TraceRow, missed: tuple[str, ...] = (), noted: int = 0) -> list[s
 
     outcome = row.outcome if row.exit_code in (None, 0) else f"{row.outcome} ({row.exit_code})"
     tokens = f"{row.input_tokens:,}/{row.output_tokens:,}" if row.input_tokens or row.output_tokens else ""
-    started, took = terminal.local_time(row.started_ns), terminal.duration(row.duration_us)
+    started, took = terminal.local_time(row.started_ns), shown_duration(row.duration_us)
     counts = [f"{count:,}" for count in (row.steps, row.llm_calls, row.tool_calls)]
     return [row.id, row.name, started, took, outcome, *counts, tokens, coverage(row, missed),
             " ".join(notes(row, noted))]  # fmt: skip

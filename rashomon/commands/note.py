@@ -49,6 +49,7 @@ def note(
     Notes are kept in notes.jsonl beside the store, and are in its table `annotations` for SQL.
     """
     folder = options.chosen_home(home)
+    options.check(home)
     if remove is not None:
         if trace is not None or listing:
             raise UsageError("--remove stands alone.", "Give the id of the note only.")

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from rashomon import measures
 from rashomon.commands.declared import typer
 from rashomon.commands.progress import Bar
 from rashomon.errors import RashomonError, UsageError
@@ -28,10 +29,37 @@ def chosen_home(home: Path | None) -> Path:
     return find_home() if home is None else home.absolute()
 
 
-def check(home: Path | None) -> None:
-    """Raises UsageError for a home that is named by `--home` and is not there: a list of nothing would mislead."""
-    if home is not None and not os.path.lexists(home):
-        raise UsageError(f"{home} is not there: nothing has been recorded in it.", "Check --home.")
+def age(option: str, text: str) -> int:
+    """`30d` in nanoseconds. Raises `UsageError` for what is no age."""
+    found = measures.age_ns(text)
+    if found is None:
+        remedy = "Write a number (12 digits at most) and s, m, h, d, w or y, such as 24h."
+        raise UsageError(f"{option} {text!r} is no age.", remedy)
+    return found
+
+
+def size(option: str, text: str) -> int:
+    """`20GB` in bytes. Raises `UsageError` for what is no size."""
+    found = measures.size_of(text)
+    if found is None:
+        raise UsageError(f"{option} {text!r} is no size.", "Write a number and kB, MB, GB or TB, such as 20GB.")
+    return int(found)
+
+
+def check(home: Path | None, listing: bool = False) -> None:
+    """Raises UsageError for a home that is named and is not there: a list of nothing would mislead.
+
+    `listing`: one that only $RASHOMON_HOME names is told of, and is no failure, as the first recording will make it.
+    """
+    named, where = (home, "--home") if home is not None else (os.environ.get("RASHOMON_HOME"), "RASHOMON_HOME")
+    if not named or os.path.lexists(named):
+        return
+    problem, remedy = f"{named} is not there: nothing has been recorded in it.", f"Check {where}."
+    if home is not None or not listing:
+        raise UsageError(problem, remedy)
+    from rashomon.recorders.complaints import complain
+
+    complain(f"{problem} {remedy}")
 
 
 _begun: list[tuple[Path, TraceStore]] = []
@@ -60,11 +88,14 @@ def begin(home: Path | None, meanwhile: Sequence[str] = ()) -> None:
         open_soon(home, store, meanwhile)
 
 
-def ready(home: Path | None) -> TraceStore | None:
-    """The store of a home, not open yet, where nothing is to be taken in before; else None."""
+def ready(home: Path | None, listing: bool = False) -> TraceStore | None:
+    """The store of a home, not open yet, where nothing is to be taken in before; else None.
+
+    `listing` is as for `check`.
+    """
     from rashomon.store.up_to_date import ready
 
-    check(home)
+    check(home, listing)
     try:
         return ready(chosen_home(home))
     except ModuleNotFoundError:  # `reading` says so, when the command has found its words to be right

@@ -63,6 +63,7 @@ def show(
     if follow:
         from rashomon.commands import follow as following
 
+        options.check(home)
         following.follow(options.chosen_home(home), trace, filtering.query_of(words), as_json)
         return
     _show_trace(trace, filtering.query_of(words) if words else None, as_json, home)

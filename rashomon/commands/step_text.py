@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rashomon import views
 from rashomon.commands import terminal
+from rashomon.measures import shown_duration
 from rashomon.model import Head, Json, Step, Trace
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def facts(trace: Trace | Named, step: Step) -> str:
         lines.append(f"within    {step.within}")
     if step.lane:
         lines.append(f"lane      {'.'.join(map(str, step.lane))}")
-    lines.append(f"started   +{terminal.duration(step.started_us)}, took {terminal.duration(response.duration_us)}")
+    lines.append(f"started   +{shown_duration(step.started_us)}, took {shown_duration(response.duration_us)}")
     lines.append(f"end       {response.end.value}")
     lines.extend(_model_facts(said))
     if step.match is not None:

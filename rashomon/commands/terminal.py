@@ -127,23 +127,6 @@ def table(cells: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     return "\n".join([(line % one).rstrip() for one in zip(*shown, strict=True)])
 
 
-def duration(us: int | None) -> str:
-    """A length of time in at most five characters: `88ms`, `2.4s`, `1m02s`."""
-    if us is None:
-        return ""
-    if us < 1000:
-        return f"{us}µs"
-    if us < 1_000_000:
-        return f"{us / 1000:.1f}ms" if us < 10_000 else f"{us // 1000}ms"
-    seconds = us / 1_000_000
-    if seconds < 60:
-        return f"{seconds:.2f}s" if seconds < 10 else f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"
-
-
 def local_time(ns: int) -> str:
     """A point in time as the reader's clock shows it."""
     seconds, rest = divmod(ns / 1e9, 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rashomon.commands import terminal
 from rashomon.commands.told import duration_us, told, warnings
+from rashomon.measures import shown_duration
 from rashomon.model import End, Grade, Site, Step, Tape, Trace
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def _cells_of(steps: Columns[ShownLine]) -> list[Sequence[Any]]:
 
 def _durations(ended: Sequence[str], took: Sequence[int]) -> list[str]:
     if _OPEN in ended:
-        return ["" if end == _OPEN else terminal.duration(us) for end, us in zip(ended, took, strict=True)]
-    return [terminal.duration(us) for us in took]
+        return ["" if end == _OPEN else shown_duration(us) for end, us in zip(ended, took, strict=True)]
+    return [shown_duration(us) for us in took]
 
 
 _OPEN = End.OPEN.value
@@ -119,7 +120,7 @@ def row_of(step: Step | StepRow | StepLine | ShownLine, depth: int) -> Row:
         "" if said.status is None else str(said.status),
         "" if sent is None and received is None else f"{sent or 0:,}/{received or 0:,}",
         ".".join(map(str, said.lane)) if said.lane else "",
-        "" if end is End.OPEN else terminal.duration(said.duration_us),
+        "" if end is End.OPEN else shown_duration(said.duration_us),
         "" if grade is None else grade._value_,
         "" if end is End.COMPLETE and grade is None and not said.marks and said.failure_type is None else trouble(said),
     )
@@ -152,7 +153,7 @@ def header(tape: Tape | Outline | Shown) -> list[tuple[str, str]]:
     lines.append(
         (
             "started",
-            terminal.local_time(trace.started_ns) + (f", took {terminal.duration(took)}" if took is not None else ""),
+            terminal.local_time(trace.started_ns) + (f", took {shown_duration(took)}" if took is not None else ""),
         )
     )
     lines.append(("outcome", _outcome(trace)))

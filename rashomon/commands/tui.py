@@ -35,6 +35,7 @@ def tui(
         raise UsageError(f"{len(refs)} traces cannot be opened together.", "Name one, or two to compare.")
     if not at_terminal():
         raise UsageError("The terminal application needs a terminal.", "In a pipe, use show, diff or ls.")
+    options.check(home)
     try:
         from rashomon.tui.app import run
     except ModuleNotFoundError as error:

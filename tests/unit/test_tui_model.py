@@ -27,7 +27,6 @@ from rashomon.tui.spans import (
     Span,
     count_of,
     crop,
-    duration_of,
     fit,
     layout,
     plain,
@@ -106,16 +105,6 @@ def test_columns_are_dropped_and_never_squeezed() -> None:
     assert [column.name for column in layout(columns, 50)] == ["name", "time"]
     assert [column.name for column in layout(columns, 30)] == ["name"]
     assert [column.width for column in layout(columns, 50)] == [43, 6]
-
-
-@pytest.mark.parametrize(
-    ("us", "text"),
-    [(None, ""), (0, "0µs"), (999, "999µs"), (1500, "1.5ms"), (88_000, "88ms"), (999_700, "1.0s"),
-     (2_400_000, "2.4s"), (59_960_000, "1m00s"), (62_000_000, "1m02s"), (3_720_000_000, "1h02m")],
-)  # fmt: skip
-def test_durations_are_short(us: int | None, text: str) -> None:
-    """A length of time is at most six characters, and empty where it is not known."""
-    assert duration_of(us) == text
 
 
 @given(st.integers(0, 10**12))

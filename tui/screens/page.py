@@ -168,14 +168,14 @@ class Page(Screen[None]):
 
     def copy(self, make: Callable[[], str], what: str) -> None:
         """Put a text into the terminal's clipboard, and say so. It is made in a thread: it may have megabytes."""
-        from rashomon.tui.spans import bytes_of
+        from rashomon.measures import shown_size
 
         def encoded() -> bytes:  # a lone surrogate, which no terminal can be sent, as the escape that JSON has for it
             return make().encode("utf-8", "backslashreplace")
 
         def put(data: bytes) -> None:
             self.app.copy_to_clipboard(data.decode("utf-8"))
-            told = f"Copied {what} ({bytes_of(len(data))}) to the terminal's clipboard."
+            told = f"Copied {what} ({shown_size(len(data))}) to the terminal's clipboard."
             self.notify(told, markup=False, timeout=COPIED_S)
 
         self.in_background("copy", encoded, put)

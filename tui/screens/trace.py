@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from rashomon.beside import uncovered
 from rashomon.filters import Query
+from rashomon.measures import shown_duration
 from rashomon.model import Step, Tape, Trace
 from rashomon.tui.actions import Place, bindings
 from rashomon.tui.document import facts_line, match_lines, request_lines, response_lines
@@ -21,7 +22,7 @@ from rashomon.tui.model import SHORT_ID, duration_us
 from rashomon.tui.notes import NoteItem, note_lines
 from rashomon.tui.screens.narrowed import NarrowedPage
 from rashomon.tui.screens.page import error_lines
-from rashomon.tui.spans import Line, Span, duration_of, plural
+from rashomon.tui.spans import Line, Span, plural
 from rashomon.tui.steps import StepRows, step_json
 from rashomon.tui.text import TextPane
 
@@ -140,7 +141,7 @@ class TraceScreen(NarrowedPage):
             path = f"{trace.name} {trace.id[:SHORT_ID]}"
             self.trail("traces", path, f"{bar} {self.told_filter(shown, len(tape.steps))}")
             return
-        told = [trace.outcome, plural(len(tape.steps), "step"), duration_of(duration_us(trace))]
+        told = [trace.outcome, plural(len(tape.steps), "step"), shown_duration(duration_us(trace))]
         if self._notes:
             told.append(plural(len(self._notes), "note"))
         complete = trace.coverage.complete and not trace.losses

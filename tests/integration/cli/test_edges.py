@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.in_process import main
+from tests.support import rashomon as rashomon_of
 
 OLD = "000100000000000000000000aa"
 Run = Callable[..., Any]
@@ -77,21 +78,45 @@ def test_foreign_database_is_left_alone(rashomon: Run, tape_home: Path) -> None:
 def test_empty_home_lists_nothing(rashomon: Run, tmp_path: Path) -> None:
     """A home without recordings is no error: nothing in a pipe, an empty list as JSON."""
     home = {"RASHOMON_HOME": str(tmp_path / "new")}
-    assert rashomon("ls", env=home)[:2] == (0, "")
+    assert rashomon("ls", env=home)[:3] == (
+        0, "", f"rashomon: {tmp_path / 'new'} is not there: nothing has been recorded in it. Check RASHOMON_HOME.\n"
+    )  # fmt: skip
     assert rashomon("ls", "--json", env=home).json()["traces"] == []
 
 
-@pytest.mark.parametrize(
-    "words",
-    ["ls", "ls status:err", "grep x", "show @last", "sql table", "diff a b", "note @last seen", "gc --keep 30d",
-     "export @last -o x.rsh", "forget --trace x"],
-)  # fmt: skip
+ABSENT = ["grep x", "show @last", "show @last 1", "show @last --follow", "sql table", "diff a b", "note @last seen",
+          "note --list", "gc --keep 30d", "export @last -o x.rsh", "export --to lake", "forget --trace x", "verify",
+          "salvage", "lake"]  # fmt: skip
+"""Commands that read, check or take away what is there."""
+
+
+@pytest.mark.parametrize("words", ["ls", "ls status:err", *ABSENT])
 def test_a_home_that_is_named_and_is_not_there(rashomon: Run, tmp_path: Path, words: str) -> None:
     """A list of nothing would say that nothing happened; nothing is made, either."""
     ran = rashomon(*words.split(), "--home", str(tmp_path / "mispelt"))
     assert (ran.code, ran.out) == (2, "")
     assert "mispelt is not there: nothing has been recorded in it. Check --home." in ran.err
     assert not (tmp_path / "mispelt").exists()
+
+
+@pytest.mark.parametrize("words", ABSENT)
+def test_a_home_that_the_variable_names_and_is_not_there(tmp_path: Path, words: str) -> None:
+    """It is the same home that nobody has made, whoever names it; also an all-clear about it would mislead."""
+    ran = main(*words.split(), home=tmp_path / "mispelt")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"rashomon: {tmp_path / 'mispelt'} is not there: nothing has been recorded in it. Check RASHOMON_HOME.\n"
+    )
+    assert not (tmp_path / "mispelt").exists()
+
+
+@pytest.mark.parametrize("words", [["record", "--", "true"], ["import", "chat.json"]])
+def test_commands_that_write_make_the_home(tmp_path: Path, words: list[str]) -> None:
+    """A home that the variable names is made by the first command that puts something into it."""
+    (tmp_path / "chat.json").write_text('[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]')
+    made = [str(tmp_path / word) if word == "chat.json" else word for word in words]
+    assert rashomon_of(*made, home=tmp_path / "new").returncode == 0
+    assert (tmp_path / "new").is_dir()
 
 
 def test_home_option_wins(rashomon: Run, tmp_path: Path, tape_home: Path) -> None:

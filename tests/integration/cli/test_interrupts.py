@@ -48,7 +48,7 @@ def test_an_interrupt_before_the_command_has_begun_says_nothing(program: str, sa
 
 @pytest.mark.parametrize(
     "words",
-    [["ingest"], ["grep", "no-such-word"], ["gc", "--max-size", "1kB", "--yes"], ["verify"]],
+    [["ingest"], ["grep", "no-such-word"], ["gc", "--keep", "0s", "--yes"], ["verify"]],
     ids=lambda w: w[0],
 )
 def test_commands_end_at_once_and_can_be_repeated(tmp_path: Path, words: list[str]) -> None:

@@ -44,6 +44,7 @@ def test_ls_filters(rashomon: Run) -> None:
     where = rashomon("ls", "--json", "--where", "outcome = 'killed'").json()
     limited = rashomon("ls", "--json", "--limit", "1").json()
     recent = rashomon("ls", "--json", "--since", "1s").json()
+    assert [trace["id"] for trace in rashomon("ls", "--json", "--since", "99y").json()["traces"]] == [BAD, NEW, OLD]
     assert [trace["id"] for trace in where["traces"]] == [BAD]
     assert [trace["id"] for trace in limited["traces"]] == [BAD]
     assert recent["traces"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ import pytest
 
 from rashomon import journal, notes, tapes
 from rashomon.journal import Code
+from rashomon.measures import shown_size
 from rashomon.notes import Note
-from rashomon.store import TraceStore, ingest, ingest_new
+from rashomon.store import TraceStore, connection, ingest, ingest_new
 from rashomon.store.compaction import compact, mark_due
 from rashomon.store.journal_removal import remove_from
 from rashomon.store.retention import Keep, Plan, plan, remove, sizes
@@ -135,6 +137,27 @@ def test_the_oldest_go_until_it_fits(tmp_path: Path) -> None:
     assert going(plan(tmp_path, Keep(max_bytes=2 * total), NOW)) == []
 
 
+def test_a_limit_below_an_empty_store_takes_nothing(tmp_path: Path) -> None:
+    """Not even without any trace would the store fit: nothing goes, and the least limit is named. That one suffices."""
+    for number in range(3):
+        put(tmp_path, f"t{number}", days=number)
+    ingest_new(tmp_path)
+    least = len(connection.empty())
+    for given in ("0", "1kB", f"{least - 1}B"):
+        for yes in ((), ("--yes",)):
+            refused = main("gc", "--max-size", given, *yes, home=tmp_path)
+            assert (refused.returncode, refused.stdout) == (2, "")
+            assert f"than a store without traces takes: {shown_size(least)}." in refused.stderr
+    assert len(TraceStore(tmp_path / "store.duckdb").traces()) == 3
+    said = main("gc", "--max-size", f"{least}B", home=tmp_path).stdout
+    assert "3 traces would go" in said
+    assert f"more go, the oldest first, while the files are larger than {shown_size(least)}." in said
+    done = main("gc", "--max-size", f"{least}B", "--yes", home=tmp_path)
+    assert done.stdout.startswith("3 traces removed."), done.stderr
+    assert "may not go" not in done.stdout
+    assert sum(sizes(tmp_path)) <= least
+
+
 def test_the_recording_of_a_kept_replay_stays_and_is_named(tmp_path: Path) -> None:
     """A replay that stays keeps its recording, and that one's; with the replay they may go."""
     put(tmp_path, "recording", days=1)
@@ -149,7 +172,7 @@ def test_the_recording_of_a_kept_replay_stays_and_is_named(tmp_path: Path) -> No
         "replay": "recording of the replay again, which is kept",
     }
     assert going(plan(tmp_path, Keep(age_ns=DAY // 2), NOW)) == ["recording", "replay", "other", "again"]
-    smallest = plan(tmp_path, Keep(max_bytes=0), NOW)
+    smallest = plan(tmp_path, Keep(max_bytes=len(connection.empty())), NOW)
     assert set(going(smallest)) == {"recording", "replay", "again", "other"}
 
 
@@ -282,6 +305,7 @@ def test_the_command_says_first_and_does_it_with_yes(tmp_path: Path) -> None:
     said = main("gc", "--keep", "30d", home=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "3 traces would go" in said.stdout
+    assert re.search(r"about [\d.]+ k?B of [\d.]+ kB in the store", said.stdout)
     assert "Nothing was changed" in said.stdout
     document = json.loads(main("gc", "--keep", "30d", "--json", home=tmp_path).stdout)
     assert document["format"] == "rashomon.gc/1"
