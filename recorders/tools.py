@@ -53,17 +53,22 @@ class _ValueCodec:
             raise _recorded_error(response, witness)
         if not response.pieces:
             raise _unplayable(values.NotRebuildable("the recording has lost it"), witness)
-        data = response.pieces[0].data
-        try:
-            answer = values.decode(data)
-        except values.NotRebuildable as error:
-            raise _unplayable(error, witness) from None
-        witness.piece(data)
+        answer = _decoded(response.pieces[0].data, witness)
         witness.ended(End.COMPLETE)
         return answer
 
     async def discard(self, answer: Any) -> None:
         """A value needs no release."""
+
+
+def _decoded(data: bytes, witness: Witness) -> Any:
+    """A recorded value, told to `witness`. Raises `Missed` when it cannot be rebuilt."""
+    try:
+        value = values.decode(data)
+    except values.NotRebuildable as error:
+        raise _unplayable(error, witness) from None
+    witness.piece(data)
+    return value
 
 
 def _recorded_error(response: Response, witness: Witness) -> BaseException:
@@ -282,16 +287,9 @@ def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
     for number, piece in enumerate(response.pieces):
         if pace is not None:
             pace.wait(Event.PIECE, number)
-        try:
-            item = values.decode(piece.data)
-        except values.NotRebuildable as error:
-            raise _unplayable(error, witness) from None
-        witness.piece(piece.data)
+        item = _decoded(piece.data, witness)
         try:
             yield item
-        except GeneratorExit:
-            witness.ended(End.CLOSED)
-            raise
         except BaseException as error:
             if _passes(error, number, response, witness):
                 if pace is not None:
@@ -305,7 +303,10 @@ def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
 
 def _passes(error: BaseException, number: int, response: Response, witness: Witness) -> bool:
     """The program throws into a recorded generator: True where that one let such an exception through; False where
-    it was thrown into there, and went on otherwise. What else it would do, nobody knows."""
+    it was thrown into there, and went on otherwise. What else it would do, nobody knows. To close it ends it."""
+    if isinstance(error, GeneratorExit):
+        witness.ended(End.CLOSED)
+        raise error
     failure, last = response.failure, number == len(response.pieces) - 1
     if last and failure is not None and failure.type == f"{type(error).__module__}:{type(error).__qualname__}":
         return True
@@ -411,16 +412,9 @@ async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[
         settling = None if pace is None else pace.settle(Event.PIECE, number)
         if settling is not None:
             await _until(settling, witness)
-        try:
-            item = values.decode(piece.data)
-        except values.NotRebuildable as error:
-            raise _unplayable(error, witness) from None
-        witness.piece(piece.data)
+        item = _decoded(piece.data, witness)
         try:
             yield item
-        except GeneratorExit:
-            witness.ended(End.CLOSED)
-            raise
         except BaseException as error:
             if _passes(error, number, response, witness):
                 cancelled = response.end is End.CANCELLED  # by the loop, as it closes: no completion is due

@@ -45,19 +45,25 @@ _TIMERS = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter",
 
 
 class Scribe(Protocol):
-    """Writes the new trace: a `TraceRecorder`, or nobody."""
+    """Writes the new trace: a `TraceRecorder`, or nobody. Frames are those of the program's code that did it."""
 
-    def open(self, call: Call, match: Match | None) -> Witness: ...
+    def open(self, call: Call, match: Match | None) -> Witness:
+        """A step begins, answered as `match` says; the witness is told what comes of it."""
 
-    def connected(self, peer: str, frame: FrameType | None = None) -> None: ...
+    def connected(self, peer: str, frame: FrameType | None = None) -> None:
+        """A connection to `peer` (`host:port`) was made outside of every call."""
 
-    def diverged(self, divergence: Divergence) -> None: ...
+    def diverged(self, divergence: Divergence) -> None:
+        """The run has left the recording."""
 
-    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None: ...
+    def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
+        """The program reaches out of the process: it runs a command, or changes a file."""
 
-    def note_read(self, kind: str, what: str, value: Any, frame: FrameType) -> None: ...
+    def note_read(self, kind: str, what: str, value: Any, frame: FrameType) -> None:
+        """The program has read a clock, chance or its surroundings, and got `value`."""
 
-    def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None: ...
+    def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None:
+        """The `number`-th blocking sleep of this line of control ended."""
 
     def note_point(
         self,
@@ -68,9 +74,13 @@ class Scribe(Protocol):
         within: int | None = None,
         delay_us: int = 0,
         at_ns: int | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Something was handed out to a line of control: what, the `number`-th of it in this lane, and in which turn of
+        the event loop (`place`), as part of the step `within`; now, or at a `perf_counter_ns`. Single values and not
+        one of their own: there may be several in each turn of a loop."""
 
-    def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
+    def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None:
+        """The program has used what no replay can control."""
 
 
 class Line(Protocol):

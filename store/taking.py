@@ -14,6 +14,7 @@ from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
 from rashomon.journal import checksum
 from rashomon.store import bodies, compaction, crew, ingestion, ledger, memory, merging, restored
 from rashomon.store import connection as connections
+from rashomon.store.anew import Portions, Remaking
 from rashomon.store.arrival import Arrival
 from rashomon.store.known_parts import KnownParts
 from rashomon.store.lease import GivenUp, Lease
@@ -306,9 +307,9 @@ class Taking:
                 self.updated[trace] = None
             self.steps += steps
 
-    def batch(self, items: list[Item]) -> tuple[list[tuple[Portion, Numbers]], dict[str, Entry]]:
+    def batch(self, items: list[Item]) -> tuple[Portions, dict[str, Entry]]:
         """Some items as portions, and the entries of the ledger when they are written."""
-        batch: list[tuple[Portion, Numbers]] = []
+        batch: Portions = []
         entries: dict[str, Entry] = {}
         for item in items:
             if isinstance(item, Entry):
@@ -329,13 +330,13 @@ class Taking:
         self,
         writer: duckdb.DuckDBPyConnection,
         following: str,
-        batch: list[tuple[Portion, Numbers]],
+        batch: Portions,
         entries: dict[str, Entry],
         expected_s: float | None,
     ) -> Written:
         """Write a batch, and traces anew where that is needed."""
         removed: set[str] = set()
-        extra: list[tuple[Portion, Numbers]] = []
+        extra: Portions = []
         with connections.transaction(writer), self.lease.giving_way(expected_s) as pause:
             claimed = writer.execute(
                 "UPDATE meta SET value = ? WHERE key = 'generation' AND value = ? RETURNING 1",
@@ -345,9 +346,10 @@ class Taking:
                 raise _Generation
             unmerged = merging.read(writer)
             again = self.again(writer, batch)
+            remaking = Remaking(writer, batch, self.folder, self.found, self.price)
             while True:
-                if again:
-                    again = self.remake(writer, again, batch, entries, extra, removed)
+                told, remade = self.remake(remaking, again - removed)
+                extra, removed = extra + told, removed | remade
                 portions, names, price = [*extra, *batch], self.known.entries, self.price
                 writing = Writing(writer, portions, removed, self.skipped, entries, price, names, self.parts, pause)
                 try:
@@ -358,7 +360,7 @@ class Taking:
                 merging.note(writer, unmerged, *writing.added, self.lease.merges)
                 return written
 
-    def again(self, writer: duckdb.DuckDBPyConnection, batch: list[tuple[Portion, Numbers]]) -> set[str]:
+    def again(self, writer: duckdb.DuckDBPyConnection, batch: Portions) -> set[str]:
         """The traces in the store that journals which are read from their beginning told of before."""
         names = [portion.name for portion, _ in batch
                  if portion.begins and not portion.start and portion.name in self.known.entries]  # fmt: skip
@@ -372,44 +374,19 @@ class Taking:
                                [[row[0] for row in found]]).fetchall()  # fmt: skip
         return {row[0] for row in known}
 
-    def remake(
-        self,
-        writer: duckdb.DuckDBPyConnection,
-        traces: set[str],
-        batch: list[tuple[Portion, Numbers]],
-        entries: dict[str, Entry],
-        extra: list[tuple[Portion, Numbers]],
-        removed: set[str],
-    ) -> set[str]:
-        """Have traces made anew: read what their other journals tell of them. Those that would lose are left alone."""
-        from_start = {portion.name for portion, _ in batch if portion.begins and not portion.start}
-        for trace in sorted(traces - removed):
-            names = {row[0] for row in writer.execute(
-                "SELECT journal FROM members WHERE trace = $1"
-                " UNION SELECT name FROM journals WHERE list_contains(traces, $1)", [trace]).fetchall()}  # fmt: skip
-            mine = {portion.name for portion, _ in batch if trace in portion.members}
-            ended = {portion.name for portion, _ in batch if portion.ends}
-            lacking = sorted(name for name in names - mine if name in from_start & ended or name not in self.found)
-            before = writer.execute("SELECT count(*) FROM steps WHERE trace = ?", [trace]).fetchall()[0][0]
-            if lacking:
-                self.leave(trace, mine | names, f"{lacking[0]} no longer tells of it")
-                continue
-            others = []
-            parts, memory, numbers = Parts(), bodies.Memory(), Numbers()
-            for name in sorted((names | mine) - from_start):
-                limit = writer.execute("SELECT whole FROM journals WHERE name = ?", [name]).fetchall()
-                if limit:
-                    arrival = Arrival(self.folder / name, parts, memory, self.price)
-                    others += [(portion, numbers) for portion in arrival.portions(limit=limit[0][0])]
-            if others or from_start & mine:
-                count = len({(portion.name, head.own) for portion, _ in [*others, *batch] for head in portion.heads
-                             if head.trace == trace})  # fmt: skip
-                if count < before and all(portion.ends for portion, _ in batch if portion.name in mine):
-                    self.leave(trace, mine | names, f"its journals lost {before - count} steps")
-                    continue
-            extra += [(_only(portion, trace), own) for portion, own in others]
-            removed.add(trace)
-        return set()
+    def remake(self, remaking: Remaking, traces: set[str]) -> tuple[Portions, set[str]]:
+        """What journals that are not in the batch tell of traces that are made anew, and which are. Those that would
+        lose something are left alone."""
+        told: Portions = []
+        remade = set[str]()
+        for trace in sorted(traces):
+            found = remaking.of(trace)
+            if found.left:
+                self.leave(trace, found.journals, found.left)
+            else:
+                told += found.told
+                remade.add(trace)
+        return told, remade
 
     def leave(self, trace: str, names: set[str], reason: str) -> None:
         """Leave a trace as it is."""
@@ -433,17 +410,3 @@ class Taking:
 
 def _weight(item: Item) -> Weight:
     return Weight() if isinstance(item, Entry) else weight(item[0])
-
-
-def _only(portion: Portion, trace: str) -> Portion:
-    """What a portion tells of one trace; the rest of it is of no trace."""
-    return portion._replace(
-        heads=[head if head.trace == trace else head._replace(trace="") for head in portion.heads],
-        places={
-            table: [place if place.trace == trace else place._replace(trace="") for place in found]
-            for table, found in portion.places.items()
-        },
-        chunks=[chunk for chunk in portion.chunks if chunk.trace == trace],
-        members={name: member for name, member in portion.members.items() if name == trace},
-        late=[one for one in portion.late if one[2] == trace],
-    )

@@ -80,9 +80,9 @@ def child(home: str, pipe: int, own: bool) -> None:
                     os.write(pipe, b"s%d.%d\n" % (n, number))
 
 
-def trial(home: str, seconds: float, ready: bool, own: bool) -> list[str]:
-    """One child, killed after a while, counted from its first word where it is to be `ready`; what it had said. Its
-    client has its `own` transport, or one of ours."""
+def trial(home: str, words: int, seconds: float, own: bool) -> list[str]:
+    """One child, killed a moment after it has said so many words; what it had said. Its client has its `own` transport,
+    or one of ours."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -93,8 +93,8 @@ def trial(home: str, seconds: float, ready: bool, own: bool) -> list[str]:
             os._exit(9)
     os.close(writing)
     said = b""
-    if ready:
-        said = os.read(reading, 1 << 16)
+    while said.count(b"\n") < words:
+        said += os.read(reading, 1 << 16) or sys.exit(f"the child of {home} has ended by itself")
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         if select.select([reading], [], [], left)[0]:
@@ -113,7 +113,8 @@ def main() -> None:
     chance = random.Random(seed)
     for number in range(trials):
         home = os.path.join(root, str(number))
-        reached = trial(home, chance.uniform(0.002, 0.05), ready=number % 5 > 0, own=number % 2 > 0)
+        moment = (chance.randrange(1, 40), chance.uniform(0, 0.01)) if number % 5 else (0, chance.uniform(0, 0.05))
+        reached = trial(home, *moment, own=number % 2 > 0)
         print(json.dumps({"home": home, "reached": reached}), flush=True)
 
 

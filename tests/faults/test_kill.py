@@ -34,7 +34,7 @@ def _seen(steps: tuple[Step, ...]) -> set[str]:
 
 
 def test_every_step_that_reached_the_program_is_kept(tmp_path: Path) -> None:
-    """200 processes are killed at random moments; nothing that their code had received is missing."""
+    """200 processes are killed, most of them when they have received a random number of things; none is missing."""
     seed = int(os.environ.get("RASHOMON_TEST_SEED", random.randrange(1 << 30)))
     print(f"seed {seed}")
     command = [sys.executable, str(DRIVER), str(tmp_path), str(seed), str(TRIALS)]

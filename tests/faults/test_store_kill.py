@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -23,8 +24,7 @@ INGEST = (
     "ingestion.BATCH_BYTES = 20_000\n"
     "print('ready', flush=True)\n"
     "sys.stdin.readline()\n"
-    "report = ingestion.ingest_new(Path(sys.argv[1]))\n"
-    "print(len(report.new), flush=True)\n"
+    "ingestion.ingest_new(Path(sys.argv[1]), progress=lambda done, todo: print('batch', flush=True))\n"
 )
 
 
@@ -45,6 +45,12 @@ def go(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
+def said(process: subprocess.Popen[str], batches: int) -> list[str]:
+    """What it says until it has written so many batches, or has ended."""
+    assert process.stdout is not None
+    return list(islice(process.stdout, batches))
+
+
 def make_home(home: Path, journals: int = 12) -> None:
     """A home with journals, two for each trace."""
     for number in range(journals):
@@ -63,8 +69,9 @@ def test_killed_ingestion_ends_in_the_clean_content(tmp_path: Path) -> None:
     whole = start(tmp_path)
     began = time.monotonic()
     go(whole)
+    batches = len(said(whole, 1 << 30))
     assert whole.wait(60) == 0
-    full_s = time.monotonic() - began
+    batch_s = (time.monotonic() - began) / batches
     killed = 0
     store = tmp_path / "store.duckdb"
     for kill in range(10 * KILLS):
@@ -73,8 +80,9 @@ def test_killed_ingestion_ends_in_the_clean_content(tmp_path: Path) -> None:
                 left.unlink()
         process = start(tmp_path)
         go(process)
+        said(process, chance.randrange(batches // 2))
         try:
-            process.wait(chance.uniform(0, full_s / 2))
+            process.wait(chance.uniform(0, batch_s))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,6 +46,42 @@ def test_an_interrupt_before_the_command_has_begun_says_nothing(program: str, sa
     assert bool(done.stderr) is said
 
 
+COMMAND = """
+import os, runpy, sys
+home, left, told = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+begun = False
+def look(event, args):
+    global begun, left
+    begun = begun or event == "open" and str(args[0]).startswith(home)
+    left -= begun
+    if begun and left == -1:
+        os.write(told, b"!")
+sys.argv[:] = ["rashomon", *sys.argv[4:]]
+sys.addaudithook(look)
+runpy.run_module("rashomon.cli", run_name="__main__", alter_sys=True)
+"""
+"""Runs a command, and tells when it has opened something in the home, and imported or opened so much more since."""
+
+
+def interrupted(home: Path, words: list[str], after: int) -> bool:
+    """Whether a command, interrupted when it is at its work, ended by that; then it has said nothing."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-c", COMMAND, str(home), str(after), str(writing), *words]
+    with subprocess.Popen(
+        command, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, pass_fds=[writing]
+    ) as process:
+        os.close(writing)
+        with open(reading, "rb") as at_work:
+            if at_work.read(1):  # else it has ended before
+                process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    if process.returncode in (130, -signal.SIGINT):  # the second: after our last line
+        assert "rashomon:" not in said
+        return True
+    assert process.returncode in (0, 1), said
+    return False
+
+
 @pytest.mark.parametrize(
     "words",
     [["ingest"], ["grep", "no-such-word"], ["gc", "--keep", "0s", "--yes"], ["verify"]],
@@ -55,17 +91,6 @@ def test_commands_end_at_once_and_can_be_repeated(tmp_path: Path, words: list[st
     """Interrupted a little later each time, a command says nothing, and the home is sound."""
     home = tmp_path / "home"
     store_journals.write_journals(home / "journals", 20, 600, 1)
-    for after_s in (0.5, 0.7, 0.9, 1.2):
-        command = [sys.executable, "-m", "rashomon.cli", *words]
-        process = subprocess.Popen(
-            command, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        time.sleep(after_s)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-        if process.returncode in (130, -signal.SIGINT):  # the second: before our first line, or after our last
-            assert "rashomon:" not in said
-        else:
-            assert process.returncode in (0, 1), said
+    assert sum([interrupted(home, words, after) for after in (0, 20, 100, 300, 900)])
     assert rashomon(*words, home=home).returncode in (0, 1)
     assert rashomon("verify", home=home).returncode == 0

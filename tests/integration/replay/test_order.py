@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
@@ -20,6 +21,7 @@ import rashomon
 from rashomon import real
 from rashomon.model import Tape
 from rashomon.replay import completions
+from rashomon.replay.stillness import Stillness
 from rashomon.testing import ProviderServer
 
 
@@ -571,14 +573,6 @@ async def test_a_loop_that_has_just_been_handed_something(home: Path, last_tape:
         assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
 
 
-class _Bounded:
-    """In place of a number of seconds: nobody waits for so long in a test that passes."""
-
-    def __lt__(self, seconds: float) -> bool:
-        assert seconds < 5, "waited for what can move no more"
-        return False
-
-
 @rashomon.tool
 def slowly(what: str) -> str:
     """A tool that blocks for a while."""
@@ -613,9 +607,18 @@ async def _blocked_beside_a_timer(elsewhere: bool, delay_s: float) -> list[str]:
 async def test_a_timer_of_a_loop_that_is_blocked_comes_when_it_is_not(
     home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A changed program, whose timer the recording does not have: the call that blocks its loop goes on at once."""
-    monkeypatch.setattr(completions, "_PATIENCE_S", _Bounded())
+    """In a changed program, whose timer is not in the recording, the call that blocks its loop goes on at once, and not
+    when patience has run out."""
+    looks = Counter[float]()
+
+    def seconds(watching: Stillness) -> float:
+        """Counted in looks: on a busy machine, each may take long."""
+        looks[watching._since] += 1  # which is another one as soon as something has happened
+        return looks[watching._since] * completions.LOOK_S
+
+    monkeypatch.setattr(Stillness, "seconds", property(seconds))
     with rashomon.trace("blocked"):
         assert await _blocked_beside_a_timer(True, 0.3) == ["HERE", "timer"]
     with rashomon.replay(last_tape()):
         assert await _blocked_beside_a_timer(False, 0.01) == ["HERE", "timer"]
+    assert 0 < max(looks.values()) * completions.LOOK_S < completions._CHILD_PATIENCE_S
