@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from rashomon import home as homes
 from rashomon import notes
-from rashomon.errors import UsageError
+from rashomon.errors import RashomonError, UsageError
 from rashomon.journal import SUFFIX
 from rashomon.store import connection as connections
-from rashomon.store import forgotten, journal_removal, removal, retention, searching
+from rashomon.store import forgotten, journal_removal, lake, packed, removal, retention, searching
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
 from rashomon.store.retention import Done
@@ -29,8 +29,8 @@ SHORTEST = 3
 DISTINCT = 10
 """An id of fewer characters is looked for where ids stand only; a longer one in everything."""
 
-PACKED = (".rsh", ".parquet", ".gz", ".zst", ".zip")
-"""Files that hold what they hold compressed: a search of their bytes shows nothing."""
+_AWAY = "; delete that file"
+"""What to do about a file that cannot be changed here."""
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +44,8 @@ class Choice(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What was searched at last, and what was found all the same. `outside` are files that cannot be looked into."""
+    """What was searched at last, and what was found all the same. `outside` are files that nobody can look into here:
+    another tool compressed them."""
 
     files: int
     size: int
@@ -186,12 +187,16 @@ def _clear_loose(writer: duckdb.DuckDBPyConnection, needles: Sequence[str]) -> N
 
 
 def prove(home: Path | str, ids: Sequence[str], texts: Sequence[str] = ()) -> Proof:
-    """Search everything in a home for these ids and texts: columns, bodies, rebuilt requests, raw bytes."""
+    """Search everything in a home for these ids and texts: columns, bodies, rebuilt requests, raw bytes, packed files.
+
+    Files of attached lakes are left to who looks into lakes.
+    """
     folder, store = Path(home), Path(homes.store_path(home))
     needles = [one for one in ids if len(one) >= DISTINCT]
     needles += [one for text in texts for one in searching.spellings(text)]
     found: list[Found] = []
-    all_files = searching.files(folder)
+    of_lakes = _of_lakes(folder)
+    all_files = [path for path in searching.files(folder) if path not in of_lakes]
     if store.exists():
         with connections.open_reader(store) as reader:
             found += [Found(f"table {table}", f"trace {one}") for table, one in _still_there(reader, ids)]
@@ -201,7 +206,7 @@ def prove(home: Path | str, ids: Sequence[str], texts: Sequence[str] = ()) -> Pr
     if needles:
         for path in all_files:
             found += _in_file(path, folder, needles)
-    outside = [str(path.relative_to(folder)) for path in all_files if path.suffix in PACKED]
+    outside = [str(path.relative_to(folder)) for path in all_files if packed.is_foreign(path)]
     size = sum(path.stat().st_size for path in all_files if path.exists())
     return Proof(len(all_files), size, len(needles), tuple(found), tuple(outside))
 
@@ -217,16 +222,29 @@ def _still_there(reader: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[
     return found
 
 
+def _of_lakes(home: Path) -> set[Path]:
+    """The files in a home that are of attached lakes."""
+    try:
+        lakes = [Path(one.url) for one in lake.attached(home) if "://" not in one.url]
+    except RashomonError:  # nobody looks into lakes that cannot be told: their files are searched here
+        return set()
+    within = [one for one in lakes if one.is_relative_to(home)]
+    return {path for one in within for part in ("_manifest", "table=*") for path in one.glob(f"{part}/**/*")}
+
+
 def _in_file(path: Path, folder: Path, needles: Sequence[str]) -> list[Found]:
-    name = str(path.relative_to(folder))
+    name, store = str(path.relative_to(folder)), Path(homes.store_path(folder))
     try:
         at = searching.in_bytes(path, needles)
         if at is not None:
-            return [Found(name, f"offset {at}")]
-        if path.suffix == SUFFIX and searching.in_journal(path, needles):
+            return [Found(name, f"offset {at}{_AWAY if packed.is_ours(path, store) else ''}")]
+        if searching.in_journal(path, needles):
             return [Found(name, "in a body that is put together from several frames, or compressed")]
+        where = packed.search(path, store, needles)
     except FileNotFoundError:  # another process took it away
         return []
     except OSError as error:
         return [Found(name, f"cannot be searched: {error.strerror}")]
-    return []
+    except packed.Unsearchable as error:
+        return [Found(name, f"cannot be searched: {error}{_AWAY}")]
+    return [] if where is None else [Found(name, f"{where}{_AWAY}")]

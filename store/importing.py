@@ -138,6 +138,15 @@ class _Staged(NamedTuple):
     tape: Tape
 
 
+def sweep(home: Path) -> None:
+    """Remove what killed imports left in a home."""
+    for left in home.glob(f"{_STAGING}*"):
+        with contextlib.suppress(OSError, ValueError):  # somebody else is just removing it
+            pid = int(left.name.removeprefix(_STAGING).split("-")[0])
+            if time.time() - left.stat().st_mtime > _STALE_S or not lives(pid):
+                shutil.rmtree(left, ignore_errors=True)
+
+
 class _Import:
     """One import: a folder in the home where everything is made ready."""
 
@@ -150,7 +159,7 @@ class _Import:
     def __enter__(self) -> _Import:
         try:
             homes.prepare(str(self.home))
-            self._sweep()
+            sweep(self.home)
             self.store = open_home(self.home)
             self.known = {row[0] for row in self.store.query("SELECT id FROM traces").rows}
             self.folder = self.home / f"{_STAGING}{os.getpid()}-{os.urandom(4).hex()}"
@@ -163,14 +172,6 @@ class _Import:
 
     def __exit__(self, *exc_info: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        """Remove what a killed import left."""
-        for left in self.home.glob(f"{_STAGING}*"):
-            with contextlib.suppress(OSError, ValueError):  # somebody else is just removing it
-                pid = int(left.name.removeprefix(_STAGING).split("-")[0])
-                if time.time() - left.stat().st_mtime > _STALE_S or not lives(pid):
-                    shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[tuple[BinaryIO, Path]]:
