@@ -25,7 +25,7 @@ from rashomon.errors import DamagedData, UsageError
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, SUFFIX, Code, common_prefix, common_suffix
 from rashomon.model import Tape
 from rashomon.notes import Note
-from rashomon.store import bundle_frames
+from rashomon.store import bundle_frames, forgotten
 from rashomon.store.bundle import Bundle
 from rashomon.store.bundle_frames import Frames, TooMuch
 from rashomon.store.exporting import lives
@@ -153,6 +153,8 @@ class _Import:
     def __init__(self, home: Path, source: str, conflict: Conflict) -> None:
         self.home, self.source, self.conflict = home, source, conflict
         self.left_out: list[tuple[str, str]] = []
+        self.forgotten: list[tuple[str, str]] = []
+        self.gone = forgotten.read(home)
         self._traces: dict[str, Path] = {}
         self._started: dict[str, int] = {}
 
@@ -193,7 +195,17 @@ class _Import:
         own = tape.trace.id
         if own in self._traces or (expected is not None and expected != own):
             raise DamagedData(f"{self.source} holds the trace {own} twice.", "Export it again.")
+        if self.left(own):
+            path.unlink()
+            return
         self._traces[own], self._started[own] = path, tape.trace.started_ns
+
+    def left(self, own: str, what: str = "") -> bool:
+        """Whether something is left out since it was forgotten here; then it is noted."""
+        if not self.gone or forgotten.mark(own) not in self.gone:
+            return False
+        self.forgotten.append((f"{what}{own}", forgotten.WAS))
+        return True
 
     # --------------------------------------------------------------------------------------- finishing
 
@@ -209,7 +221,8 @@ class _Import:
         taken = (*new, *copies.values())
         if taken:
             open_home(self.home)
-        return Imported(taken, tuple(same), tuple(self.left_out), tuple(copies.items()), added)
+        left_out = (*self.left_out, *self.forgotten)
+        return Imported(taken, tuple(same), left_out, tuple(copies.items()), added)
 
     def _sorted(self) -> tuple[list[str], list[str], dict[str, str]]:
         same: list[str] = []
@@ -226,7 +239,7 @@ class _Import:
         if self.conflict is Conflict.COPY:
             names = {own: f"{own}-{_content(_only(self._traces[own], self.source))[3:11]}" for own in other}
             same += [name for name in names.values() if name in self.known]
-            copies = {own: name for own, name in names.items() if name not in self.known}
+            copies = {own: name for own, name in names.items() if name not in self.known and not self.left(name)}
         else:
             self.left_out += [(own, "the home has other contents under this id") for own in other]
         new = [own for own in self._traces if own not in self.known]
@@ -256,7 +269,7 @@ class _Import:
             os.replace(path, place)
 
     def _add_notes(self, written: list[Note], here: dict[str, str]) -> int:
-        wanted = [note for note in written if note.trace in here]
+        wanted = [note for note in written if note.trace in here and not self.left(note.id, "note ")]
         if not wanted:
             return 0
         try:

@@ -291,10 +291,10 @@ class _Salvage:
 
         gone = forgotten.read(self.home)
         for one, trace, step, at_ns, author, text, labels, data in found:
-            if forgotten.mark(trace) in gone or forgotten.mark(one) in gone:
-                continue
-            notes.write(self.home, Note(one, trace, step, at_ns, author, text, tuple(labels), json.loads(data)))
-            self.notes += 1
+            note = Note(one, trace, step, at_ns, author, text, tuple(labels), json.loads(data))
+            if not forgotten.has_note(gone, note):
+                notes.write(self.home, note)
+                self.notes += 1
 
 
 # ------------------------------------------------------------------------------ what can be read of one trace

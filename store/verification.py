@@ -25,6 +25,9 @@ from rashomon.store.reading import TraceStore
 WINDOW = 64
 """So many steps are put together at a time."""
 
+BACK = "was forgotten and is here again; `rashomon forget --yes` removes it"
+"""What is wrong with a trace or a note that came back."""
+
 _ROWS = 512
 Progress = Callable[[int, int], None]
 
@@ -134,13 +137,18 @@ class _Check:
             self.flaw(path.name, f"offset {damage.offset}, {damage.size} bytes", damage.reason)
         for one in named:
             if isinstance(one, str) and forgotten.mark(one) in gone:
-                self.flaw(path.name, f"trace {one}", "was forgotten and is here again; `rashomon forget` removes it")
+                self.flaw(path.name, f"trace {one}", BACK)
 
     def notes(self) -> None:
-        """Lines that are no notes."""
+        """Lines that are no notes, and notes that were forgotten."""
+        gone = forgotten.read(self.home)
         try:
-            for line, why in notes.read(self.home).unread:
+            found = notes.read(self.home)
+            for line, why in found.unread:
                 self.flaw(notes.FILE, f"line {line}", why)
+            for note in found.notes:
+                if gone and forgotten.has_note(gone, note):
+                    self.flaw(notes.FILE, f"note {note.id}", BACK)
         except OSError as error:
             self.flaw(notes.FILE, "the file", f"cannot be read: {error.strerror}")
 
