@@ -201,8 +201,9 @@ def came_back(home: Path | str) -> Returned:
 def _purge(home: Path | str, back: Returned, ended: bool) -> tuple[list[str], list[Removed]]:
     """Take away what came back; which traces went, and what was done with journals."""
     done = [journal_removal.remove_from(path, ids, ended) for path, ids in back.journals]
-    left = {one for one, (_, ids) in zip(done, back.journals, strict=True) if one.action == "left" for one in ids}
-    going = [one for one in back.traces if one not in left]
+    told = zip(done, back.journals, strict=True)
+    left = {trace for one, (_, traces) in told if one.action == "left" for trace in traces}
+    going = [trace for trace in back.traces if trace not in left]
     names = {what: [one.name for one in done if one.action == what] for what in ("deleted", "rewritten")}
     removal.remove_traces(Path(homes.store_path(home)), going, names["deleted"], names["rewritten"])
     if back.notes:

@@ -71,7 +71,7 @@ class Adopted(NamedTuple):
 
 
 def adopt(path: Path, folder: Path) -> Adopted:
-    """Copy a journal into a home, once, but for traces that were forgotten there. Raises `ForeignFile` if it is none."""
+    """Copy a journal into a home, once, without what was forgotten there. Raises `ForeignFile` if it is none."""
     from rashomon.store import forgotten, journal_removal
 
     try:
@@ -95,10 +95,7 @@ def adopt(path: Path, folder: Path) -> Adopted:
             if done.action == "deleted":
                 return Adopted(None, tuple(gone))
             if done.action == "left":
-                raise UsageError(
-                    f"{path} tells of traces that were forgotten here, and {done.reason}.",
-                    "Name it when that has ended.",
-                )
+                raise UsageError(f"{path} tells of what was forgotten, and {done.reason}.", "Wait for its end.")
         content = copy.read_bytes()
         if place.exists() and place.read_bytes() != content:
             place = place.with_name(f"{path.stem}-{canonical.digest(content)[3:11]}{journal.SUFFIX}")
