@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from rashomon.errors import UsageError
+
 if TYPE_CHECKING:
     from pathlib import Path  # not at run time: a recorded process pays for each import
 
@@ -44,6 +46,49 @@ def journals(home: Path | str) -> str:
 def store_path(home: Path | str) -> str:
     """The DuckDB file of a home."""
     return os.path.join(home, "store.duckdb")
+
+
+_OWN = ("notes.jsonl", "redaction.key", "config.toml", "lakes.json", "forgotten.txt", "prices.cache", ".gitignore")
+_OWN_STARTS = ("store.duckdb", "notes.jsonl.", "importing-", "damaged-")
+
+
+def refuse_own(path: os.PathLike[str] | str, home: os.PathLike[str] | str | None = None) -> None:
+    """Raise `UsageError` for a file of a home, of `home` or of the one that it lies in: nothing else may be written
+    there. Links are followed, and hard links to files of `home` are seen.
+    """
+    real = os.path.realpath(path)
+    folder = os.path.dirname(real)
+    near = [one for one in (folder, os.path.dirname(folder)) if os.path.isfile(store_path(one))]
+    for one in near if home is None else [os.path.realpath(home), *near]:
+        if _is_within(real, os.path.realpath(journals(one))) or _is_own_name(os.path.relpath(real, one)):
+            break
+        if _is_linked(real, one):
+            break
+    else:
+        return
+    raise UsageError(f"{os.fspath(path)} is a file of the home {one}.", "Name a file elsewhere.")
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
+def _is_own_name(name: str) -> bool:
+    """Whether that stands in a home for a file of ours."""
+    return name in _OWN or name.startswith(_OWN_STARTS)
+
+
+def _is_linked(path: str, home: str) -> bool:
+    """Whether a file has another name among those of a home."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    if found.st_nlink < 2:
+        return False
+    own = [os.path.join(home, name) for name in os.listdir(home) if _is_own_name(name)] if os.path.isdir(home) else []
+    own += [entry.path for entry in os.scandir(journals(home))] if os.path.isdir(journals(home)) else []
+    return any(os.path.isfile(one) and os.path.samestat(found, os.stat(one)) for one in own)
 
 
 def prepare(home: str) -> None:

@@ -8,6 +8,7 @@ their trace, and applies what came `late`: frames for steps of an earlier portio
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,10 @@ class Arrival(Reader):
         self.kept_bytes = self.start = 0
         self.late_frames: list[tuple[int, list[Any], str | None]] = []
         self.step_traces: dict[int, int] = {}
+        self.forgotten: dict[int, str] = {}
+        """Traces that were forgotten here, by their numbers: what the list of such says of them."""
+        self.left_out: set[int] = set()
+        """Steps of these."""
         self.last_trace: int | None = None
 
     # ------------------------------------------------------------------------------------------ reading
@@ -122,6 +127,8 @@ class Arrival(Reader):
             if trace in members:
                 self.members[number] = members[trace]
                 self.traces[number] = members[trace].info
+            elif trace in forgotten.read(self.path.parent.parent):
+                self.forgotten[number] = trace
 
     def step(self, elements: list[Any], head: dict[str, Any] | None = None) -> ArrivingStep | None:
         """The step that a frame is about; `head` is the frame's own, with whole headers."""
@@ -137,7 +144,7 @@ class Arrival(Reader):
 
     def late(self, elements: list[Any]) -> None:
         """Have it applied to the step in the store, if that is one of this journal."""
-        if isinstance(elements[1], int) and elements[1] < self.highest:
+        if isinstance(elements[1], int) and elements[1] < self.highest and elements[1] not in self.left_out:
             if elements[0] == Code.HEAD and "headers" in elements[3]:
                 headers = [[None, *pair] for pair in elements[3]["headers"]]  # defined by nobody else
                 elements = [*elements[:3], {**elements[3], "headers": headers}]
@@ -150,6 +157,7 @@ class Arrival(Reader):
             if not is_id(named):
                 shapes.refuse(f"a trace has the id {named!r}")
             if forgotten.is_forgotten(self.path.parent.parent, named):
+                self.forgotten[elements[1]] = forgotten.mark(named)
                 return  # `rashomon verify` names it
         super().on_trace(elements)
         number = elements[1]
@@ -161,6 +169,11 @@ class Arrival(Reader):
         """A step begins. One that cannot be is none."""
         number, written = elements[1], elements[9]
         headed, whole = self.headed(shapes.head(elements[8]))
+        if self.forgotten and elements[2] in self.forgotten:
+            self.left_out.add(number)
+            with contextlib.suppress(DamagedData):  # nothing of it is kept but what later steps may build on
+                self.body(number, written)
+            return
         plain = isinstance(written, bytes)
         try:
             body = self.body(number, written)
@@ -299,6 +312,7 @@ class Arrival(Reader):
     def resumption(self, scan: Scan) -> Resume:
         """Where to go on."""
         traces = {number: info["id"] for number, info in self.traces.items() if number in self.members}
+        traces |= self.forgotten
         sites = {number: list(site) for number, site in self.sites.items()}
         return Resume(
             scan.end, scan.check(), self.highest, dict(self.headers), sites, traces, list(self.bases), self.tape

@@ -26,6 +26,9 @@ from rashomon.store.engine import duckdb
 BESIDE = ".compact-"
 """What follows the store's name while it is copied; then the number of the process that does it."""
 
+SALVAGE = ".salvage-"
+"""What follows it in the files that a salvage works with; then the number of its process."""
+
 DUE = "compaction"
 """Key of `meta` that says that rows were deleted since the file was written anew."""
 
@@ -70,6 +73,16 @@ def leftovers(store: Path) -> list[Path]:
     return found
 
 
+def left_by_salvage(store: Path) -> list[Path]:
+    """What killed salvages of this store left beside it: copies of it."""
+    found = []
+    for path in sorted(store.parent.glob(f"{store.name}{SALVAGE}*")):
+        pid = path.name.partition(SALVAGE)[2].partition(".")[0]
+        if not pid.isdecimal() or not alive(int(pid)):
+            found.append(path)
+    return found
+
+
 def sweep(store: Path) -> None:
     """Delete what killed compactions of this store left beside it, as far as that can be done."""
     own = f"{BESIDE}{os.getpid()}."
@@ -84,7 +97,12 @@ def is_due(store: Path, wait_s: float = connections.WAIT_S) -> bool:
     if not store.exists():
         return False
     with connections.open_reader(store, wait_s) as reader:
-        return bool(reader.execute("SELECT 1 FROM meta WHERE key = ?", [DUE]).fetchall())
+        return holds_deleted(reader)
+
+
+def holds_deleted(reader: duckdb.DuckDBPyConnection) -> bool:
+    """True when rows were deleted from this file, whose bytes may still be in it."""
+    return bool(reader.execute("SELECT 1 FROM meta WHERE key = ?", [DUE]).fetchall())
 
 
 def mark_due(writer: duckdb.DuckDBPyConnection) -> None:

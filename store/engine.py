@@ -36,6 +36,12 @@ def load() -> Any:
     return engine
 
 
+def unless_stopped(error: Exception) -> None:
+    """Raises KeyboardInterrupt where DuckDB says in its own way that Ctrl-C was pressed: nothing is damaged then."""
+    if "INTERRUPT Error" in str(error) or "Query interrupted" in str(error):
+        raise KeyboardInterrupt from error
+
+
 if TYPE_CHECKING:
     import duckdb as duckdb
 else:
@@ -50,4 +56,4 @@ else:
 
     duckdb = _Duckdb()
 
-__all__ = ["AT_EXIT", "duckdb", "load"]
+__all__ = ["AT_EXIT", "duckdb", "load", "unless_stopped"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from rashomon import home as homes
 from rashomon import notes
 from rashomon.errors import UsageError
 from rashomon.model import Tape
@@ -90,6 +91,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", "Name a file with -o.")
+    homes.refuse_own(path)
     if is_stream(path):
         try:
             with path.open("wb") as file:

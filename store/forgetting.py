@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 from rashomon import home as homes
 from rashomon import notes
-from rashomon.errors import UsageError
+from rashomon.errors import RashomonError, UsageError
 from rashomon.journal import SUFFIX
+from rashomon.notes import Note
 from rashomon.store import connection as connections
-from rashomon.store import forgotten, journal_removal, removal, retention, searching
+from rashomon.store import forgotten, journal_removal, lake, packed, removal, retention, searching
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
+from rashomon.store.journal_removal import Removed
 from rashomon.store.retention import Done
 from rashomon.store.searching import Found
 
@@ -29,8 +31,8 @@ SHORTEST = 3
 DISTINCT = 10
 """An id of fewer characters is looked for where ids stand only; a longer one in everything."""
 
-PACKED = (".rsh", ".parquet", ".gz", ".zst", ".zip")
-"""Files that hold what they hold compressed: a search of their bytes shows nothing."""
+_AWAY = "; delete that file"
+"""What to do about a file that cannot be changed here."""
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +46,8 @@ class Choice(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What was searched at last, and what was found all the same. `outside` are files that cannot be looked into."""
+    """What was searched at last, and what was found all the same. `outside` are files that nobody can look into here:
+    another tool compressed them."""
 
     files: int
     size: int
@@ -58,12 +61,29 @@ class Proof(NamedTuple):
         return not self.found
 
 
+class Returned(NamedTuple):
+    """What was forgotten and came back: journals with the ids of such traces, and notes."""
+
+    journals: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def traces(self) -> list[str]:
+        """The ids of these traces."""
+        return sorted({one for _, ids in self.journals for one in ids})
+
+    def __bool__(self) -> bool:
+        """True when anything did."""
+        return bool(self.journals or self.notes)
+
+
 class Forgotten(NamedTuple):
-    """What was done, how many notes went, and the proof."""
+    """What was done, how many notes with a text went, the proof, and what had come back and went as well."""
 
     done: Done
     notes: int
     proof: Proof
+    returned: Returned = Returned()
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -90,12 +110,15 @@ def choose(home: Path | str, chosen: Iterable[str], texts: Sequence[str] = ()) -
         there = {row[0] for row in rows}
         why = {one: reason for one, reason in why.items() if one in there}
         _with_family(why, rows)
-    found = 0
+    return Choice(why, len(_noted(home, needles)), tuple(loose))
+
+
+def _noted(home: Path | str, needles: Sequence[str]) -> list[Note]:
+    """The notes that hold one of the texts."""
     try:
-        found = sum(1 for note in notes.read(home).notes if _holds(note._asdict(), needles))
+        return [note for note in notes.read(home).notes if _holds(note._asdict(), needles)]
     except OSError:  # the proof names a file that cannot be read
-        pass
-    return Choice(why, found, tuple(loose))
+        return []
 
 
 def _with_family(why: dict[str, str], rows: list[tuple[str, str | None, str | None]]) -> None:
@@ -135,44 +158,58 @@ def forget(
     it came to the lakes is repeated whole.
     """
     needles = [one for text in texts for one in searching.spellings(text)]
-    before = _forgotten_before(home)
+    back = came_back(home)
     try:
-        forgotten.add(home, [*choice.traces, *elsewhere])
+        forgotten.add(home, [*choice.traces, *elsewhere, *[note.id for note in _noted(home, needles)]])
     except OSError as error:
         raise UsageError(f"{forgotten.path_of(home)} cannot be written: {error.strerror}.", "Check it.") from error
     went = retention.forget_notes(home, [], lambda line: _holds(line, needles)) if needles else 0
+    again, journals = _purge(home, back, ended)
     mirror(home)
-    _purge(home, before, ended)
     store = Path(homes.store_path(home))
     if needles and store.exists():
         with connections.open_writer(store) as writer, connections.transaction(writer):
             _clear_loose(writer, needles)
     done = retention.remove(home, choice.traces, progress, ended, always=True)
-    return Forgotten(done, went, prove(home, done.removed, texts))
+    listed = {one.name: one for one in (*done.journals, *journals)}
+    removed = tuple(dict.fromkeys((*done.removed, *again)))
+    done = done._replace(removed=removed, journals=tuple(listed.values()))
+    return Forgotten(done, went, prove(home, done.removed, texts), back)
 
 
-def _forgotten_before(home: Path | str) -> list[tuple[Path, list[str]]]:
-    """Journals that tell of traces which were forgotten earlier: copies that came back, or a killed command's rest."""
+def came_back(home: Path | str) -> Returned:
+    """What was forgotten earlier and is here again: copies that came back, or a killed command's rest. Reads only."""
     known = forgotten.read(home)
     if not known:
-        return []
+        return Returned()
     found = []
     for path in sorted(Path(homes.journals(home)).glob(f"*{SUFFIX}")):
         try:
             named = [one for one in journal_removal.outline(path).traces.values() if isinstance(one, str)]
         except Exception:  # not a journal, or not to be read: the proof searches its bytes
             continue
-        again = [one for one in named if forgotten.mark(one) in known]
+        again = tuple(one for one in named if forgotten.mark(one) in known)
         if again:
             found.append((path, again))
-    return found
+    try:
+        listed = tuple(note for note in notes.read(home).notes if forgotten.has_note(known, note))
+    except OSError:  # the proof names a file that cannot be read
+        listed = ()
+    return Returned(tuple(found), listed)
 
 
-def _purge(home: Path | str, before: list[tuple[Path, list[str]]], ended: bool) -> None:
-    done = [journal_removal.remove_from(path, ids, ended) for path, ids in before]
-    ids = sorted({one for _, found in before for one in found})
+def _purge(home: Path | str, back: Returned, ended: bool) -> tuple[list[str], list[Removed]]:
+    """Take away what came back; which traces went, and what was done with journals."""
+    done = [journal_removal.remove_from(path, ids, ended) for path, ids in back.journals]
+    told = zip(done, back.journals, strict=True)
+    left = {trace for one, (_, traces) in told if one.action == "left" for trace in traces}
+    going = [trace for trace in back.traces if trace not in left]
     names = {what: [one.name for one in done if one.action == what] for what in ("deleted", "rewritten")}
-    removal.remove_traces(Path(homes.store_path(home)), ids, names["deleted"], names["rewritten"])
+    removal.remove_traces(Path(homes.store_path(home)), going, names["deleted"], names["rewritten"])
+    if back.notes:
+        ids = {note.id for note in back.notes}
+        retention.forget_notes(home, [], lambda line: line.get("id") in ids or line.get("remove") in ids)
+    return going, done
 
 
 def _clear_loose(writer: duckdb.DuckDBPyConnection, needles: Sequence[str]) -> None:
@@ -186,12 +223,16 @@ def _clear_loose(writer: duckdb.DuckDBPyConnection, needles: Sequence[str]) -> N
 
 
 def prove(home: Path | str, ids: Sequence[str], texts: Sequence[str] = ()) -> Proof:
-    """Search everything in a home for these ids and texts: columns, bodies, rebuilt requests, raw bytes."""
+    """Search everything in a home for these ids and texts: columns, bodies, rebuilt requests, raw bytes, packed files.
+
+    Files of attached lakes are left to who looks into lakes.
+    """
     folder, store = Path(home), Path(homes.store_path(home))
     needles = [one for one in ids if len(one) >= DISTINCT]
     needles += [one for text in texts for one in searching.spellings(text)]
     found: list[Found] = []
-    all_files = searching.files(folder)
+    of_lakes = _of_lakes(folder)
+    all_files = [path for path in searching.files(folder) if path not in of_lakes]
     if store.exists():
         with connections.open_reader(store) as reader:
             found += [Found(f"table {table}", f"trace {one}") for table, one in _still_there(reader, ids)]
@@ -201,7 +242,7 @@ def prove(home: Path | str, ids: Sequence[str], texts: Sequence[str] = ()) -> Pr
     if needles:
         for path in all_files:
             found += _in_file(path, folder, needles)
-    outside = [str(path.relative_to(folder)) for path in all_files if path.suffix in PACKED]
+    outside = [str(path.relative_to(folder)) for path in all_files if packed.is_foreign(path)]
     size = sum(path.stat().st_size for path in all_files if path.exists())
     return Proof(len(all_files), size, len(needles), tuple(found), tuple(outside))
 
@@ -217,16 +258,29 @@ def _still_there(reader: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[
     return found
 
 
+def _of_lakes(home: Path) -> set[Path]:
+    """The files in a home that are of attached lakes."""
+    try:
+        lakes = [Path(one.url) for one in lake.attached(home) if "://" not in one.url]
+    except RashomonError:  # nobody looks into lakes that cannot be told: their files are searched here
+        return set()
+    within = [one for one in lakes if one.is_relative_to(home)]
+    return {path for one in within for part in ("_manifest", "table=*") for path in one.glob(f"{part}/**/*")}
+
+
 def _in_file(path: Path, folder: Path, needles: Sequence[str]) -> list[Found]:
-    name = str(path.relative_to(folder))
+    name, store = str(path.relative_to(folder)), Path(homes.store_path(folder))
     try:
         at = searching.in_bytes(path, needles)
         if at is not None:
-            return [Found(name, f"offset {at}")]
-        if path.suffix == SUFFIX and searching.in_journal(path, needles):
+            return [Found(name, f"offset {at}{_AWAY if packed.is_ours(path, store) else ''}")]
+        if searching.in_journal(path, needles):
             return [Found(name, "in a body that is put together from several frames, or compressed")]
+        where = packed.search(path, store, needles)
     except FileNotFoundError:  # another process took it away
         return []
     except OSError as error:
         return [Found(name, f"cannot be searched: {error.strerror}")]
-    return []
+    except packed.Unsearchable as error:
+        return [Found(name, f"cannot be searched: {error}{_AWAY}")]
+    return [] if where is None else [Found(name, f"{where}{_AWAY}")]

@@ -1,4 +1,5 @@
-"""`forgotten.txt`: digests of the ids of traces that were forgotten, so that no copy of a journal brings them back.
+"""`forgotten.txt`: digests of the ids of traces that were forgotten, so that no copy of a journal brings them back, and
+of notes that were.
 
 One digest a line. An id is made of chance, so nothing about a person can be told from its digest.
 """
@@ -6,12 +7,15 @@ One digest a line. An id is made of chance, so nothing about a person can be tol
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from rashomon.canonical import digest
+from rashomon.notes import Note
 
 FILE = "forgotten.txt"
+WAS = "was forgotten here"
+"""Why something is left out, as the rest of a sentence."""
 
 
 def path_of(home: Path | str) -> Path:
@@ -31,6 +35,11 @@ def is_forgotten(home: Path | str, trace: str) -> bool:
     """Whether a home has forgotten a trace."""
     known = read(home)
     return bool(known) and mark(trace) in known
+
+
+def has_note(known: Collection[str], note: Note) -> bool:
+    """Whether a note, or the trace that it is on, was forgotten, as the list of a home says."""
+    return mark(note.id) in known or mark(note.trace) in known
 
 
 def mark(trace: str) -> str:

@@ -25,7 +25,7 @@ from rashomon.errors import DamagedData, UsageError
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, SUFFIX, Code, common_prefix, common_suffix
 from rashomon.model import Tape
 from rashomon.notes import Note
-from rashomon.store import bundle_frames
+from rashomon.store import bundle_frames, forgotten
 from rashomon.store.bundle import Bundle
 from rashomon.store.bundle_frames import Frames, TooMuch
 from rashomon.store.exporting import lives
@@ -131,19 +131,30 @@ def _marked(frames: Iterable[list[Any]], source: str) -> Iterator[list[Any]]:
         yield elements
 
 
+def sweep(home: Path) -> None:
+    """Remove what killed imports left in a home."""
+    for left in home.glob(f"{_STAGING}*"):
+        with contextlib.suppress(OSError, ValueError):  # somebody else is just removing it
+            pid = int(left.name.removeprefix(_STAGING).split("-")[0])
+            if time.time() - left.stat().st_mtime > _STALE_S or not lives(pid):
+                shutil.rmtree(left, ignore_errors=True)
+
+
 class _Import:
     """One import: a folder in the home where everything is made ready."""
 
     def __init__(self, home: Path, source: str, conflict: Conflict) -> None:
         self.home, self.source, self.conflict = home, source, conflict
         self.left_out: list[tuple[str, str]] = []
+        self.forgotten: list[tuple[str, str]] = []
+        self.gone = forgotten.read(home)
         self._traces: dict[str, Path] = {}
         self._started: dict[str, int] = {}
 
     def __enter__(self) -> _Import:
         try:
             homes.prepare(str(self.home))
-            self._sweep()
+            sweep(self.home)
             self.store = open_home(self.home)
             self.known = {row[0] for row in self.store.query("SELECT id FROM traces").rows}
             self.folder = self.home / f"{_STAGING}{os.getpid()}-{os.urandom(4).hex()}"
@@ -156,14 +167,6 @@ class _Import:
 
     def __exit__(self, *exc_info: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        """Remove what a killed import left."""
-        for left in self.home.glob(f"{_STAGING}*"):
-            with contextlib.suppress(OSError, ValueError):  # somebody else is just removing it
-                pid = int(left.name.removeprefix(_STAGING).split("-")[0])
-                if time.time() - left.stat().st_mtime > _STALE_S or not lives(pid):
-                    shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[tuple[BinaryIO, Path]]:
@@ -185,7 +188,17 @@ class _Import:
         own = tape.trace.id
         if own in self._traces or (expected is not None and expected != own):
             raise DamagedData(f"{self.source} holds the trace {own} twice.", "Export it again.")
+        if self.left(own):
+            path.unlink()
+            return
         self._traces[own], self._started[own] = path, tape.trace.started_ns
+
+    def left(self, own: str, what: str = "") -> bool:
+        """Whether something is left out since it was forgotten here; then it is noted."""
+        if not self.gone or forgotten.mark(own) not in self.gone:
+            return False
+        self.forgotten.append((f"{what}{own}", forgotten.WAS))
+        return True
 
     # --------------------------------------------------------------------------------------- finishing
 
@@ -201,7 +214,8 @@ class _Import:
         taken = (*new, *copies.values())
         if taken:
             open_home(self.home)
-        return Imported(taken, tuple(same), tuple(self.left_out), tuple(copies.items()), added)
+        left_out = (*self.left_out, *self.forgotten)
+        return Imported(taken, tuple(same), left_out, tuple(copies.items()), added)
 
     def _sorted(self) -> tuple[list[str], list[str], dict[str, str]]:
         same: list[str] = []
@@ -218,7 +232,7 @@ class _Import:
         if self.conflict is Conflict.COPY:
             names = {own: f"{own}-{_content(_only(self._traces[own], self.source))[3:11]}" for own in other}
             same += [name for name in names.values() if name in self.known]
-            copies = {own: name for own, name in names.items() if name not in self.known}
+            copies = {own: name for own, name in names.items() if name not in self.known and not self.left(name)}
         else:
             self.left_out += [(own, "the home has other contents under this id") for own in other]
         new = [own for own in self._traces if own not in self.known]
@@ -248,7 +262,7 @@ class _Import:
             os.replace(path, place)
 
     def _add_notes(self, written: list[Note], here: dict[str, str]) -> int:
-        wanted = [note for note in written if note.trace in here]
+        wanted = [note for note in written if note.trace in here and not self.left(note.id, "note ")]
         if not wanted:
             return 0
         try:

@@ -7,6 +7,7 @@ no journal ever brings back what the store has forgotten.
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
@@ -18,7 +19,7 @@ from rashomon import notes
 from rashomon.errors import DamagedData, UsageError
 from rashomon.journal import Code, Scan
 from rashomon.measures import shown_size
-from rashomon.store import compaction, journal_removal, liveness, removal
+from rashomon.store import compaction, importing, journal_removal, liveness, removal, seen
 from rashomon.store import connection as connections
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
@@ -338,6 +339,7 @@ def remove(
     if store.exists() and (always or compaction.is_due(store)):
         removal.sweep(store)
         compaction.compact(store)
+    seen.drop(store)
     store_after, journals_after = sizes(home)
     return Done(tuple(going), tuple(done), store_before, store_after, journals_before, journals_after)
 
@@ -354,11 +356,22 @@ def _told(store: Path, ids: Collection[str]) -> dict[str, list[str]]:
 
 def clean(home: Path | str) -> list[Path]:
     """Delete what killed commands left half-written; which files those were."""
-    store, folder = Path(homes.store_path(home)), Path(homes.journals(home))
-    found = [*compaction.leftovers(store), *journal_removal.leftovers(folder, compaction.alive)]
+    found = leftovers(home)
     for path in found:
         path.unlink(missing_ok=True)
+    importing.sweep(Path(home))
+    spilled = Path(f"{homes.store_path(home)}.tmp")
+    if spilled.exists():
+        with connections.open_writer(Path(homes.store_path(home))):  # so nobody else is at work with it
+            shutil.rmtree(spilled, ignore_errors=True)
     return found
+
+
+def leftovers(home: Path | str) -> list[Path]:
+    """What commands that were killed left half-written in a home."""
+    store, folder = Path(homes.store_path(home)), Path(homes.journals(home))
+    left = [*compaction.leftovers(store), *compaction.left_by_salvage(store)]
+    return [*left, *journal_removal.leftovers(folder, compaction.alive)]
 
 
 def forget_notes(

@@ -21,15 +21,24 @@ from rashomon.errors import RashomonError, UsageError
 from rashomon.journal import SUFFIX
 from rashomon.model import Loss, Point, Process, Step, Tape, Trace
 from rashomon.notes import Note
+from rashomon.store import (
+    compaction,
+    contents,
+    forgotten,
+    ingestion,
+    journal_removal,
+    points,
+    restored,
+    surroundings,
+    verification,
+)
 from rashomon.store import connection as connections
-from rashomon.store import contents, forgotten, ingestion, journal_removal, points, restored, surroundings, verification
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
 from rashomon.store.folder import listing
 from rashomon.store.verification import Verified
 
 Progress = Callable[[int, int], None]
-_BESIDE = ".salvage-"
 _HEADER, _HEADERS = 4096, (4096, 8192)
 """A DuckDB file begins with three blocks of this size: what it is, and twice where to begin, the newer one counts
 (https://duckdb.org/docs/stable/internals/storage). Behind its checksum, each says how often the file was written."""
@@ -68,8 +77,8 @@ class _Salvage:
         self.home, self.progress = home, progress
         self.store, self.folder = Path(homes.store_path(home)), Path(homes.journals(home))
         self.stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        self.new = self.store.with_name(f"{self.store.name}{_BESIDE}{os.getpid()}.new")
-        self.old = self.store.with_name(f"{self.store.name}{_BESIDE}{os.getpid()}.old")
+        self.new = self.store.with_name(f"{self.store.name}{compaction.SALVAGE}{os.getpid()}.new")
+        self.old = self.store.with_name(f"{self.store.name}{compaction.SALVAGE}{os.getpid()}.old")
         self.rescued: list[str] = []
         self.partly: list[tuple[str, str]] = []
         self.lost: list[tuple[str, str]] = []
@@ -84,7 +93,7 @@ class _Salvage:
         if self.store.exists():
             connections.refuse_newer(self.store)
         homes.prepare(str(self.home))
-        for left in self.store.parent.glob(f"{self.store.name}{_BESIDE}*"):
+        for left in self.store.parent.glob(f"{self.store.name}{compaction.SALVAGE}*"):
             left.unlink(missing_ok=True)
         try:
             ingestion.ingest(self.folder, self.new, self.progress)
@@ -280,9 +289,12 @@ class _Salvage:
             return
         import json
 
+        gone = forgotten.read(self.home)
         for one, trace, step, at_ns, author, text, labels, data in found:
-            notes.write(self.home, Note(one, trace, step, at_ns, author, text, tuple(labels), json.loads(data)))
-            self.notes += 1
+            note = Note(one, trace, step, at_ns, author, text, tuple(labels), json.loads(data))
+            if not forgotten.has_note(gone, note):
+                notes.write(self.home, note)
+                self.notes += 1
 
 
 # ------------------------------------------------------------------------------ what can be read of one trace

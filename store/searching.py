@@ -153,12 +153,12 @@ def in_journal(path: Path, needles: Sequence[str]) -> bool:
     wanted = _bytes(needles)
     try:
         with path.open("rb") as file:
-            return any(contains(data, wanted) for data in _texts(Scan(file, str(path))))
+            return any(contains(data, wanted) for data in texts(Scan(file, str(path))))
     except DamagedData:  # no journal of ours: its raw bytes are all there is
         return False
 
 
-def _texts(frames: Iterable[list[Any]]) -> Iterator[bytes]:
+def texts(frames: Iterable[list[Any]]) -> Iterator[bytes]:
     """Everything that frames say, in pieces that no text is cut by."""
     bases: dict[Any, bytes] = {}
     answers: dict[Any, list[bytes]] = {}

@@ -9,6 +9,7 @@ unnoticed by it, until a journal is added or `rashomon ingest` or `rashomon veri
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -32,6 +33,13 @@ _TICK_NS = 2_500_000_000
 
 def _note(store: Path) -> Path:
     return store.with_name(f"{store.name}.folder")
+
+
+def drop(store: Path) -> None:
+    """Remove the note: it names journals, also such as are gone, and names of imported ones hold ids of traces."""
+    for left in store.parent.glob(f"{store.name}.folder*"):
+        with contextlib.suppress(OSError):  # a folder that cannot be written: who searches it finds the note
+            left.unlink()
 
 
 def _stat(path: Path | str) -> list[int]:

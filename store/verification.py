@@ -15,15 +15,18 @@ from rashomon.canonical import content_digest, digest
 from rashomon.errors import RashomonError
 from rashomon.journal import UNREADABLE, Scan
 from rashomon.model import Call, Step, Tape
-from rashomon.store import compaction, contents, forgotten, journal_removal, removal, step_rows
 from rashomon.store import connection as connections
+from rashomon.store import contents, forgotten, removal, retention, step_rows
 from rashomon.store.bodies import NO_PARTS, Apart
-from rashomon.store.engine import duckdb
+from rashomon.store.engine import duckdb, unless_stopped
 from rashomon.store.folder import listing
 from rashomon.store.reading import TraceStore
 
 WINDOW = 64
 """So many steps are put together at a time."""
+
+BACK = "was forgotten and is here again; `rashomon forget --yes` removes it"
+"""What is wrong with a trace or a note that came back."""
 
 _ROWS = 512
 Progress = Callable[[int, int], None]
@@ -103,7 +106,7 @@ class _Check:
                 self.flaw(self.store.name, "the file", error.problem)
             except duckdb.Error as error:
                 self.flaw(self.store.name, "the file", connections.first_line(error))
-        for left in (*compaction.leftovers(self.store), *journal_removal.leftovers(self.folder, compaction.alive)):
+        for left in retention.leftovers(self.home):
             self.remarks.append(f"{left.name} was left by a command that was killed; `rashomon gc` deletes it.")
         return Verified(len(found), traces, self.steps, self.parts, self.deep, tuple(self.flaws), tuple(self.remarks))
 
@@ -134,13 +137,18 @@ class _Check:
             self.flaw(path.name, f"offset {damage.offset}, {damage.size} bytes", damage.reason)
         for one in named:
             if isinstance(one, str) and forgotten.mark(one) in gone:
-                self.flaw(path.name, f"trace {one}", "was forgotten and is here again; `rashomon forget` removes it")
+                self.flaw(path.name, f"trace {one}", BACK)
 
     def notes(self) -> None:
-        """Lines that are no notes."""
+        """Lines that are no notes, and notes that were forgotten."""
+        gone = forgotten.read(self.home)
         try:
-            for line, why in notes.read(self.home).unread:
+            found = notes.read(self.home)
+            for line, why in found.unread:
                 self.flaw(notes.FILE, f"line {line}", why)
+            for note in found.notes:
+                if gone and forgotten.has_note(gone, note):
+                    self.flaw(notes.FILE, f"note {note.id}", BACK)
         except OSError as error:
             self.flaw(notes.FILE, "the file", f"cannot be read: {error.strerror}")
 
@@ -238,7 +246,7 @@ class _Check:
         except RashomonError as error:
             self.flaw(f"trace {trace}", "its rows", error.problem)
         except Exception as error:  # whatever damaged rows hold, the other traces are checked
-            _unless_stopped(error)
+            unless_stopped(error)
             self.flaw(f"trace {trace}", f"behind step {count}", f"cannot be read: {connections.first_line(error)}")
         self.steps += count
 
@@ -267,7 +275,7 @@ class _Check:
             self.flaw(f"trace {trace}", "its journals", error.problem)
             return
         except Exception as error:  # frames that are whole and say what cannot be
-            _unless_stopped(error)
+            unless_stopped(error)
             self.flaw(f"trace {trace}", ", ".join(names), f"cannot be put together: {type(error).__name__}")
             return
         difference = first_difference(told, held)
@@ -323,12 +331,6 @@ def first_difference(told: Tape, held: Tape) -> str | None:
                 return f"trace ({', '.join(fields)})"
             return name
     return None
-
-
-def _unless_stopped(error: Exception) -> None:
-    """Raises KeyboardInterrupt where the database says in its own way that Ctrl-C was pressed: nothing is damaged."""
-    if "INTERRUPT Error" in str(error) or "Query interrupted" in str(error):
-        raise KeyboardInterrupt from error
 
 
 def _differ(ours: Any, theirs: Any) -> bool:

@@ -8,6 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 from rashomon.errors import UsageError
+from rashomon.home import home_name, refuse_own
 from rashomon.recorders.complaints import complain
 
 
@@ -17,6 +18,7 @@ def report_file(path: str) -> str:
     if os.path.isdir(whole) or not os.path.isdir(os.path.dirname(whole)):
         why = "It is a folder" if os.path.isdir(whole) else f"There is no folder {os.path.dirname(whole)}"
         raise UsageError(f"--report {path!r} cannot be written.", f"{why}; name a file in one that exists.")
+    refuse_own(whole, home_name())
     return whole
 
 

@@ -14,6 +14,7 @@ import typer
 
 from rashomon.commands import options
 from rashomon.errors import UsageError
+from rashomon.home import refuse_own
 
 if TYPE_CHECKING:
     from rashomon.model import Tape
@@ -152,6 +153,8 @@ def _export(
     if output == "-" and shape not in (Format.JSONL, Format.OTLP):
         raise UsageError(f"A {shape.value} export cannot be written to stdout.", "Name a file with -o.")
     path = Path(output)
+    if output != "-":
+        refuse_own(path, folder)
     if sql is not None:
         return _query(home, sql, shape, path, chosen.any)
     if not chosen.any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rashomon.store import TraceStore
-    from rashomon.store.forgetting import Choice, Forgotten
+    from rashomon.store.forgetting import Choice, Forgotten, Returned
     from rashomon.store.lake_removal import Held, InLakes
 
 EXAMPLE = "Example: rashomon forget --tag user=u-17 --text jane@example.com"
@@ -56,11 +56,14 @@ def forget(
     from rashomon.store import forgetting
 
     texts = text or []
-    if where is None and matching is None and not (texts or trace or tag or lakes):
+    folder = options.chosen_home(home)
+    options.check(home)
+    named = where is not None or matching is not None or bool(texts or trace or tag or lakes)
+    back = forgetting.Returned() if named and yes else forgetting.came_back(folder)
+    if not named and not back:
         raise UsageError("Nothing says what is to be forgotten.", "Give --where, --filter, --text, --trace or --tag.")
     forgetting.check_texts(texts)
     pairs = [pair(one) for one in tag or ()]
-    folder = options.chosen_home(home)
     with options.reading(home) as store:
         ids = [*by_query(store, where, matching), *chosen(store, trace or [], pairs, lakes)]
     wanted = Wanted(tuple(ids), tuple(texts), tuple(pairs), lakes)
@@ -68,7 +71,7 @@ def forget(
     done, found = None, elsewhere
     if yes:
         done, elsewhere = carried_out(folder, wanted, choice, elsewhere, ended)
-    tell(Told(choice, done, elsewhere, found, lakes), as_json)
+    tell(Told(choice, done, elsewhere, found, lakes, back if done is None else done.returned), as_json)
     if done is not None and (done.proof.found or done.done.left or elsewhere.held or elsewhere.problems):
         raise typer.Exit(DamagedData.exit_code)
 
@@ -128,13 +131,15 @@ def carried_out(
 
 
 class Told(NamedTuple):
-    """What is told: what was chosen, what was done, what lakes hold now, what they held before, and `--lakes`."""
+    """What is told: what was chosen, what was done, what lakes hold now, what they held before, `--lakes`, and what was
+    forgotten earlier and had come back."""
 
     choice: Choice
     done: Forgotten | None
     left: InLakes
     before: InLakes
     lakes: bool
+    back: Returned
 
     @property
     def taken(self) -> list[Held]:
@@ -150,7 +155,7 @@ def tell(told: Told, as_json: bool) -> None:
     if as_json:
         terminal.print_json(document(told))
         return
-    said = planned(told.choice) if told.done is None else reported(told.done, told.choice)
+    said = planned(told.choice, told.back) if told.done is None else reported(told.done, told.choice)
     terminal.print_text("\n".join([*said, *lake_lines(told)]))
 
 
@@ -204,7 +209,18 @@ def chosen(store: TraceStore, traces: list[str], tags: list[tuple[str, str]], la
     return found
 
 
-def planned(choice: Choice) -> list[str]:
+def back_lines(back: Returned, what: str) -> list[str]:
+    """What was forgotten and came back, for people."""
+    from rashomon.commands import terminal
+
+    if not back:
+        return []
+    counts = ((len(back.traces), "trace"), (len(back.notes), "note"))
+    listed = " and ".join(terminal.plural(count, noun) for count, noun in counts if count)
+    return [f"{listed} that had been forgotten before {what}."]
+
+
+def planned(choice: Choice, back: Returned) -> list[str]:
     """What would go, for people."""
     from rashomon.commands import terminal
 
@@ -215,6 +231,7 @@ def planned(choice: Choice) -> list[str]:
     if choice.notes:
         told.append(f"{terminal.plural(choice.notes, 'note')} with the text would go.")
     told += [f"  also in {one.place}, {one.where}" for one in choice.loose]
+    told += back_lines(back, "came back and would go")
     told.append("Nothing was changed. --yes does it, and cannot be undone.")
     return told
 
@@ -231,7 +248,8 @@ def reported(done: Forgotten, choice: Choice) -> list[str]:
         f" {rewritten:,} rewritten, {terminal.plural(done.notes, 'note')} with the text removed; store"
         f" {shown_size(work.store_before)} → {shown_size(work.store_after)}."
     ]
-    told += [f"  {one}: {choice.traces.get(one, '')}" for one in work.removed[:SHOWN]]
+    told += [f"  {one}: {choice.traces.get(one, 'came back')}" for one in work.removed[:SHOWN]]
+    told += back_lines(done.returned, "had come back")
     told += [f"  NOT removed, {name}: {reason}" for name, reason in work.left]
     searched = f"Searched {terminal.plural(proof.files, 'file')}, {shown_size(proof.size)}, by bytes and by SQL, for"
     told.append(f"{searched} {proof.needles:,} ids and spellings: ")
@@ -253,6 +271,7 @@ def document(told: Told) -> dict[str, Any]:
         "applied": done is not None,
         "traces": [{"id": one, "reason": why} for one, why in choice.traces.items()],
         "notes": choice.notes if done is None else done.notes,
+        "returned": {"traces": told.back.traces, "notes": [note.id for note in told.back.notes]},
         "lakes": [held._asdict() for held in told.left.held],
         "lake_problems": list(told.left.problems),
     }

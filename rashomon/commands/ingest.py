@@ -24,12 +24,14 @@ EXAMPLE = "Example: rashomon ingest colleague/journals/*.rsj"
 class Report(NamedTuple):
     """What was taken in now, and what is wrong with the journals of the home, whenever they were read.
 
-    `damage` and `unread` are (file name, what is wrong); an unread file is not a journal, or too new.
+    `damage` and `unread` are (file name, what is wrong); an unread file is not a journal, or too new. `left_out` are
+    ids of traces that were forgotten here, and that files from elsewhere tell of.
     """
 
     done: IngestReport
     damage: tuple[tuple[str, Damage], ...]
     unread: tuple[tuple[str, str], ...]
+    left_out: tuple[str, ...] = ()
 
 
 def ingest(
@@ -49,9 +51,8 @@ def ingest(
     from rashomon.commands import terminal
 
     folder = options.chosen_home(home)
-    for path in journals or ():
-        adopt(path, folder)
-    report = take_in(folder)
+    gone = [one for path in journals or () for one in adopt(path, folder).left_out]
+    report = take_in(folder)._replace(left_out=tuple(dict.fromkeys(gone)))
     priced = reckon(folder) if prices else None
     if as_json:
         costs = {} if priced is None else {"prices": priced._asdict()}
@@ -62,24 +63,47 @@ def ingest(
         raise typer.Exit(DamagedData.exit_code)
 
 
-def adopt(path: Path, folder: Path) -> Path:
-    """Copy a journal into a home, once; returns where it is. Raises `ForeignFile` if it is none."""
+class Adopted(NamedTuple):
+    """A journal from elsewhere: where it is now, if any of it is, and ids of its traces that were forgotten here."""
+
+    place: Path | None
+    left_out: tuple[str, ...] = ()
+
+
+def adopt(path: Path, folder: Path) -> Adopted:
+    """Copy a journal into a home, once, without what was forgotten there. Raises `ForeignFile` if it is none."""
+    from rashomon.store import forgotten, journal_removal
+
     try:
         journal.read(path)
-        content = path.read_bytes()
+        found = journal_removal.outline(path)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}.", "Name journals: files that end in .rsj."
         ) from error
     home.prepare(str(folder))
+    known = forgotten.read(folder)
+    gone = [one for one in found.traces.values() if isinstance(one, str) and known and forgotten.mark(one) in known]
     place = Path(home.journals(folder), path.stem + journal.SUFFIX)
-    if place.exists() and place.read_bytes() != content:
-        place = place.with_name(f"{path.stem}-{canonical.digest(content)[3:11]}{journal.SUFFIX}")
-    if not place.exists():
-        copy = place.with_name(f"{place.name}.{os.getpid()}")
+    if place.exists() and place.samefile(path):
+        return Adopted(place)
+    copy = place.with_name(f"{place.name}.{os.getpid()}")
+    try:
         shutil.copyfile(path, copy)
-        os.replace(copy, place)  # whole or not at all: another command may be ingesting
-    return place
+        if gone:
+            done = journal_removal.remove_from(copy, gone, ended=True)
+            if done.action == "deleted":
+                return Adopted(None, tuple(gone))
+            if done.action == "left":
+                raise UsageError(f"{path} tells of what was forgotten, and {done.reason}.", "Wait for its end.")
+        content = copy.read_bytes()
+        if place.exists() and place.read_bytes() != content:
+            place = place.with_name(f"{path.stem}-{canonical.digest(content)[3:11]}{journal.SUFFIX}")
+        if not place.exists():
+            os.replace(copy, place)  # whole or not at all: another command may be ingesting
+    finally:
+        copy.unlink(missing_ok=True)
+    return Adopted(place, tuple(gone))
 
 
 def take_in(folder: Path) -> Report:
@@ -113,6 +137,8 @@ def priced_line(priced: Repriced) -> str:
 
 def document(report: Report) -> dict[str, Any]:
     """`rashomon.ingest/1`."""
+    from rashomon.store import forgotten
+
     done = report.done
     return {
         "format": "rashomon.ingest/1",
@@ -123,17 +149,20 @@ def document(report: Report) -> dict[str, Any]:
         "damage": [{"journal": name, **damage._asdict()} for name, damage in report.damage],
         "unread": [{"journal": name, "reason": reason} for name, reason in report.unread],
         "kept": [{"trace": trace, "reason": reason} for trace, reason in done.kept],
+        "left_out": [{"trace": trace, "reason": forgotten.WAS} for trace in report.left_out],
     }
 
 
 def lines(report: Report) -> list[str]:
     """The report as text: counts first, then whatever is wrong."""
     from rashomon.commands.terminal import plural
+    from rashomon.store import forgotten
 
     done = report.done
     read, new = plural(done.journals, "journal"), plural(len(done.new), "new trace")
     found = [f"{read} read: {new}, {len(done.updated)} updated, {plural(done.steps, 'step')}."]
     found.extend(f"Kept as it was: trace {trace}: {reason}." for trace, reason in done.kept)
+    found.extend(f"LEFT OUT: {trace}: {forgotten.WAS}." for trace in report.left_out)
     for name, damage in report.damage:
         where = f" at byte {damage.offset:,}, {plural(damage.size, 'byte')}" if damage.size else ""
         found.append(f"DAMAGED: {name}{where}: {damage.reason}")

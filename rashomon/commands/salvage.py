@@ -50,13 +50,15 @@ def salvage(
 
 def take(folder: Path, bundle: Path) -> tuple[str, int, list[str]]:
     """Take a bundle in: its name, how many traces are new, and what is wrong with it."""
+    from rashomon.store import forgotten
     from rashomon.store.importing import Conflict, import_bundle
 
     try:
         found = import_bundle(folder, bundle, Conflict.SKIP, salvage=True)
     except RashomonError as error:
         return bundle.name, 0, [error.problem]
-    return bundle.name, len(found.new), [f"{where}: {why}" for where, why in found.left_out]
+    lost = [f"{where}: {why}" for where, why in found.left_out if why != forgotten.WAS]
+    return bundle.name, len(found.new), lost
 
 
 def lines(done: Salvaged, taken: list[tuple[str, int, list[str]]]) -> list[str]:

@@ -14,6 +14,7 @@ from rashomon.commands.declared import typer
 from rashomon.commands.interrupting import Interruptible
 from rashomon.commands.sql_formats import Format, of_file, opened, write
 from rashomon.errors import UsageError
+from rashomon.home import refuse_own
 
 if TYPE_CHECKING:
     from rashomon.store import TraceStore
@@ -76,6 +77,8 @@ def typed() -> str:
 
 def once(query: str, shape: Format, output: Path | None, home: Path | None) -> None:
     """Ask one question and write what comes of it. Raises `KeyboardInterrupt` when Ctrl-C stopped it."""
+    if output is not None:
+        refuse_own(output, options.chosen_home(home))
     options.begin(home)
     from rashomon.store.asking import Stopped
 

@@ -57,6 +57,7 @@ def verify(
 def lines(found: Verified) -> list[str]:
     """What was found, for people."""
     from rashomon.commands.terminal import plural
+    from rashomon.store.verification import BACK
 
     counts = [
         plural(found.journals, "journal"),
@@ -68,7 +69,9 @@ def lines(found: Verified) -> list[str]:
     told += found.remarks
     checked = f"Checked {', '.join(counts[:-1])} and {counts[-1]}"
     if found.flaws:
-        told.append(f"{checked}: {plural(len(found.flaws), 'flaw')}. `rashomon salvage` rebuilds the store.")
+        damaged = any(flaw.problem != BACK for flaw in found.flaws)
+        remedy = " `rashomon salvage` rebuilds the store." if damaged else ""
+        told.append(f"{checked}: {plural(len(found.flaws), 'flaw')}.{remedy}")
     else:
         told.append(f"{checked}: all is well.")
     return told
