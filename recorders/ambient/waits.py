@@ -24,6 +24,8 @@ _local = boundary._local.get
 _THREADING = threading.Timer.run.__code__.co_filename
 PATIENCE = 10.0
 """Seconds that a replay waits at least for what came in time when it was recorded: machines differ."""
+_RAN_OUT = -1
+"""What is recorded where a job's number would be, and there was no time left for another job."""
 
 
 def _call(function: Callable[[], None]) -> None:
@@ -49,12 +51,19 @@ def _limited(
     if guard is None:
         return None
     waited: list[bool] = []
+    raised: list[Exception] = []
 
     def real() -> bool:
-        waited.append(wait(limit))
+        try:
+            waited.append(wait(limit))
+        except Exception as error:  # a predicate's, say: it raises it again when a replay waits for it
+            raised.append(error)
+            return True
         return waited[0]
 
     came: bool = guard.read("sleep", what, real, frame)
+    if raised:
+        raise raised[0]
     if came and not waited:
         came = wait(max(limit, PATIENCE))
     if not came and guard.isolates:
@@ -98,6 +107,8 @@ def patch_conditions() -> None:
             return original(self, timeout)
         caller = _getframe(1)
         if caller.f_code.co_filename == _THREADING:  # an event, a semaphore, a barrier, `wait_for`
+            return original(self, timeout)
+        if not self._is_owned():  # type: ignore[attr-defined]  # it raises: there is no wait
             return original(self, timeout)
         aside = partial(without_lock, self)
         came = _limited("threading.Condition.wait", timeout, lambda limit: original(self, limit), caller, aside)
@@ -223,10 +234,14 @@ def _guard_of(caller: FrameType) -> tuple[Any, FrameType]:
 
 
 def _waits_for(module: Any) -> Callable[[Any], Any]:
+    known = (module.FIRST_COMPLETED, module.FIRST_EXCEPTION, module.ALL_COMPLETED)
+
     def make(original: Any) -> Any:
         def wait(fs: Any, timeout: float | None = None, return_when: str = module.ALL_COMPLETED) -> Any:
             every = return_when == module.ALL_COMPLETED
             if (_local() is None and boundary._process is None) or (every and timeout is None):
+                return original(fs, timeout, return_when)
+            if return_when not in known:  # it raises, or does not, as the jobs are
                 return original(fs, timeout, return_when)
             guard, frame = _guard_of(_getframe(1))
             if guard is None:
@@ -263,28 +278,42 @@ def _completes(wait: Any) -> Callable[[Any], Any]:
             if boundary.guard_here() is None:
                 return original(fs, timeout)  # type: ignore[no-any-return]
             listed = list(dict.fromkeys(fs))
-            return _in_order(original(listed, timeout), listed)
+            return _in_order(original(listed, timeout), listed, timeout)
 
         return as_completed
 
-    def _in_order(live: Iterator[Any], listed: list[Any]) -> Iterator[Any]:
-        left = dict(enumerate(listed))
+    def _in_order(live: Iterator[Any], listed: list[Any], limit: float | None) -> Iterator[Any]:
+        left, begun = dict(enumerate(listed)), _now(boundary.guard_here())
 
         def real() -> int | None:
-            future = next((one for one in live if one in left.values()), None)
+            try:
+                future = next((one for one in live if one in left.values()), None)
+            except TimeoutError:
+                return _RAN_OUT
             return next((number for number, one in left.items() if one is future), None)
 
         while left:
             guard, frame = _guard_of(_getframe(1))
             number = real() if guard is None else guard.read("sleep", "concurrent.futures.as_completed", real, frame)
-            if number not in left:  # a program that waits for others than it did
+            if number not in left and (number != _RAN_OUT or limit is None):  # it waits for others than it did
                 number = real()
             if number is None:
                 return
+            if number == _RAN_OUT:
+                passed = _now(guard) - begun
+                if guard is not None and limit is not None and limit > passed:
+                    guard.sleep(limit - passed, nothing, frame)
+                raise TimeoutError(f"{len(left)} (of {len(listed)}) futures unfinished")
             wait([left[number]], PATIENCE)
             yield left.pop(number)
 
     return make
+
+
+def _now(guard: Any) -> float:
+    """Seconds on the clock by which a limit runs out: in a replay the virtual one."""
+    conductor = getattr(guard, "conductor", None)
+    return real.monotonic() if conductor is None else conductor.clock.now_us / 1e6
 
 
 def stand_for(original: Any, function: Any) -> None:
