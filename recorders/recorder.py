@@ -21,6 +21,8 @@ from rashomon.redaction import Redactor
 _CALL, _READ = int(Code.CALL), int(Code.READ)  # a plain number is packed in half the time
 _HTTP = Kind.HTTP
 _NUMBERS = (int, float)
+_LONG_S = 0.02
+"""A sleep that is long enough to write down what was put off before it."""
 
 
 class ProcessRecorder:
@@ -228,6 +230,8 @@ class TraceRecorder:
 
     def sleep(self, seconds: float, real: Callable[[], None], frame: FrameType) -> None:
         """Sleep, and note that it was done and when it ended."""
+        if seconds >= _LONG_S:
+            self.process.writer.flush()  # who kills it meanwhile loses nothing
         real()
         self.note_sleep(seconds, lanes.current_line().next_sleep(), frame)
 

@@ -16,13 +16,13 @@ from itertools import count
 from threading import Condition, RLock, get_ident
 from typing import Any, NamedTuple
 
-from rashomon import boundary, collector
-from rashomon.model import Event, Tape
+from rashomon import boundary, collector, real
+from rashomon.model import Event, Lane, Tape
 from rashomon.replay.aliases import Aliases
 from rashomon.replay.clock import VirtualClock
 from rashomon.replay.patience import Patience
 from rashomon.replay.score import Key, Score, loop_of
-from rashomon.replay.stillness import Stillness, Turn, children
+from rashomon.replay.stillness import Children, Stillness, Turn, children
 from rashomon.replay.waiters import Waiter, is_cancelled, kick, running_state
 
 LOOK_S = 0.005
@@ -31,6 +31,10 @@ _PATIENCE_S = 10.0
 """How long the head of the list is waited for although something is moving."""
 _CHILD_PATIENCE_S = 5.0
 """The same while there are child processes, and no thread is moving: one of them may be waited for."""
+
+
+_HELD_S = 10.0
+"""How long a child process that was killed in the recording stands where that ends, at most."""
 
 
 class Label(NamedTuple):
@@ -78,6 +82,10 @@ class Completions:
         self._turn = Turn()
         self._patience = Patience()
         self._strangers = children()
+        self._children = Children(self._strangers)
+        ours = next((one for one in tape.trace.processes if one.number == process), None)
+        self._killed = ours.lane if ours is not None and not ours.ended else ()
+        """The lane of a child process that was killed in the recording."""
 
     def begin(self, loops: int, place: tuple[int, int, int]) -> None:
         """The replay begins in a process that has had so many loops, with the running one at `place`."""
@@ -130,6 +138,7 @@ class Completions:
         event, lane, number = key
         if self.wait((event, self._aliases.of(lane), number), told):
             return
+        self._await_end(lane)
         if not boundary.other_threads():  # nobody whom it could come before or behind
             self.clock.advance(int(seconds * 1e6))
             self._only_waits()
@@ -161,6 +170,10 @@ class Completions:
             if deaf is not None:
                 self._deaf.discard(deaf.number)
             self._stillness.reset()
+
+    def await_children(self) -> None:
+        """Let the child processes come to where they can come by themselves."""
+        self._children.wait()
 
     def rest(self) -> None:
         """This thread has finished a job, or ends."""
@@ -305,6 +318,8 @@ class Completions:
             self._unordered.remove(first)
             heapq.heapify(self._unordered)
             at_us, _, waiter = first
+            if waiter in self._timers:
+                self._await_end(self._timers[waiter][0][1])
             self.clock.advance_to(at_us)
             self._release(waiter)
             if waiter.state is not None:
@@ -332,6 +347,14 @@ class Completions:
             self._patience.reset()
             if not self.live and not self._has_children():
                 raise missed
+
+    def _await_end(self, lane: Lane) -> None:
+        """A child process that was killed in the recording has come to where that ends, in a wait of its own line: it
+        waits to be killed again. A worker of a pool has jobs of other lines, which another one may have had."""
+        killed = self._killed
+        if killed and lane[: len(killed)] == killed and self._score.head() is None:
+            self._killed = ()
+            real.sleep(_HELD_S)
 
     def _without_closing(self) -> bool:
         """A client or an answer that is not closed here, or had no connections: nobody waits for that, and the order

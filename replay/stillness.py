@@ -16,6 +16,8 @@ from rashomon import boundary, real
 
 _SAMPLES = 3
 """So many looks in a row must find nothing moving."""
+_CHILD_SAMPLES = 7
+"""The same for child processes, which load from a disk what they are to run."""
 _starting: dict[threading.Thread, threading.Thread] = threading._limbo  # type: ignore[attr-defined]
 """The threads that have been started, and have not yet run far enough to be listed as running."""
 
@@ -106,15 +108,15 @@ class Turn:
         return True
 
 
-def _measure(numbers: list[int]) -> object:
+def _measure(numbers: list[int], process: str = "self") -> object:
     """Changes whenever one of these threads runs, or wants to."""
     found = []
     for number in numbers:
         try:
-            with open(f"/proc/self/task/{number}/schedstat", "rb") as file:
+            with open(f"/proc/{process}/task/{number}/schedstat", "rb") as file:
                 ran, waited, _ = file.read().split()
             # a thread that waits for a processor counts its waiting only when it has got one
-            with open(f"/proc/self/task/{number}/stat", "rb") as file:
+            with open(f"/proc/{process}/task/{number}/stat", "rb") as file:
                 if file.read().rpartition(b")")[2].split()[0] in b"RD":
                     return object()
         except (OSError, ValueError):
@@ -125,15 +127,56 @@ def _measure(numbers: list[int]) -> object:
     return found
 
 
+class Children:
+    """Waits until the processes that a replay runs have come to where they wait for something, or have ended.
+
+    Time costs the program nothing: who gives up on a process, or ends it, would do so before it has even begun.
+    """
+
+    def __init__(self, strangers: frozenset[bytes]) -> None:
+        self._strangers = strangers
+        self._still: object = None
+        self._left_s = _LONGEST_S
+        """So long those that go on and on may still be waited for, in all of the replay."""
+
+    def wait(self) -> None:
+        """At once where none has moved since they stood still last."""
+        begun, same = real.monotonic(), 0
+        seen = self._measured()
+        if seen == self._still:
+            return
+        while same < _CHILD_SAMPLES:
+            if real.monotonic() - begun > self._left_s:
+                self._left_s = 0.0
+                return
+            real.sleep(_STILL_S)
+            measured = self._measured()
+            same = same + 1 if measured == seen else 0
+            seen = measured
+        self._still = seen
+
+    def _measured(self) -> object:
+        left = [*(children() - self._strangers)]
+        found: list[object] = []
+        for process in left:  # it grows: their children too
+            try:
+                threads = [int(name) for name in os.listdir(b"/proc/%b/task" % process)]
+            except OSError:
+                continue
+            found.append((process, _measure(threads, os.fsdecode(process))))
+            left += sorted(children(os.fsdecode(process)))
+        return found
+
+
 _process_time = _time.process_time  # the real one: this module is loaded before a replay patches anything
 
 
-def children() -> frozenset[bytes]:
+def children(process: str = "self") -> frozenset[bytes]:
     """The process ids of the child processes that have not been waited for; empty where they are not to be had."""
     found: set[bytes] = set()
     try:
-        for name in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{name}/children", "rb") as file:
+        for name in os.listdir(f"/proc/{process}/task"):
+            with open(f"/proc/{process}/task/{name}/children", "rb") as file:
                 found.update(file.read().split())
     except OSError:
         pass  # not Linux, or without this file, or a thread has just ended

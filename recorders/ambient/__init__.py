@@ -18,6 +18,7 @@ from rashomon.recorders.imports import when_imported
 __all__ = ["announce", "begin", "install", "note"]
 
 _TIME_MACHINES = ("_time_machine", "time_machine")
+_MULTIPROCESSING = ("process", "queues", "connection", "pool", "synchronize")
 _installed = False
 
 
@@ -46,6 +47,9 @@ def install() -> None:
     when_imported("ssl", chance.patch_ssl)
     when_imported("queue", _patch_queue)
     when_imported("concurrent.futures._base", waits.patch_futures)
+    when_imported("subprocess", _patch_subprocess)
+    for name in _MULTIPROCESSING:
+        when_imported(f"multiprocessing.{name}", _patch_multiprocessing)
     when_imported("freezegun.api", _tell_freezegun)
     sites.sweep()
 
@@ -54,6 +58,18 @@ def _patch_queue(module: Any) -> None:
     from rashomon.recorders.ambient import queues
 
     queues.patch(module)
+
+
+def _patch_subprocess(module: Any) -> None:
+    from rashomon.recorders.ambient import subprocesses
+
+    subprocesses.patch(module)
+
+
+def _patch_multiprocessing(module: Any) -> None:
+    from rashomon.recorders.ambient import workers
+
+    workers.patch(module)
 
 
 def _patch_datetime(module: Any, fresh: bool) -> None:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from rashomon import boundary, real
+from rashomon.recorders.ambient.looks import looked
 from rashomon.recorders.ambient.sites import REAL, asker, replace
 
 T = TypeVar("T")
@@ -24,22 +25,26 @@ _local = boundary._local.get
 _THREADING = threading.Timer.run.__code__.co_filename
 PATIENCE = 10.0
 """Seconds that a replay waits at least for what came in time when it was recorded: machines differ."""
+_RAN_OUT = -1
+"""What is recorded where a job's number would be, and there was no time left for another job."""
 
 
 def _call(function: Callable[[], None]) -> None:
     function()
 
 
-def _limited(
+def limited(
     what: str,
     limit: Any,
     wait: Callable[[float], bool],
     caller: FrameType,
     aside: Callable[[Callable[[], None]], None] = _call,
+    patience: float = PATIENCE,
 ) -> bool | None:
     """Wait, and tell whether it came in time. None: nobody wants to know, the caller may wait by itself.
 
-    `aside` is given the wait of a replay for what did not come, and makes it.
+    `aside` is given the wait of a replay for what did not come, and makes it. `patience` is how long a replay waits at
+    least for what came. Raises what `wait` raises.
     """
     if not isinstance(limit, (int, float)) or not 0 < limit < 1e9:
         return None
@@ -49,14 +54,21 @@ def _limited(
     if guard is None:
         return None
     waited: list[bool] = []
+    raised: list[Exception] = []
 
     def real() -> bool:
-        waited.append(wait(limit))
+        try:
+            waited.append(wait(limit))
+        except Exception as error:  # a predicate's, say: it raises it again when a replay waits for it
+            raised.append(error)
+            return True
         return waited[0]
 
     came: bool = guard.read("sleep", what, real, frame)
+    if raised:
+        raise raised[0]
     if came and not waited:
-        came = wait(max(limit, PATIENCE))
+        came = wait(max(limit, patience))
     if not came and guard.isolates:
         aside(lambda: guard.sleep(limit, nothing, frame))
     elif not came:
@@ -75,7 +87,7 @@ def patch_events() -> None:
     def wait(self: threading.Event, timeout: float | None = None) -> bool:
         if timeout is None or (_local() is None and boundary._process is None):
             return original(self, timeout)
-        came = _limited("threading.Event.wait", timeout, lambda limit: original(self, limit), _getframe(1))
+        came = limited("threading.Event.wait", timeout, lambda limit: original(self, limit), _getframe(1))
         return original(self, timeout) if came is None else came
 
     stand_for(original, wait)
@@ -99,8 +111,10 @@ def patch_conditions() -> None:
         caller = _getframe(1)
         if caller.f_code.co_filename == _THREADING:  # an event, a semaphore, a barrier, `wait_for`
             return original(self, timeout)
+        if not self._is_owned():  # type: ignore[attr-defined]  # it raises: there is no wait
+            return original(self, timeout)
         aside = partial(without_lock, self)
-        came = _limited("threading.Condition.wait", timeout, lambda limit: original(self, limit), caller, aside)
+        came = limited("threading.Condition.wait", timeout, lambda limit: original(self, limit), caller, aside)
         return original(self, timeout) if came is None else came
 
     def wait_for(self: threading.Condition, predicate: Callable[[], T], timeout: float | None = None) -> T:
@@ -113,7 +127,7 @@ def patch_conditions() -> None:
             return bool(found[0])
 
         what, caller = "threading.Condition.wait_for", _getframe(1)
-        came = _limited(what, timeout, live, caller, partial(without_lock, self))
+        came = limited(what, timeout, live, caller, partial(without_lock, self))
         if came is None:
             return original_for(self, predicate, timeout)
         said = found[0] if found else predicate()
@@ -136,7 +150,7 @@ def patch_joins() -> None:
             original(self, limit)
             return not self.is_alive()
 
-        came = _limited("threading.Thread.join", timeout, ended, _getframe(1))
+        came = limited("threading.Thread.join", timeout, ended, _getframe(1))
         return original(self, timeout) if came is None else None
 
     stand_for(original, join)
@@ -151,7 +165,7 @@ def patch_semaphores() -> None:
         if timeout is None or not blocking or (_local() is None and boundary._process is None):
             return original(self, blocking, timeout)
         what = "threading.Semaphore.acquire"
-        came = _limited(what, timeout, lambda limit: original(self, True, limit), _getframe(1))
+        came = limited(what, timeout, lambda limit: original(self, True, limit), _getframe(1))
         return original(self, blocking, timeout) if came is None else came
 
     stand_for(original, acquire)
@@ -171,6 +185,8 @@ def patch_futures(module: Any) -> None:
     module.Future.cancel = _cancels(module)
     for name in ("result", "exception"):
         setattr(module.Future, name, _results(module, wait, getattr(module.Future, name)))
+    module.Future.done = _looks(module.Future.done, lambda future: wait([future], PATIENCE))
+    module.Future.running = _looks(module.Future.running, lambda future: _begun(module, future, PATIENCE / 10))
 
 
 def _results(module: Any, wait: Callable[..., Any], original: Any) -> Callable[..., Any]:
@@ -180,7 +196,7 @@ def _results(module: Any, wait: Callable[..., Any], original: Any) -> Callable[.
         if timeout is None or (_local() is None and boundary._process is None):
             return original(self, timeout)
         what = f"concurrent.futures.Future.{original.__name__}"
-        came = _limited(what, timeout, lambda limit: bool(wait([self], limit).done), _getframe(1))
+        came = limited(what, timeout, lambda limit: bool(wait([self], limit).done), _getframe(1))
         if came is False:
             raise module.TimeoutError
         return original(self, timeout if came is None else None)
@@ -208,13 +224,34 @@ def _cancels(module: Any) -> Callable[[Any], bool]:
         stopped = guard.read("sleep", "concurrent.futures.Future.cancel", stop, frame)
         if live:
             return live[0]
-        until = real.monotonic() + PATIENCE / 10
-        while not stopped and self._state == module.PENDING and real.monotonic() < until:
-            real.sleep(0.001)
+        if not stopped:
+            _begun(module, self, PATIENCE / 10)
         return original(self)  # type: ignore[no-any-return]
 
     stand_for(original, cancel)
     return cancel
+
+
+def _begun(module: Any, future: Any, patience: float) -> None:
+    """In a replay: wait until a job has begun."""
+    until = real.monotonic() + patience
+    while future._state == module.PENDING and real.monotonic() < until:
+        real.sleep(0.001)
+
+
+def _looks(original: Any, await_it: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """`done` or `running` of a `Future`, as the program's own code asks."""
+    what = f"concurrent.futures.Future.{original.__name__}"
+
+    def look(self: Any) -> bool:
+        if _local() is None and boundary._process is None:
+            return original(self)  # type: ignore[no-any-return]
+        find = partial(original, self)
+        return looked(self, what, _getframe(1), False, find, lambda _: await_it(self))  # type: ignore[no-any-return]
+
+    look.__name__ = original.__name__
+    stand_for(original, look)
+    return look
 
 
 def _guard_of(caller: FrameType) -> tuple[Any, FrameType]:
@@ -223,10 +260,14 @@ def _guard_of(caller: FrameType) -> tuple[Any, FrameType]:
 
 
 def _waits_for(module: Any) -> Callable[[Any], Any]:
+    known = (module.FIRST_COMPLETED, module.FIRST_EXCEPTION, module.ALL_COMPLETED)
+
     def make(original: Any) -> Any:
         def wait(fs: Any, timeout: float | None = None, return_when: str = module.ALL_COMPLETED) -> Any:
             every = return_when == module.ALL_COMPLETED
             if (_local() is None and boundary._process is None) or (every and timeout is None):
+                return original(fs, timeout, return_when)
+            if return_when not in known:  # it raises, or does not, as the jobs are
                 return original(fs, timeout, return_when)
             guard, frame = _guard_of(_getframe(1))
             if guard is None:
@@ -263,28 +304,42 @@ def _completes(wait: Any) -> Callable[[Any], Any]:
             if boundary.guard_here() is None:
                 return original(fs, timeout)  # type: ignore[no-any-return]
             listed = list(dict.fromkeys(fs))
-            return _in_order(original(listed, timeout), listed)
+            return _in_order(original(listed, timeout), listed, timeout)
 
         return as_completed
 
-    def _in_order(live: Iterator[Any], listed: list[Any]) -> Iterator[Any]:
-        left = dict(enumerate(listed))
+    def _in_order(live: Iterator[Any], listed: list[Any], limit: float | None) -> Iterator[Any]:
+        left, begun = dict(enumerate(listed)), _now(boundary.guard_here())
 
         def real() -> int | None:
-            future = next((one for one in live if one in left.values()), None)
+            try:
+                future = next((one for one in live if one in left.values()), None)
+            except TimeoutError:
+                return _RAN_OUT
             return next((number for number, one in left.items() if one is future), None)
 
         while left:
             guard, frame = _guard_of(_getframe(1))
             number = real() if guard is None else guard.read("sleep", "concurrent.futures.as_completed", real, frame)
-            if number not in left:  # a program that waits for others than it did
+            if number not in left and (number != _RAN_OUT or limit is None):  # it waits for others than it did
                 number = real()
             if number is None:
                 return
+            if number == _RAN_OUT:
+                passed = _now(guard) - begun
+                if guard is not None and limit is not None and limit > passed:
+                    guard.sleep(limit - passed, nothing, frame)
+                raise TimeoutError(f"{len(left)} (of {len(listed)}) futures unfinished")
             wait([left[number]], PATIENCE)
             yield left.pop(number)
 
     return make
+
+
+def _now(guard: Any) -> float:
+    """Seconds on the clock by which a limit runs out: in a replay the virtual one."""
+    conductor = getattr(guard, "conductor", None)
+    return real.monotonic() if conductor is None else conductor.clock.now_us / 1e6
 
 
 def stand_for(original: Any, function: Any) -> None:

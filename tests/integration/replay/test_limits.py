@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def _exceptions() -> list[str]:
                 said.append(repr(job.exception(timeout=0.03)))
             except TimeoutError:
                 said.append("not yet")
+    return said
+
+
+def _as_they_come() -> list[str]:
+    """Three rounds over the same jobs, each with a time limit; the last one is not long enough either."""
+    said = []
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(slow, seconds) for seconds in (0.3, 0.0, 0.12, 0.03)]
+        for limit in (0.06, 0.02, 0.06):
+            try:
+                said += [job.result() for job in as_completed(jobs, timeout=limit)]
+            except TimeoutError as error:
+                said.append(str(error))
     return said
 
 
@@ -136,7 +150,38 @@ def _fails() -> None:
     raise ZeroDivisionError
 
 
+def _waits_that_raise() -> list[object]:
+    """A predicate that fails when it is asked again, and waits for what is not held: other waits stay as they were."""
+    said: list[object] = []
+
+    def notify(condition: threading.Condition) -> None:
+        slow(0.01)
+        with condition:
+            condition.notify_all()
+
+    for second in (_fails, lambda: "so", _fails):
+        condition, looks = threading.Condition(), iter([bool, second])
+        with condition:
+            thread = threading.Thread(target=notify, args=(condition,))
+            thread.start()
+            try:
+                said.append(condition.wait_for(lambda looks=looks: next(looks)(), 2))  # type: ignore[misc]
+            except ZeroDivisionError as error:
+                said.append(repr(error))
+        thread.join()
+    for held in (False, True):
+        condition = threading.Condition()
+        with condition if held else contextlib.nullcontext():
+            try:
+                said.append(condition.wait(0.01))
+            except RuntimeError as error:
+                said.append(str(error))
+    return said
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
+    "as completed": _as_they_come,
+    "raising": _waits_that_raise,
     "barrier": _barriers,
     "result": _results,
     "exception": _exceptions,
