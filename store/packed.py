@@ -117,7 +117,7 @@ def _told(traces: set[str], others: list[searching.Found]) -> str | None:
 def _in_bundle(path: Path, needles: Sequence[str]) -> str | None:
     wanted = [needle.encode("utf-8", "surrogatepass") for needle in needles]
     with bundle.Bundle(path) as opened:
-        frames = Frames(opened, _EVERYTHING)
+        frames = Frames(opened, _EVERYTHING, _EVERYTHING)
         for number, member in enumerate(trace_members(opened), 1):
             if any(searching.contains(data, wanted) for data in searching.texts(frames.of(member))):
                 return f"trace number {number} of it"
