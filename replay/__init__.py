@@ -1,4 +1,5 @@
-"""The replay room: matching, stubs, sessions, alignment, divergence. Pure logic.
+"""The replay room: matching, stubs, sessions, alignment, divergence. Matching, alignment and what is told of a
+divergence are pure logic; sessions, the conductor of event loops and the policy act on the program that is replayed.
 
 `rashomon.replay` is also a public function. Importing a submodule puts this package in its place, so the
 package can be called like the function (docs/decisions/006-replay-is-callable.md).

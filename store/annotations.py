@@ -17,12 +17,10 @@ from rashomon import notes
 from rashomon.notes import Note, Notes
 from rashomon.store import connection as connections
 from rashomon.store.engine import duckdb
+from rashomon.store.folder import UNSETTLED_NS
 
 if TYPE_CHECKING:  # it asks this module for what the home's notes are
     from rashomon.store.reading import TraceStore
-
-_UNSETTLED_NS = 20_000_000
-"""As in the ledger: a file changed less than this ago may change again without a new time stamp."""
 
 
 def mirror(home: Path | str, wait_s: float = connections.WAIT_S) -> Notes | None:
@@ -114,7 +112,7 @@ def _remember(store: Path, mark: str) -> None:
     from rashomon import real
 
     *_, changed = mark.split()
-    if changed.isdigit() and real.time_ns() - int(changed) < _UNSETTLED_NS:
+    if changed.isdigit() and real.time_ns() - int(changed) < UNSETTLED_NS:
         return
     new = store.with_name(f"{store.name}.noted-{os.getpid()}")
     with contextlib.suppress(OSError):  # a folder that cannot be written: the next reader looks into the store

@@ -49,13 +49,15 @@ _TRACE_NUMBERS = {
     "cost": "trace_list.cost",
     "failures": "trace_list.failures",
 }
-_STEP_NOTES = "(s.trace, s.id) IN (SELECT (note.trace, note.step) FROM annotations AS note{})"
-_TRACE_NOTES = "trace_list.id IN (SELECT note.trace FROM annotations AS note{})"
+_STEP_NOTES = (
+    "(s.trace, s.id) IN (SELECT (note.trace, note.step) FROM annotations AS note{} WHERE note.step IS NOT NULL AND {})"
+)
+_TRACE_NOTES = "trace_list.id IN (SELECT note.trace FROM annotations AS note{} WHERE {})"
 _LABELS = ", unnest(note.labels) AS given(label)"
 
 _STEP_HAS: dict[str, str] = {
-    "note": _STEP_NOTES.format(" WHERE note.step IS NOT NULL AND note.text <> ''"),
-    "label": _STEP_NOTES.format(" WHERE note.step IS NOT NULL AND len(note.labels) > 0"),
+    "note": _STEP_NOTES.format("", "note.text <> ''"),
+    "label": _STEP_NOTES.format("", "len(note.labels) > 0"),
     "error": ERR,
     "div": "(s.trace, s.id) IN (SELECT (one.trace, one.step) FROM divergences AS one WHERE one.step IS NOT NULL)",
     "cost": "s.cost IS NOT NULL",
@@ -69,8 +71,8 @@ _STEP_HAS: dict[str, str] = {
     "parent": "s.within IS NOT NULL",
 }
 _TRACE_HAS: dict[str, str] = {
-    "note": _TRACE_NOTES.format(" WHERE note.text <> ''"),
-    "label": _TRACE_NOTES.format(" WHERE len(note.labels) > 0"),
+    "note": _TRACE_NOTES.format("", "note.text <> ''"),
+    "label": _TRACE_NOTES.format("", "len(note.labels) > 0"),
     "error": "(trace_list.error IS NOT NULL OR trace_list.outcome IN ('error', 'killed'))",
     "div": "trace_list.divergences > 0",
     "cost": "trace_list.cost IS NOT NULL",
@@ -166,14 +168,14 @@ def _step_has(term: Term) -> Where:
     return any_of((_STEP_HAS[value.text], []) for value in term.values)
 
 
-def _step_notes(term: Term) -> Where:
+def _notes(whose: str, term: Term) -> Where:
     sql, bound = column("note.text", term.op, term.values)
-    return _STEP_NOTES.format(f" WHERE note.step IS NOT NULL AND {sql}"), bound
+    return whose.format("", sql), bound
 
 
-def _step_labels(term: Term) -> Where:
+def _labels(whose: str, term: Term) -> Where:
     sql, bound = column("given.label", term.op, term.values)
-    return _STEP_NOTES.format(f"{_LABELS} WHERE note.step IS NOT NULL AND {sql}"), bound
+    return whose.format(_LABELS, sql), bound
 
 
 def _step_divergences(term: Term) -> Where:
@@ -190,8 +192,8 @@ _STEPS: dict[str, Callable[[Term], Where]] = {
     "lane": _lane,
     "status": _step_status,
     "has": _step_has,
-    "note": _step_notes,
-    "label": _step_labels,
+    "note": lambda term: _notes(_STEP_NOTES, term),
+    "label": lambda term: _labels(_STEP_NOTES, term),
     "div": _step_divergences,
 }
 
@@ -234,16 +236,6 @@ def _trace_model(term: Term) -> Where:
     return f"len(list_filter(trace_list.models, lambda one: {sql})) > 0", bound
 
 
-def _trace_notes(term: Term) -> Where:
-    sql, bound = column("note.text", term.op, term.values)
-    return _TRACE_NOTES.format(f" WHERE {sql}"), bound
-
-
-def _trace_labels(term: Term) -> Where:
-    sql, bound = column("given.label", term.op, term.values)
-    return _TRACE_NOTES.format(f"{_LABELS} WHERE {sql}"), bound
-
-
 def _trace_divergences(term: Term) -> Where:
     sql, bound = column("one.kind", term.op, term.values)
     return f"trace_list.id IN (SELECT one.trace FROM divergences AS one WHERE {sql})", bound
@@ -271,8 +263,8 @@ _TRACES: dict[str, Callable[[Term], Where]] = {
     "trace": _trace_id,
     "status": _trace_status,
     "model": _trace_model,
-    "note": _trace_notes,
-    "label": _trace_labels,
+    "note": lambda term: _notes(_TRACE_NOTES, term),
+    "label": lambda term: _labels(_TRACE_NOTES, term),
     "div": _trace_divergences,
     "has": lambda term: any_of((_TRACE_HAS[value.text], []) for value in term.values),
     "tag": _tag,

@@ -24,9 +24,12 @@ except ImportError:
 READER = 1_000_000 * JOURNAL + 4
 """Version of what is read out of a journal. Raise it, and every journal is read again once."""
 
-_UNSETTLED_NS = 20_000_000
+UNSETTLED_NS = 20_000_000
 """A file changed less than this before we looked may change again without a new time stamp: the
 clock of file systems ticks every 1 to 10 ms."""
+
+SETTLED_NS = 2_500_000_000
+"""What changed longer ago than this has another time when it changes again: some file systems count in 2 seconds."""
 
 
 class Stat(NamedTuple):
@@ -54,7 +57,7 @@ def listing(folder: Path) -> dict[str, Stat]:
                     stat = entry.stat()
                 except OSError:  # it went away while we looked
                     continue
-                settled = now - stat.st_mtime_ns > _UNSETTLED_NS
+                settled = now - stat.st_mtime_ns > UNSETTLED_NS
                 found[entry.name] = Stat(stat.st_size, stat.st_mtime_ns if settled else 0)
     except FileNotFoundError:
         return {}

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from rashomon.store.folder import READER
+from rashomon.store.folder import READER, SETTLED_NS
 from rashomon.store.trace_rows import TraceRow
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ MOST_SORTS = 2000
 
 FIRST_SORT = 0x100
 """A sort of steps is one character in a column; the first sort is this one."""
-
-_SETTLED_NS = 2_500_000_000
-"""A file that changed so lately may change again under the same time: some file systems count in 2 seconds."""
 
 
 class Line(NamedTuple):
@@ -176,10 +173,10 @@ def worthwhile(store: TraceStore) -> bool:
     (count,) = store.query("SELECT count(*) FROM traces").rows[0]
     if not LEAST <= count <= MOST or not os.access(store.path.parent, os.W_OK):
         return False
-    return time.time_ns() - os.stat(store.path).st_mtime_ns >= _SETTLED_NS
+    return time.time_ns() - os.stat(store.path).st_mtime_ns >= SETTLED_NS
 
 
-def write(store: TraceStore, settled_ns: int = _SETTLED_NS) -> bool:
+def write(store: TraceStore, settled_ns: int = SETTLED_NS) -> bool:
     """Leave the list of a store that is open; whether it is there. Never fails."""
     from rashomon.errors import RashomonError
     from rashomon.store.engine import duckdb

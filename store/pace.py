@@ -14,8 +14,8 @@ from rashomon.store import ingestion
 from rashomon.store.connection import ROW_GROUP
 from rashomon.store.portions import Portion
 
-STEP_BYTES, PLACE_BYTES = 1024, 256
-"""So much a step, and a read of the clock, weigh beside parts: about what their rows take in memory."""
+STEP_IN_MEMORY, PLACE_IN_MEMORY = 1024, 256
+"""So many bytes a step, and a read of the clock, weigh beside parts: about what their rows take."""
 
 FIRST_BYTES, LEAST_BYTES = 1536 * 1024, 256 * 1024
 """Of the first batch, and of any: how fast this machine writes is learnt as it goes."""
@@ -41,7 +41,7 @@ def weight(portion: Portion) -> Weight:
     packed = sum([len(row[2]) for chunk in portion.chunks for row in chunk.rows])
     places = sum([len(found) for found in portion.places.values()])
     steps = len(portion.heads)
-    return Weight(contents + packed + STEP_BYTES * (steps + len(portion.late)) + PLACE_BYTES * places, steps)
+    return Weight(contents + packed + STEP_IN_MEMORY * (steps + len(portion.late)) + PLACE_IN_MEMORY * places, steps)
 
 
 class Pace:

@@ -26,8 +26,8 @@ from rashomon.store.engine import duckdb
 from rashomon.store.folder import listing
 from rashomon.store.journal_removal import Removed
 
-STEP_BYTES = 300
-"""What a step takes in the store beside its parts, about."""
+STEP_ON_DISK = 300
+"""How many bytes a step takes in the store beside its parts, about."""
 
 Progress = Callable[[int, int], None]
 
@@ -289,7 +289,7 @@ def _costs(reader: duckdb.DuckDBPyConnection, facts: _Facts, store_bytes: int) -
         "  FROM users JOIN traces ON traces.id = users.trace GROUP BY part)"
         " SELECT owner, sum(size) FROM owners JOIN parts ON parts.digest = owners.part GROUP BY owner"
     ).fetchall()
-    weights = Counter({one.id: STEP_BYTES * (one.steps + 1) for one in facts.traces.values()})
+    weights = Counter({one.id: STEP_ON_DISK * (one.steps + 1) for one in facts.traces.values()})
     weights.update({owner: int(size) for owner, size in rows})
     whole = max(1, weights.total())
     journal_bytes: Counter[str] = Counter()

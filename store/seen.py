@@ -19,16 +19,13 @@ from rashomon.errors import RashomonError
 from rashomon.store import connection as connections
 from rashomon.store import migrate
 from rashomon.store.engine import duckdb
-from rashomon.store.folder import READER, Stat
+from rashomon.store.folder import READER, SETTLED_NS, Stat
 
 MANY = 500
 """Of fewer journals each is looked at."""
 
 _LATELY_NS = 3600 * 1_000_000_000
 """A journal that changed within the last hour is looked at."""
-
-_TICK_NS = 2_500_000_000
-"""A folder that changed so lately may change again under the same time: some file systems count in 2 seconds."""
 
 
 def _note(store: Path) -> Path:
@@ -85,7 +82,7 @@ def remember(store: Path, folder: Path, found: dict[str, Stat]) -> None:
 
 
 def _settled(mtime_ns: object, now: int) -> bool:
-    return isinstance(mtime_ns, int) and now - mtime_ns > _TICK_NS
+    return isinstance(mtime_ns, int) and now - mtime_ns > SETTLED_NS
 
 
 def _write(store: Path, note: dict[str, object]) -> None:

@@ -30,6 +30,17 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return argname if long else None
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what tests have measured, and how many had no recorded traffic to work on."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(str(value))
+    skipped = sum(NO_REAL_DATA in str(report.longrepr) for report in terminalreporter.getreports("skipped"))
+    if skipped:
+        terminalreporter.write_line(f"{skipped} tests were skipped, for {NO_REAL_DATA}")
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh home; this process's journal is opened in it and closed after the test."""
@@ -53,8 +64,16 @@ def last_tape(home: Path) -> Callable[[], Tape]:
     return lambda: tapes_of(home)[-1]
 
 
+NO_REAL_DATA = "there is no recorded traffic of others here: set RASHOMON_REAL_DATA"
+"""Why a test is skipped that needs it; how many were is told at the end of a run."""
+
+
 def real_data() -> Path | None:
-    """Recorded traffic that nobody here wrote, where it is to be had."""
+    """Recorded traffic that nobody here wrote, where it is to be had: the folder that the environment variable
+    `RASHOMON_REAL_DATA` names, else `../shared/data` beside the checkout.
+
+    It has a `loaders.py`, whose `iter_cassettes()` gives lists of recorded exchanges with providers.
+    """
     named = os.environ.get("RASHOMON_REAL_DATA")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
     return folder if (folder / "loaders.py").is_file() else None

@@ -20,7 +20,7 @@ from rashomon.model import Grade, Kind, Lane, Request, Step
 from rashomon.replay.flow import UNKNOWN, Reading, Sources
 from rashomon.replay.identifiers import neutral
 from rashomon.replay.matching import Matcher, call_of
-from tests.conftest import real_data
+from tests.conftest import NO_REAL_DATA, real_data
 from tests.steps import asked, http, llm, said, tool, user
 
 Content = tuple[str, int]
@@ -361,7 +361,7 @@ def real_steps() -> list[Step]:
     """All recorded provider traffic, as one tape."""
     folder = real_data()
     if folder is None:
-        pytest.skip("real traffic is absent: set RASHOMON_REAL_DATA to a folder with loaders.py and cassettes/")
+        pytest.skip(NO_REAL_DATA)
     spec = importlib.util.spec_from_file_location("real_data_loaders_matching", folder / "loaders.py")
     assert spec is not None
     assert spec.loader is not None

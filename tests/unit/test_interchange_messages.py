@@ -12,7 +12,7 @@ from rashomon import dialects, views
 from rashomon.errors import UsageError
 from rashomon.interchange import exchanges, read
 from rashomon.model import Kind, Tape
-from tests.conftest import real_data
+from tests.conftest import NO_REAL_DATA, real_data
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_order", "arguments": '{"id": 7}'}}
 MESSAGES: list[dict[str, Any]] = [
@@ -145,7 +145,7 @@ def test_the_old_function_call_is_a_tool(tmp_path: Path) -> None:
     assert (tape.steps[1].name, views.step_view(tape.steps[1])) == ("f", {"request": {"x": 1}, "response": "2"})
 
 
-@pytest.mark.skipif(real_data() is None, reason="no recorded data here")
+@pytest.mark.skipif(real_data() is None, reason=NO_REAL_DATA)
 def test_a_real_benchmark() -> None:
     """All 100 runs of tau-bench: each message is in a request or is an answer, each tool call has its result."""
     folder = real_data()
@@ -168,7 +168,7 @@ def test_a_real_benchmark() -> None:
         assert (tape.trace.outcome == "ok") == (run["reward"] == 1.0)
 
 
-@pytest.mark.skipif(real_data() is None, reason="no recorded data here")
+@pytest.mark.skipif(real_data() is None, reason=NO_REAL_DATA)
 def test_labelled_failures() -> None:
     """Who&When's 126 runs: each has the note that names the deciding message, on the step that it became."""
     folder = real_data()

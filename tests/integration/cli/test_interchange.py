@@ -13,7 +13,7 @@ from rashomon.errors import UsageError
 from rashomon.replaying import replay
 from rashomon.store import open_home
 from rashomon.testing import ProviderServer
-from tests.conftest import real_data
+from tests.conftest import NO_REAL_DATA, real_data
 from tests.support import DEMO_AGENT, rashomon, tapes_of
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_order", "arguments": '{"id": 7}'}}
@@ -105,7 +105,7 @@ def test_a_recording_goes_out_as_spans_and_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(real_data() is None, reason="no recorded data here")
+@pytest.mark.skipif(real_data() is None, reason=NO_REAL_DATA)
 def test_a_whole_benchmark_is_taken_in_and_shown(tmp_path: Path) -> None:
     """All 100 runs of tau-bench are in the store, and each can be shown."""
     folder = real_data()
@@ -126,7 +126,7 @@ def test_a_whole_benchmark_is_taken_in_and_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(real_data() is None, reason="no recorded data here")
+@pytest.mark.skipif(real_data() is None, reason=NO_REAL_DATA)
 def test_a_store_of_short_runs_is_no_larger_than_what_they_say(tmp_path: Path) -> None:
     """The store of 100 runs, with all that is decoded of them and its views, has fewer bytes than their messages."""
     folder = real_data()

@@ -19,7 +19,7 @@ import pytest
 import rashomon
 from rashomon import session
 from rashomon.testing import Cassette, ProviderServer, Recorded
-from tests.conftest import real_data
+from tests.conftest import NO_REAL_DATA, real_data
 from tests.support import tapes_of
 
 Answer = tuple[int, bytes]
@@ -32,7 +32,7 @@ def _interactions() -> list[list[Any]]:
     """The interactions of each cassette file that are OpenAI's or Anthropic's."""
     folder = real_data()
     if folder is None:
-        pytest.skip("real traffic is absent: set RASHOMON_REAL_DATA to a folder with loaders.py and cassettes/")
+        pytest.skip(NO_REAL_DATA)
     spec = importlib.util.spec_from_file_location("real_data_loaders", folder / "loaders.py")
     assert spec is not None
     assert spec.loader is not None

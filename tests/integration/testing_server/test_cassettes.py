@@ -6,7 +6,6 @@ import gzip
 import http.client
 import importlib.util
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from openai import OpenAI
 
 from rashomon.testing import ProviderProcess, ProviderServer, Recorded
 from rashomon.testing.cassettes import HOP_BY_HOP, load, save, split_events
+from tests.conftest import NO_REAL_DATA, real_data
 
 CHAT = b'{"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}]}'
 JSON = (("Content-Type", "application/json"), ("X-Request-Id", "req_1"), ("Transfer-Encoding", "chunked"))
@@ -95,10 +95,9 @@ def test_recordings_are_saved_and_served_by_the_program(tmp_path: Path) -> None:
 
 
 def _loaders() -> ModuleType:
-    beside = Path(__file__).resolve().parents[3].parent / "shared" / "data"
-    folder = Path(os.environ.get("RASHOMON_REAL_DATA") or beside)
-    if not (folder / "loaders.py").is_file():
-        pytest.skip("No real recordings: set RASHOMON_REAL_DATA to a folder with loaders.py and cassettes/.")
+    folder = real_data()
+    if folder is None:
+        pytest.skip(NO_REAL_DATA)
     spec = importlib.util.spec_from_file_location("real_data_loaders", folder / "loaders.py")
     assert spec is not None
     assert spec.loader is not None
