@@ -1,9 +1,8 @@
 """The command line: `rashomon COMMAND`. Finds the command, and turns failures into exit codes.
 
 `record`, `replay`, `doctor` and `demo` read their own arguments and are reached without the command framework:
-it would add some 50 ms to the start of every recorded program. Exit codes: 0 done, or the replay held;
-1 it diverged, or the traces differ; 2 bad usage or input; 3 the program could not be run; 4 damaged
-data; 70 a bug of ours; 130 interrupted; 141 the reader of a pipe went away.
+it would add some 50 ms to the start of every recorded program. The README has the exit codes; `record` ends as the
+program did.
 """
 
 from __future__ import annotations

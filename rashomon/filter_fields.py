@@ -43,7 +43,7 @@ class Field(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
-KINDS = ("llm", "tool", "http", "mcp", "clock", "random", "sleep", "note")
+KINDS = ("llm", "tool", "http", "mcp", "note")
 ENDS = ("complete", "closed", "cancelled", "error", "leaked", "open")
 GRADES = ("exact", "explained", "drifted", "stubbed", "live", "missed")
 OUTCOMES = ("ok", "error", "killed", "open")

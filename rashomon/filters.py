@@ -1,6 +1,6 @@
 """The filter language: one grammar for `ls`, `grep`, `show` and the terminal application. `docs/filter.md`.
 
-    kind:llm,tool name:refund* -kind:clock status:err cost>0.01 ms>2s tok>8k step:30..60 since:7d tag:env=prod
+    kind:llm,tool name:refund* -kind:note status:err cost>0.01 ms>2s tok>8k step:30..60 since:7d tag:env=prod
     body~"refund.*window" $.response.usage.output_tokens>500 "free text"
 
 All terms must hold; a comma is an "or" between values; `-` or `!` before a term negates it. `parse` makes a `Query`

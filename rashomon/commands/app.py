@@ -34,12 +34,13 @@ from rashomon.version import __version__
 
 _ABOUT = """Record an LLM agent's execution, replay it exactly, and see where a changed run leaves it.
 
-A TRACE is an id, a unique prefix of one, a name, @last or @prev. Recordings live in $RASHOMON_HOME, else
-in the nearest .rashomon folder upwards, else in ./.rashomon.
+A TRACE is an id, a unique prefix of one, a name, @last, @prev or @last~2. Recordings live in
+$RASHOMON_HOME, else in the nearest .rashomon folder upwards, else in ./.rashomon.
 """
 _EXIT_CODES = (
-    "Exit codes: 0 done, or the replay held; 1 it diverged, or the traces differ; 2 bad usage or input; "
-    "3 the program could not be run; 4 damaged data."
+    "Exit codes: 0 done, or the replay held; 1 it diverged, the traces differ, or grep found nothing; 2 bad usage or "
+    "input; 3 the program could not be run; 4 damaged data; 70 a bug of ours; 130 interrupted; 141 the reader of a "
+    "pipe went away. record ends as the program did."
 )
 
 app = typer.Typer(

@@ -47,7 +47,9 @@ _SUFFIXES = {
 }
 _References = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TRACE", help="Ids, prefixes, names, @last, @prev.", autocompletion=options.complete_trace),
+    typer.Argument(
+        metavar="TRACE", help="Ids, prefixes, names, @last, @prev, @last~2.", autocompletion=options.complete_trace
+    ),
 ]
 _Output = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is stdout, for jsonl and otlp.")

@@ -1,4 +1,4 @@
-"""A command whose arguments may be a filter: it lets `-kind:clock` through, which is no option."""
+"""A command whose arguments may be a filter: it lets `-kind:note` through, which is no option."""
 
 from __future__ import annotations
 

@@ -173,5 +173,5 @@ def complete_trace(incomplete: str) -> list[str]:
 
 
 Reference = typer.Argument(
-    metavar="TRACE", help="An id, a unique prefix, a name, @last or @prev.", autocompletion=complete_trace
+    metavar="TRACE", help="An id, a unique prefix, a name, @last, @prev or @last~2.", autocompletion=complete_trace
 )

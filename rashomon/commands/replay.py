@@ -40,7 +40,9 @@ def parser() -> Parser:
         "TRACE [OPTIONS] [-- COMMAND [ARGS...]]",
         'rashomon replay @last --stub \'get_order={"status": "lost"}\' --live llm',
     )
-    made.add_argument("trace", metavar="TRACE", help="an id, a unique prefix, a name, @last, @prev, or a tape file")
+    made.add_argument(
+        "trace", metavar="TRACE", help="an id, a unique prefix, a name, @last, @prev, @last~2, or a tape file"
+    )
     made.add_argument("--stub", action="append", default=[], metavar="TOOL=JSON|FILE.py:function",
                       help="answer a tool's calls with this instead; repeatable")  # fmt: skip
     made.add_argument("--live", action="append", default=[], metavar="KIND", choices=["llm", "http", "tool"],

@@ -50,6 +50,14 @@ def test_a_wrong_filter_is_pointed_at(rashomon: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["clock", "random", "sleep"])
+def test_what_is_no_step_is_no_kind(rashomon: Run, kind: str) -> None:
+    """Reads of clock and chance are not among the steps: a filter that could never match is refused."""
+    ran = rashomon("ls", f"kind:{kind}")
+    assert (ran.code, ran.out) == (2, "")
+    assert "kind must be one of llm tool http mcp note" in ran.err
+
+
 def test_grep_prints_where_it_was_said_and_by_whom(rashomon: Run) -> None:
     """A line has trace@step, the path, the role, and the line; what a trace says again is printed once."""
     ran = rashomon("grep", "refund(ed)? order")

@@ -152,6 +152,13 @@ def test_help_lists_every_command() -> None:
     assert sorted(listed) == sorted(COMMANDS)
 
 
+def test_help_has_the_exit_codes_of_the_readme() -> None:
+    """Each exit code in the table of the README is in `rashomon --help`, and no other one."""
+    table = (ROOT / "README.md").read_text().partition("| exit code |")[2].partition("\n\n")[0]
+    told = help_of().partition("Exit codes:")[2]
+    assert re.findall(r"^\| (\d+) ", table, re.M) == re.findall(r"\b\d+\b", told)
+
+
 def test_every_json_document_is_described() -> None:
     """`docs/formats/json.md` has a section for each format that a command prints."""
     described = set(re.findall(r"rashomon\.\w+/\d+", (ROOT / "docs" / "formats" / "json.md").read_text()))
