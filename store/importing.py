@@ -331,8 +331,11 @@ def _is_id(own: object) -> bool:
 
 def _content(tape: Tape) -> str:
     """What a trace is, whatever way it came here."""
+    imported = tape.trace.provenance.get("imported")
     provenance = {key: value for key, value in tape.trace.provenance.items() if key != "imported"}
     tape = tape._replace(trace=tape.trace._replace(provenance=provenance))
+    if isinstance(imported, dict) and "times" in (imported.get("lacks") or ()):
+        tape = tape._replace(trace=tape.trace._replace(started_ns=0))  # it may be that of a file, and so of a copy
     return digest(msgpack.packb(tape, use_bin_type=True, unicode_errors="surrogatepass"))
 
 
