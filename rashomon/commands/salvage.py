@@ -33,6 +33,7 @@ def salvage(
     from rashomon.store import salvage as salvaging
 
     folder = options.chosen_home(home)
+    options.check(home)
     for bundle in bundles or ():  # before anything is changed
         if not bundle.is_file():
             raise UsageError(f"{bundle} is no file.", "Name bundles that `rashomon export` wrote.")
