@@ -3,7 +3,8 @@
 RashomonError (Exception)        one sentence what is wrong, one what to do; `exit_code` for the shell
 ├── UsageError            2      a flag, a reference or an argument that cannot be used
 │   ├── TraceNotFound     2
-│   └── AmbiguousTrace    2
+│   ├── AmbiguousTrace    2
+│   └── NotWritable       2      a store that is sound and cannot be written: no room, no permission
 ├── CannotRun             3      the program cannot be run (again)
 └── DamagedData           4      bytes on disk that are not what they should be
     ├── ForeignFile       4      a file that somebody else made
@@ -38,6 +39,10 @@ class TraceNotFound(UsageError):
 
 class AmbiguousTrace(UsageError):
     """More than one trace answers to this reference."""
+
+
+class NotWritable(UsageError):
+    """A store that is sound and cannot be written: its disk is full, or it may not be changed."""
 
 
 class CannotRun(RashomonError):

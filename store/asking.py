@@ -37,6 +37,10 @@ _ENDLESS = r"'\s*-?inf(inity)?\s*'"
 
 _TABLES = "`.tables` in `rashomon sql` lists tables and views; docs/formats/store.md says what is in them."
 
+_READ_ONLY = "SQL only reads here: `rashomon note`, `gc` and `forget` change what a home holds, --output writes files."
+_REFUSED = r"attached in read-only mode|disabled by configuration|configuration has been locked"
+"""What the database says to a statement that would write, reach a file or change a setting."""
+
 
 class Runner(Protocol):
     """Runs what may take long. `stop` ends it from another thread: then it raises `Stopped`."""
@@ -227,7 +231,7 @@ def explained(sql: str, error: Exception) -> UsageError:
     where = f", at line {place[0]}, column {place[1]}" if place else ""
     meant = re.search(r'Did you mean "([^"]+)"', text)
     known = meant is not None and not meant[1].startswith(("pg_", "duckdb_", "sqlite_"))
-    remedy = f"Did you mean {meant[1]}?" if meant and known else _TABLES
+    remedy = _READ_ONLY if re.search(_REFUSED, text) else f"Did you mean {meant[1]}?" if meant and known else _TABLES
     if meant and meant[1].startswith("main.") and meant[1] not in sql:
         remedy = f"A lake does not have all views: docs/formats/lake.md. `{meant[1]}` is this home's own."
     return UsageError(f"The SQL cannot be run: {said}{where}.", remedy)

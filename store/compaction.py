@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from rashomon.errors import DamagedData, RashomonError, UsageError
+from rashomon.errors import DamagedData, NotWritable, RashomonError, UsageError
 from rashomon.store import connection as connections
 from rashomon.store import merging
-from rashomon.store.engine import duckdb
+from rashomon.store.engine import duckdb, is_no_room
 
 BESIDE = ".compact-"
 """What follows the store's name while it is copied; then the number of the process that does it."""
@@ -36,6 +36,7 @@ TIGHTENED = "compacted"
 """Key of `meta` that says how many bytes were in use when the file was written anew."""
 
 _TRIES = 3
+_MAKE_ROOM = "Make room beside it: up to twice its size."
 
 _LARGE = 32 << 20
 """A larger file has little that is free beside what is in it, and would take seconds."""
@@ -124,16 +125,22 @@ def compact(store: Path, wait_s: float = connections.WAIT_S) -> Compacted:
     new = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.new")
     try:
         for _ in range(_TRIES - 1):
-            seen = _copy_file(store, scratch, wait_s)
-            _copy_database(scratch, new)
+            try:
+                seen = _copy_file(store, scratch, wait_s)
+                _copy_database(scratch, new)
+            except (OSError, duckdb.Error) as error:
+                if not is_no_room(error):
+                    raise
+                break  # room for one copy may be there
             if _put_in_place(store, new, seen, wait_s):
                 return Compacted(before, store.stat().st_size)
+        _clear(scratch)
         _hold_and_copy(store, new, wait_s)
     except OSError as error:
-        raise UsageError(
-            f"{store} cannot be written anew: {error.strerror}.", "Make room beside it: up to twice its size."
-        ) from error
+        raise NotWritable(f"{store} cannot be written anew: {error.strerror}.", _MAKE_ROOM) from error
     except duckdb.Error as error:
+        if is_no_room(error):
+            raise NotWritable(f"{store} cannot be written anew: its disk is full.", _MAKE_ROOM) from error
         raise DamagedData(
             f"{store} cannot be copied: {connections.first_line(error)}.", "`rashomon verify` says what is wrong."
         ) from error

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, NotWritable, RashomonError, UsageError
 from rashomon.store import blank, migrate, turns
-from rashomon.store.engine import duckdb
+from rashomon.store.engine import duckdb, full, is_no_room
 
 WAIT_S = 10.0
 """How long to wait for another process that has the store open."""
@@ -167,7 +167,9 @@ def _unreadable(path: Path, error: duckdb.Error) -> RashomonError:
     if "version number" in text:
         return NewerFormat(f"{path} was written by another version of DuckDB.", "Upgrade: pip install -U duckdb")
     if "Permission denied" in text or "Read-only file system" in text:
-        return UsageError(f"{path} cannot be written: permission denied.", "Check its permissions, or use a copy.")
+        return NotWritable(f"{path} cannot be written: permission denied.", "Check its permissions, or use a copy.")
+    if is_no_room(error):
+        return full(path)
     check_file(path, again=True)
     return DamagedData(f"{path} cannot be opened: {first_line(error)}.", _REBUILD)
 

@@ -7,10 +7,13 @@ uses; a list of traces would wait for that longer than for its rows. Who needs t
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from rashomon.errors import NotWritable
 
 _waiting: Callable[[], int] = getattr(atexit, "_ncallbacks", lambda: 0)
 
@@ -42,6 +45,19 @@ def unless_stopped(error: Exception) -> None:
         raise KeyboardInterrupt from error
 
 
+def is_no_room(error: Exception) -> bool:
+    """Whether DuckDB failed for a disk that is full, or a share of it that is."""
+    text = str(error)
+    return any(said in text for said in ("No space left on device", "Disk quota exceeded", "File too large"))
+
+
+def full(store: os.PathLike[str] | str) -> NotWritable:
+    """What to say of a store whose disk is full."""
+    return NotWritable(
+        f"{store} cannot be written: there is no room on its disk.", "Make room; `rashomon gc` removes old traces."
+    )
+
+
 if TYPE_CHECKING:
     import duckdb as duckdb
 else:
@@ -56,4 +72,4 @@ else:
 
     duckdb = _Duckdb()
 
-__all__ = ["AT_EXIT", "duckdb", "load", "unless_stopped"]
+__all__ = ["AT_EXIT", "duckdb", "full", "is_no_room", "load", "unless_stopped"]

@@ -159,6 +159,7 @@ def forget(
     """
     needles = [one for text in texts for one in searching.spellings(text)]
     back = came_back(home)
+    retention.make_room(home)
     try:
         forgotten.add(home, [*choice.traces, *elsewhere, *[note.id for note in _noted(home, needles)]])
     except OSError as error:

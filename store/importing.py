@@ -21,7 +21,7 @@ import msgpack
 from rashomon import home as homes
 from rashomon import journal, notes, tape_file, tapes
 from rashomon.canonical import digest
-from rashomon.errors import DamagedData, UsageError
+from rashomon.errors import DamagedData, TraceNotFound, UsageError
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, SUFFIX, Code, common_prefix, common_suffix
 from rashomon.model import Tape
 from rashomon.notes import Note
@@ -148,6 +148,8 @@ class _Import:
         self.left_out: list[tuple[str, str]] = []
         self.forgotten: list[tuple[str, str]] = []
         self.gone = forgotten.read(home)
+        self.copied: dict[str, str] = {}
+        """Traces under ids of their own, those that were there already among them."""
         self._traces: dict[str, Path] = {}
         self._started: dict[str, int] = {}
 
@@ -209,7 +211,7 @@ class _Import:
             self._place(self._traces[own], own, self._started[own])
         for own, other in copies.items():
             self._place(self._rewritten(self._traces[own], copies), other, self._started[own])
-        here = {**{own: own for own in (*new, *same)}, **copies}
+        here = {**{own: own for own in (*new, *same)}, **self.copied}
         added = self._add_notes(written, here)
         taken = (*new, *copies.values())
         if taken:
@@ -221,7 +223,12 @@ class _Import:
         same: list[str] = []
         other: list[str] = []
         for own in sorted(self._traces.keys() & self.known):
-            theirs, ours = _only(self._traces[own], self.source), self.store.tape(own, within=False)
+            try:
+                ours = self.store.tape(own, within=False)
+            except TraceNotFound:  # it has been removed since
+                self.known.discard(own)
+                continue
+            theirs = _only(self._traces[own], self.source)
             (same if _content(theirs) == _content(ours) else other).append(own)
         if other and self.conflict is Conflict.REFUSE:
             raise UsageError(
@@ -231,8 +238,9 @@ class _Import:
         copies: dict[str, str] = {}
         if self.conflict is Conflict.COPY:
             names = {own: f"{own}-{_content(_only(self._traces[own], self.source))[3:11]}" for own in other}
-            same += [name for name in names.values() if name in self.known]
-            copies = {own: name for own, name in names.items() if name not in self.known and not self.left(name)}
+            self.copied = {own: name for own, name in names.items() if not self.left(name)}
+            same += [name for name in self.copied.values() if name in self.known]
+            copies = {own: name for own, name in self.copied.items() if name not in self.known}
         else:
             self.left_out += [(own, "the home has other contents under this id") for own in other]
         new = [own for own in self._traces if own not in self.known]
@@ -265,17 +273,26 @@ class _Import:
         wanted = [note for note in written if note.trace in here and not self.left(note.id, "note ")]
         if not wanted:
             return 0
+        moved = [_moved(note, here[note.trace]) for note in wanted]
         try:
             known = {note.id for note in notes.read(self.home).notes}
-            new = [note for note in wanted if note.id not in known]
+            new = [note for note in moved if note.id not in known]
             for note in new:
-                notes.write(self.home, note._replace(trace=here[note.trace]))
+                notes.write(self.home, note)
         except OSError as error:
             raise UsageError(
                 f"The traces are here, but {notes.path_of(self.home)} cannot be used: {error.strerror}.",
                 "Check it, and import again for the notes.",
             ) from error
         return len(new)
+
+
+def _moved(note: Note, trace: str) -> Note:
+    """A note on the trace as it is called here. On a copy it is another note, always the same for the same copy."""
+    if note.trace == trace:
+        return note
+    own = digest(f"{note.id} {trace}".encode("utf-8", "surrogatepass"))[3:13]
+    return note._replace(id=f"n{own}", trace=trace)
 
 
 def _only(path: Path, source: str) -> Tape:
@@ -307,8 +324,11 @@ def _is_id(own: object) -> bool:
 
 def _content(tape: Tape) -> str:
     """What a trace is, whatever way it came here."""
+    imported = tape.trace.provenance.get("imported")
     provenance = {key: value for key, value in tape.trace.provenance.items() if key != "imported"}
     tape = tape._replace(trace=tape.trace._replace(provenance=provenance))
+    if isinstance(imported, dict) and "times" in (imported.get("lacks") or ()):
+        tape = tape._replace(trace=tape.trace._replace(started_ns=0))  # it may be that of a file, and so of a copy
     return digest(msgpack.packb(tape, use_bin_type=True, unicode_errors="surrogatepass"))
 
 

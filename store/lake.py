@@ -104,11 +104,13 @@ def _config(home: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Mend it, or delete it and attach again.") from error
-    known = found.get("lakes", []) if isinstance(found, dict) else None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    except ValueError as error:
+        raise DamagedData(f"{path} cannot be read: {error}.", "Mend it, or delete it and attach again.") from error
+    known = found.get("lakes") if isinstance(found, dict) else None
     if not isinstance(known, list) or not all(map(_is_lake, known)):
-        raise UsageError(f"{path} is not a list of lakes.", "Delete it, and attach again.")
+        raise DamagedData(f"{path} is not a list of lakes.", "Delete it, and attach again.")
     return dict(found)
 
 
@@ -120,10 +122,17 @@ def _is_lake(found: Any) -> bool:
 
 
 def _save(home: Path, config: dict[str, Any]) -> None:
-    home.mkdir(parents=True, exist_ok=True)
     new = home / f"{_CONFIG}.{os.getpid()}"
-    new.write_text(json.dumps({"format": "rashomon.lakes/1", **config}, indent=1), encoding="utf-8")
-    os.replace(new, home / _CONFIG)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps({"format": "rashomon.lakes/1", "lakes": [], **config}, indent=1), encoding="utf-8")
+        os.replace(new, home / _CONFIG)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise UsageError(
+            f"{home / _CONFIG} cannot be written: {error.strerror or error}.", "Check its permissions and its disk."
+        ) from error
 
 
 # --------------------------------------------------------------------------------------- where lakes are

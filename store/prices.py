@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from rashomon import config
 from rashomon.canonical import digest
 from rashomon.config import Config, Price
+from rashomon.errors import UsageError
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -131,7 +132,27 @@ class Pricer:
 
 def pricer(home: Path | str) -> Pricer:
     """What prices the calls of a home. Raises UsageError when its `config.toml` is wrong."""
-    return Pricer(config.read(home), Path(home) / MEMORY)
+    settings = config.read(home)
+    for host, provider in settings.providers.items():
+        if not _is_provider(provider):
+            raise UsageError(
+                f"{Path(home) / config.FILE} has providers.{host!r} = {provider!r}, which genai-prices does not know.",
+                'Name a provider that it has prices of, such as "openai", "anthropic" or "google".',
+            )
+    return Pricer(settings, Path(home) / MEMORY)
+
+
+def _is_provider(name: str) -> bool:
+    """Whether the package has a provider of this name; without the package there is nobody to ask."""
+    try:
+        from genai_prices.data_snapshot import get_snapshot
+    except ImportError:
+        return True
+    try:
+        get_snapshot().find_provider("", name, None)
+    except LookupError:
+        return False
+    return True
 
 
 def _host(url: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rashomon.errors import DamagedData
 from rashomon.store import compaction
 from rashomon.store import connection as connections
-from rashomon.store.engine import duckdb
+from rashomon.store.engine import duckdb, full, is_no_room
 
 BATCH_STEPS = 20_000
 """About so many steps are deleted in one transaction: others wait for a fraction of a second."""
@@ -45,6 +45,8 @@ def remove_traces(
             if progress is not None:
                 progress(done, len(ids))
     except duckdb.Error as error:
+        if is_no_room(error):
+            raise full(store) from error
         raise DamagedData(
             f"{store} cannot be written: {connections.first_line(error)}.",
             "`rashomon verify` says what is wrong; what was deleted so far is gone, and repeating goes on.",
@@ -93,13 +95,18 @@ def delete_rows(writer: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> None:
 
 def sweep(store: Path, wait_s: float = connections.WAIT_S) -> None:
     """Delete the parts that no step refers to any more. Once for all traces: it looks at every step there is."""
-    with connections.open_writer(store, wait_s) as writer, connections.transaction(writer):
-        writer.execute(
-            "DELETE FROM parts WHERE id NOT IN (SELECT id FROM ("
-            " SELECT unnest(request_parts) AS id FROM steps"
-            " UNION SELECT response_part FROM steps UNION SELECT prompt_part FROM steps) WHERE id IS NOT NULL)"
-        )
-        next_generation(writer)
+    try:
+        with connections.open_writer(store, wait_s) as writer, connections.transaction(writer):
+            writer.execute(
+                "DELETE FROM parts WHERE id NOT IN (SELECT id FROM ("
+                " SELECT unnest(request_parts) AS id FROM steps"
+                " UNION SELECT response_part FROM steps UNION SELECT prompt_part FROM steps) WHERE id IS NOT NULL)"
+            )
+            next_generation(writer)
+    except duckdb.Error as error:
+        if is_no_room(error):
+            raise full(store) from error
+        raise
 
 
 def delete_entries(

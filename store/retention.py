@@ -16,15 +16,16 @@ from typing import NamedTuple
 
 from rashomon import home as homes
 from rashomon import notes
-from rashomon.errors import DamagedData, UsageError
+from rashomon.errors import DamagedData, NotWritable, UsageError
 from rashomon.journal import Code, Scan
 from rashomon.measures import shown_size
-from rashomon.store import compaction, importing, journal_removal, liveness, removal, seen
+from rashomon.store import compaction, importing, journal_removal, listed, liveness, removal, seen
 from rashomon.store import connection as connections
 from rashomon.store.annotations import mirror
 from rashomon.store.engine import duckdb
 from rashomon.store.folder import listing
 from rashomon.store.journal_removal import Removed
+from rashomon.store.prices import MEMORY
 
 STEP_ON_DISK = 300
 """How many bytes a step takes in the store beside its parts, about."""
@@ -313,7 +314,7 @@ def remove(
     when nothing was deleted from it. Raises `UsageError` when a folder cannot be written.
     """
     store, folder = Path(homes.store_path(home)), Path(homes.journals(home))
-    clean(home)
+    make_room(home)
     store_before, journals_before = sizes(home)
     wanted = dict.fromkeys(ids)
     told = _told(store, wanted)
@@ -337,8 +338,12 @@ def remove(
         store, going, deleted, rewritten, progress and (lambda at, _: progress(len(done) + at, steps_to_do))
     )
     if store.exists() and (always or compaction.is_due(store)):
-        removal.sweep(store)
-        compaction.compact(store)
+        try:
+            removal.sweep(store)
+            compaction.compact(store)
+        except NotWritable:  # the rows are gone; their space comes back with the next one that finds room
+            if always:
+                raise
     seen.drop(store)
     store_after, journals_after = sizes(home)
     return Done(tuple(going), tuple(done), store_before, store_after, journals_before, journals_after)
@@ -365,6 +370,15 @@ def clean(home: Path | str) -> list[Path]:
         with connections.open_writer(Path(homes.store_path(home))):  # so nobody else is at work with it
             shutil.rmtree(spilled, ignore_errors=True)
     return found
+
+
+def make_room(home: Path | str) -> None:
+    """Delete what is only there to be quick, and what killed commands left: for a disk that is full."""
+    store = Path(homes.store_path(home))
+    listed.drop(store)
+    seen.drop(store)
+    Path(home, MEMORY).unlink(missing_ok=True)
+    clean(home)
 
 
 def leftovers(home: Path | str) -> list[Path]:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import duckdb
 
-from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
+from rashomon.errors import DamagedData, ForeignFile, NewerFormat, RashomonError, UsageError
 from rashomon.journal import checksum
 from rashomon.store import bodies, compaction, crew, ingestion, ledger, memory, merging, restored
 from rashomon.store import connection as connections
 from rashomon.store.anew import Portions, Remaking
 from rashomon.store.arrival import Arrival
+from rashomon.store.engine import full, is_no_room
 from rashomon.store.known_parts import KnownParts
 from rashomon.store.lease import GivenUp, Lease
 from rashomon.store.ledger import NOTHING, READER, About, Entry, Known, Stat, read_known
@@ -319,12 +320,12 @@ class Taking:
                 entries[item[0].name] = self.entry(item[0], entries.get(item[0].name))
         return batch, entries
 
-    def unwritable(self, error: duckdb.Error) -> DamagedData:
+    def unwritable(self, error: duckdb.Error) -> RashomonError:
         """What to say when the database cannot write."""
-        return DamagedData(
-            f"{self.store} cannot be written: {connections.first_line(error)}.",
-            "Check the disk; what was ingested before is still there, and so are the journals.",
-        )
+        if is_no_room(error):
+            return full(self.store)
+        said = f"{self.store} cannot be written: {connections.first_line(error)}."
+        return DamagedData(said, "Check the disk; what was ingested before is still there, and so are the journals.")
 
     def transaction(
         self,

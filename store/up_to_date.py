@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rashomon import home as homes
+from rashomon.errors import NotWritable
 from rashomon.store import folder, seen
 from rashomon.store.annotations import mirror
 from rashomon.store.reading import TraceStore
@@ -14,17 +16,29 @@ if TYPE_CHECKING:
     from rashomon.store.ingestion import Progress
 
 
-def open_home(home: Path | str, progress: Progress | None = None, thorough: bool = False) -> TraceStore:
+def open_home(
+    home: Path | str,
+    progress: Progress | None = None,
+    thorough: bool = False,
+    behind: Callable[[NotWritable], None] | None = None,
+) -> TraceStore:
     """The store of a home, with everything that is recorded so far in it.
 
-    `thorough`: each journal is looked at, also those of a large folder that cannot have grown.
+    `thorough`: each journal is looked at, also those of a large folder that cannot have grown. `behind` is told why a
+    store cannot be written; then it is given as it is. Without that, `NotWritable` is raised, as it is where there is
+    no store yet.
     """
     path, report = Path(homes.store_path(home)), None
-    if not _holds_all(path, Path(homes.journals(home)), thorough):
-        from rashomon.store.ingestion import ingest_new  # with all that reads journals
+    try:
+        if not _holds_all(path, Path(homes.journals(home)), thorough):
+            from rashomon.store.ingestion import ingest_new  # with all that reads journals
 
-        report = ingest_new(home, progress)
-    mirror(home)
+            report = ingest_new(home, progress)
+        mirror(home)
+    except NotWritable as error:
+        if behind is None or not path.exists():
+            raise
+        behind(error)
     return TraceStore(path, ingested=report)
 
 

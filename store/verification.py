@@ -16,7 +16,7 @@ from rashomon.errors import RashomonError
 from rashomon.journal import UNREADABLE, Scan
 from rashomon.model import Call, Step, Tape
 from rashomon.store import connection as connections
-from rashomon.store import contents, forgotten, removal, retention, step_rows
+from rashomon.store import contents, forgotten, ledger, removal, retention, step_rows
 from rashomon.store.bodies import NO_PARTS, Apart
 from rashomon.store.engine import duckdb, unless_stopped
 from rashomon.store.folder import listing
@@ -72,11 +72,21 @@ class Verified(NamedTuple):
     deep: bool
     flaws: tuple[Flaw, ...]
     remarks: tuple[str, ...]
+    not_in_store: int = 0
+    """How many journals could not be taken into the store."""
 
 
 def verify(home: Path | str, deep: bool = False, progress: Progress | None = None) -> Verified:
     """Check a home. `deep` also compares each trace in the store with what its journals say, step by step."""
     return _Check(Path(home), deep, progress).run()
+
+
+def not_in_store(home: Path | str) -> int:
+    """How many journals the store does not hold, or not as they are now."""
+    found = listing(Path(homes.journals(home)))
+    with connections.open_reader(Path(homes.store_path(home))) as reader:
+        known = ledger.read_known(reader).entries
+    return sum(1 for name, stat in found.items() if name not in known or not known[name].is_of(stat))
 
 
 class _Check:

@@ -79,6 +79,7 @@ def import_(
 def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: int) -> Imported:
     """Take in one file, by what its content is. Raises `UsageError`, `DamagedData`, `ForeignFile`, `NewerFormat`."""
     options.reading(folder, new=True)
+    from rashomon.journal import MAGIC as JOURNAL
     from rashomon.store import importing
     from rashomon.store.bundle import MAGIC
 
@@ -91,6 +92,8 @@ def take(folder: Path, path: Path, conflict: OnConflict, salvage: bool, limit: i
     if start and MAGIC.startswith(start):  # also one that was cut off that early
         with _written(folder):
             return importing.import_bundle(folder, path, choice, salvage, limit)
+    if start and start == JOURNAL[: len(start)]:
+        raise UsageError(f"{path} is a journal.", f"Take it in with: rashomon ingest {path}")
     from rashomon import interchange
     from rashomon.home import prepare
     from rashomon.interchange.cleaning import cleaned

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from rashomon import measures
 from rashomon.commands.declared import typer
 from rashomon.commands.progress import Bar
-from rashomon.errors import RashomonError, UsageError
+from rashomon.errors import NotWritable, RashomonError, UsageError
 from rashomon.home import find_home
 
 if TYPE_CHECKING:
@@ -138,7 +138,15 @@ def reading(home: Path | None, bar: Bar | None = None, new: bool = False) -> Tra
     if bar is not None:
         return open_home(chosen_home(home), bar.tell, thorough=True)
     with Bar("ingesting") as own:
-        return open_home(chosen_home(home), own.tell)
+        return open_home(chosen_home(home), own.tell, behind=None if new else tell_behind)
+
+
+def tell_behind(error: NotWritable) -> None:
+    """Say on stderr, in one line, that the store is shown without what is new."""
+    import sys
+
+    problem = f"{error.problem.rstrip('.')}, so what is new is not in it yet"
+    print(f"rashomon: {problem}; `rashomon verify` says how much.", file=sys.stderr)
 
 
 def tell_damage(store: TraceStore) -> None:

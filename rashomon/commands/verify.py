@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rashomon.commands import options
-from rashomon.errors import DamagedData
+from rashomon.errors import DamagedData, NotWritable
 from rashomon.home import store_path
 
 if TYPE_CHECKING:
@@ -37,15 +37,21 @@ def verify(
     options.check(home)
     if Path(store_path(folder)).exists():
         connection.refuse_newer(Path(store_path(folder)))
+    behind, problem = 0, ""
     try:
         with Bar("ingesting") as bar:
             ingest_new(folder, bar.tell)
-    except DamagedData:
+    except (DamagedData, NotWritable) as error:
         if not Path(store_path(folder)).exists():
             raise
-        # else the store is damaged, and the check says how
+        # else the store is damaged, and the check says how; or its disk is full, and it is behind
+        if isinstance(error, NotWritable):
+            behind, problem = verification.not_in_store(folder), error.problem
     with Bar("verifying") as bar:
         found = verification.verify(folder, deep, bar.tell)
+    if behind:
+        known = f"{terminal.plural(behind, 'journal')} of {found.journals:,} not in the store, or not as now: {problem}"
+        found = found._replace(not_in_store=behind, remarks=(known, *found.remarks))
     if as_json:
         terminal.print_json(document(found))
     else:
@@ -73,7 +79,7 @@ def lines(found: Verified) -> list[str]:
         remedy = " `rashomon salvage` rebuilds the store." if damaged else ""
         told.append(f"{checked}: {plural(len(found.flaws), 'flaw')}.{remedy}")
     else:
-        told.append(f"{checked}: all is well.")
+        told.append(f"{checked}: {'what is in the store' if found.not_in_store else 'all'} is well.")
     return told
 
 

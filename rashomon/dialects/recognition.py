@@ -52,7 +52,7 @@ def _reader(answer: dict[str, Any]) -> Callable[[dict[str, Any]], Reading] | Non
     if isinstance(answer.get("content"), list) and (answer.get("type") == "message" or _is_message(answer)):
         return anthropic_messages.read_message
     listed = answer.get("data")
-    if isinstance(listed, list) and listed and isinstance(listed[0], dict) and "embedding" in listed[0]:
+    if isinstance(listed, list) and _are_embeddings(answer, listed):
         return openai_chat.read_embeddings
     if google_generate.is_answer(answer):
         return google_generate.read_generated
@@ -67,6 +67,15 @@ def _reader(answer: dict[str, Any]) -> Callable[[dict[str, Any]], Reading] | Non
     if answer.keys() <= _COUNT and type(answer.get("input_tokens")) is int:
         return anthropic_messages.read_count
     return bedrock_converse.read_titan if bedrock_converse.is_titan(answer) else None
+
+
+def _are_embeddings(answer: dict[str, Any], listed: list[Any]) -> bool:
+    """True of vectors, also of an answer that another tool told without them."""
+    if listed and isinstance(listed[0], dict) and "embedding" in listed[0]:
+        return True
+    usage = answer.get("usage")
+    bare = not any(isinstance(one, dict) and one.keys() - {"object", "index"} for one in listed)
+    return answer.get("object") == "list" and bare and isinstance(usage, dict) and "prompt_tokens" in usage
 
 
 _COUNT = frozenset(("input_tokens", "context_management"))

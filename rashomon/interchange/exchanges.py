@@ -55,7 +55,8 @@ class Choice(NamedTuple):
 
 class Exchange(NamedTuple):
     """A call of a model. `messages` and `tools` are in the form of OpenAI's chat completions; `given` is what an
-    embedding or a legacy completion was given instead. `settings` are further members of the request."""
+    embedding or a legacy completion was given instead. `settings` are further members of the request, `tier` is the
+    service tier that served the call."""
 
     operation: str = "chat"
     provider: str = ""
@@ -70,6 +71,7 @@ class Exchange(NamedTuple):
     answer_id: str = ""
     answer_model: str = ""
     vectors: int | None = None
+    tier: str = ""
 
 
 class Times(NamedTuple):
@@ -138,6 +140,7 @@ def _answer(exchange: Exchange) -> dict[str, Json] | None:
         ]
         told |= {"object": "chat.completion", "choices": choices}
     model = exchange.answer_model or exchange.model
+    told |= {"service_tier": exchange.tier} if exchange.tier else {}
     return told | ({"model": model} if model else {}) | ({} if usage is None else {"usage": usage})
 
 

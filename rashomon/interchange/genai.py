@@ -96,6 +96,7 @@ def exchange_of(span: Span) -> Exchange:
         text(at(gen_ai, "response", "id")),
         text(at(gen_ai, "response", "model")),
         count(at(gen_ai, "embeddings", "count")),
+        _tier(given, "response"),
     )
 
 
@@ -314,8 +315,14 @@ def _address(given: dict[str, Any], operation: str) -> str:
     return f"{parts.scheme or 'https'}://{host}/{path}" if host else ""
 
 
+def _tier(given: dict[str, Any], of: str) -> str:
+    """The service tier that was asked for (`request`), or that served (`response`); under its earlier name too."""
+    return text(given.get(f"openai.{of}.service_tier")) or text(given.get(f"gen_ai.openai.{of}.service_tier"))
+
+
 def _settings(gen_ai: dict[str, Any], given: dict[str, Any]) -> dict[str, Json]:
-    found: dict[str, Json] = {}
+    tier = _tier(given, "request")
+    found: dict[str, Json] = {"service_tier": tier} if tier else {}
     for name, chat_name in _SETTINGS.items():
         value = at(gen_ai, "request", *name.split("."))
         if value is not None and not isinstance(value, dict):

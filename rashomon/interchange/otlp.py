@@ -285,6 +285,7 @@ def _llm(step: Step, calls: dict[tuple[str, str], list[str]]) -> tuple[str, dict
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": text(head.get("provider")) or provider_of(url, summary.dialect or asked.dialect or ""),
         "gen_ai.request.model": model,
+        "openai.request.service_tier": text(request.get("service_tier")) or None if isinstance(request, dict) else None,
         **_settings(request),
         **_conversation(asked, request, operation),
         **_answered(summary, answer),
@@ -328,6 +329,7 @@ def _answered(summary: Summary, answer: Json) -> dict[str, Any]:
         values["gen_ai.response.id"] = answer["id"]
     values |= {
         "gen_ai.response.model": summary.answered,
+        "openai.response.service_tier": summary.tier,
         "gen_ai.usage.input_tokens": summary.input_tokens,
         "gen_ai.usage.output_tokens": summary.output_tokens,
         "gen_ai.usage.cache_read.input_tokens": summary.cached_tokens,

@@ -26,10 +26,10 @@ def read(path: Path | str) -> list[Tape]:
     of these, `DamagedData` for one that is broken.
     """
     found = documents.load(path)
-    name = os.path.basename(path)
+    name, changed_ns = os.path.basename(path), int(os.stat(path).st_mtime_ns)
     spanned = list(_spans(found))
     if spanned:
-        tapes = traces.tapes_of(spanned, traces.Source(name, len(found.unread)))
+        tapes = traces.tapes_of(spanned, traces.Source(name, len(found.unread), changed_ns))
         if not tapes:
             raise UsageError(
                 f"{path} has {len(spanned)} spans, none of which is a call of a model or of a tool.",
@@ -37,7 +37,7 @@ def read(path: Path | str) -> list[Tape]:
             )
         return tapes
     try:
-        read_messages = messages.read_all(found, name, int(os.stat(path).st_mtime_ns))
+        read_messages = messages.read_all(found, name, changed_ns)
     except RecursionError:
         raise DamagedData(f"{path} is nested too deeply to be read.", "Give another file.") from None
     if not read_messages:

@@ -186,16 +186,27 @@ def _id(told: Any, size: int) -> str:
 
 
 def _nanoseconds(value: Any) -> int:
-    """Nanoseconds as OTLP has them, a number or the text of one."""
-    found = count(value) or 0
+    """Nanoseconds as OTLP has them, a number or the text of one. JavaScript writes them as floats."""
+    found = _whole(value)
     return found if 0 <= found < 2**63 else 0
+
+
+def _whole(value: Any) -> int:
+    """A number as a whole one, also a float that is too large to be exact, or the text of such; 0 where it is none."""
+    found = count(value)
+    if found is None and isinstance(value, (str, float)):
+        try:
+            found = int(float(value))
+        except (ValueError, OverflowError):  # no number, or none that has an end
+            return 0
+    return found or 0
 
 
 def _time(value: Any) -> int:
     """Nanoseconds, from RFC 3339, or from a number of whatever unit: pandas writes milliseconds."""
     if isinstance(value, str) and not value.isdecimal():
         return _instant(value)
-    found = count(value) or 0
+    found = _whole(value)
     while 0 < found < 10**17:  # before 1973 in nanoseconds: seconds, milliseconds or microseconds
         found *= 1000
     return found if 0 <= found < 2**63 else 0

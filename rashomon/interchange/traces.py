@@ -23,10 +23,12 @@ _GENERATED = 40
 
 
 class Source(NamedTuple):
-    """Where spans are from: the file's name, and how many of its lines could not be read."""
+    """Where spans are from: the file's name, how many of its lines could not be read, and when it changed, in Unix
+    nanoseconds: that stands for times that nobody knows."""
 
     file: str
     unread: int = 0
+    changed_ns: int = 0
 
 
 def tapes_of(spans: Sequence[Span], source: Source) -> list[Tape]:
@@ -61,8 +63,8 @@ def _tape(trace_id: str, spans: list[Span], source: Source) -> Tape | None:
     roles = {index: _role(span) for index, span in enumerate(spans)}
     by_id = {span.id: index for index, span in enumerate(spans) if span.id}
     chosen = [index for index, role in roles.items() if role and not _inside_llm(spans, roles, by_id, index)]
-    known = [span.start_ns for span in spans if span.start_ns]
-    started_ns = min(known, default=0)
+    known = [span.start_ns for span in spans if span.start_ns] or [span.end_ns for span in spans if span.end_ns]
+    started_ns = min(known, default=source.changed_ns)
     steps: list[Step] = []
     placed: dict[int, str] = {}
     order = sorted(
@@ -135,7 +137,7 @@ def _inside_llm(spans: list[Span], roles: dict[int, str], by_id: dict[str, int],
 
 
 def _step(span: Span, role: str, number: int, started_ns: int, within: str | None) -> Step:
-    duration_us = max(0, (span.end_ns - span.start_ns) // 1000) if span.end_ns else 0
+    duration_us = max(0, (span.end_ns - span.start_ns) // 1000) if span.start_ns and span.end_ns else 0
     first = span.attributes.get("gen_ai.response.time_to_first_chunk")
     first_us = round(first * 1e6) if isinstance(first, (int, float)) and 0 <= first < 1e9 else None
     times = Times((span.start_ns - started_ns) // 1000 if span.start_ns else 0, duration_us, first_us)
@@ -236,7 +238,7 @@ def _with_notes(
             if event.name == NOTE:
                 said = {name: plain(event.attributes.get(name)) for name in ("labels", "data")}
                 said["text"] = text(event.attributes.get("text"))
-                number, at_us = len(steps) + len(notes), (event.at_ns - started_ns) // 1000
+                number, at_us = len(steps) + len(notes), (event.at_ns - started_ns) // 1000 if event.at_ns else 0
                 notes.append(exchanges.note_step(number, said, at_us, (), within))
                 told[notes[-1].id] = _index(event.attributes, number)
     return sorted([*steps, *notes], key=lambda step: (step.started_us, told[step.id]))
@@ -304,7 +306,7 @@ def _trace_id(given: str, spans: list[Span]) -> str:
 def _imported(spans: list[Span], steps: list[Step], told: _Told) -> dict[str, Any]:
     reader = Counter(_reader(spans[index]).format for index in told.chosen)
     lacks = list(exchanges.LACKS)
-    if all(span.start_ns == 0 for span in spans):
+    if any(spans[index].start_ns == 0 for index in told.chosen) or all(span.start_ns == 0 for span in spans):
         lacks.append(exchanges.TIMES)
     lacks += _content_lacks([step for step in steps if step.kind is Kind.LLM])
     found: dict[str, Any] = {

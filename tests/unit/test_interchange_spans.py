@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -380,6 +381,55 @@ def test_times_that_cannot_be(tmp_path: Path) -> None:
     """A span that ended before it began took no time, and never less."""
     (tape,) = read_back(tmp_path, otlp(otlp_span(FACTS, startTimeUnixNano="2000", endTimeUnixNano="1000")))
     assert (tape.trace.started_ns, tape.trace.ended_ns) == (2000, 2000)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(1.7e18 + 256, 1_700_000_001_000_000_256), ("1.7e18", "1700000001000000000"), (1.7e18, 1.700000001e18)],
+)
+def test_times_as_floats_are_read(start: Any, end: Any, tmp_path: Path) -> None:
+    """JavaScript writes nanoseconds as floats: a call of a second is none of 56 years, nor of 1970."""
+    (tape,) = read_back(tmp_path, otlp(otlp_span(FACTS, startTimeUnixNano=start, endTimeUnixNano=end)))
+    assert tape.trace.started_ns == int(float(start))
+    assert tape.steps[0].response.duration_us == 1_000_000
+    assert exchanges.TIMES not in tape.trace.provenance["imported"]["lacks"]
+
+
+def test_spans_without_times_have_those_of_the_file(tmp_path: Path) -> None:
+    """What tells no times began when the file was written, took no time, and says what it lacks."""
+    span = otlp_span(FACTS, [("rashomon.note", {"text": "hm"})])
+    span["events"][0].pop("timeUnixNano")
+    untimed = {name: value for name, value in span.items() if "UnixNano" not in name}
+    path = tmp_path / "spans.json"
+    path.write_text(json.dumps(otlp(untimed)))
+    os.utime(path, ns=(START, START))
+    (tape,) = read(path)
+    assert (tape.trace.started_ns, [step.started_us for step in tape.steps]) == (START, [0, 0])
+    assert exchanges.TIMES in tape.trace.provenance["imported"]["lacks"]
+    (ended,) = read_back(tmp_path, otlp({**untimed, "endTimeUnixNano": str(START)}))
+    assert (ended.trace.started_ns, ended.trace.ended_ns) == (START, START)
+    assert ended.steps[0].response.duration_us == 0
+
+
+def test_the_service_tier_goes_along(tmp_path: Path) -> None:
+    """Prices depend on the tier that was asked for and the one that served: both are exported and read."""
+    asked = {**steps.asked(steps.user("hello")), "service_tier": "auto"}
+    call = llm({**steps.said("hi"), "service_tier": "priority"}, asked)
+    out = io.BytesIO()
+    otlp_file.write([steps.tape([call])], out)
+    assert b'"openai.response.service_tier"' in out.getvalue()
+    step = only_step(tmp_path, out.getvalue().decode())
+    assert views.summary(step).tier == "priority"
+    assert json.loads(step.request.body)["service_tier"] == "auto"
+
+
+def test_embeddings_keep_their_usage(tmp_path: Path) -> None:
+    """An answer of which another tool told the tokens and no vectors is one of embeddings all the same."""
+    told = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "text-embedding-3-small",
+            "gen_ai.usage.input_tokens": 9, "gen_ai.provider.name": "openai"}  # fmt: skip
+    for more in ({}, {"gen_ai.embeddings.count": 2}):
+        said = views.summary(only_step(tmp_path, otlp(otlp_span(told | more))))
+        assert (said.dialect, said.input_tokens) == ("openai.embeddings", 9)
 
 
 def test_an_http_call_without_a_status_has_ended(tmp_path: Path) -> None:

@@ -352,8 +352,44 @@ def test_a_list_of_lakes_that_somebody_broke(tmp_path: Path, listed: str) -> Non
     """What was edited by hand and cannot be is refused in a sentence with the file's name."""
     home = home_of(tmp_path / "home", trace(1))
     (home / "lakes.json").write_text(f'{{"lakes": [{listed}]}}')
-    with pytest.raises(UsageError, match=r"lakes\.json is not a list of lakes"):
+    with pytest.raises(DamagedData, match=r"lakes\.json is not a list of lakes"):
         asked_of(home, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"format": "rashomon.lakes/1", "source": "12345678"}', '{"lake": []}', "[", "[]"]
+)
+def test_a_file_without_a_list_of_lakes_is_damaged(tmp_path: Path, content: str) -> None:
+    """It does not count as no lakes: `forget --lakes` would pass over them in silence."""
+    home = home_of(tmp_path / "home", trace(1))
+    (home / "lakes.json").write_text(content)
+    for words in (("lake", "list"), ("forget", "--lakes", "--yes")):
+        done = main(*words, home=home)
+        assert (done.returncode, "lakes.json" in done.stderr) == (4, True), done.stdout
+
+
+def test_a_home_that_cannot_be_written_takes_no_lake(
+    lake_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To attach, to detach and to export say so in a sentence: it is no bug."""
+    place = tmp_path / "place"
+    exported(lake_home, str(place))
+    lake.attach(lake_home, str(place), "one")
+    fresh = home_of(tmp_path / "fresh", trace(1))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    commands = (
+        (lake_home, "lake", "attach", place, "--name", "two"),
+        (lake_home, "lake", "detach", "one"),
+        (fresh, "export", "--to", place),
+    )
+    for home, *words in commands:
+        done = main(*words, home=home)
+        assert done.returncode == 2, done.stderr
+        assert "lakes.json cannot be written: Read-only file system." in done.stderr
 
 
 def test_a_lake_is_not_called_by_a_word_of_sql(lake_home: Path, tmp_path: Path) -> None:
