@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from types import FrameType
@@ -167,7 +168,11 @@ class Scribe(Interceptor, Protocol):
 
 
 class Codec(Protocol[T]):
-    """How one client's answers are watched while they are consumed, and rebuilt from a recording."""
+    """How one client's answers are watched while they are consumed, and rebuilt from a recording.
+
+    It may have a method `limits`: the block in which a replay waits for an answer, where the client itself makes a
+    failure of a cancellation.
+    """
 
     def tee(self, answer: T, witness: Witness) -> T:
         """The live answer, wrapped so that `witness` sees what the program sees."""
@@ -345,7 +350,7 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
     witness = verdict.witness
     if isinstance(verdict, Play):
         if witness.pace is not None:
-            await _due(verdict.response, witness, witness.pace)
+            await _due(verdict.response, witness, witness.pace, getattr(codec, "limits", None))
         return codec.play(verdict.response, witness)
     return await make_async(guard, witness, live, codec)
 
@@ -420,15 +425,18 @@ def _first(response: Response) -> Event:
     return Event.END if response.end is End.ERROR and not began else Event.HEAD
 
 
-async def _due(response: Response, witness: Witness, pace: Pace) -> None:
-    """Wait until a recorded answer is due."""
+async def _due(
+    response: Response, witness: Witness, pace: Pace, limits: Callable[[Response], AbstractContextManager[Any]] | None
+) -> None:
+    """Wait until a recorded answer is due, within the time limits of a client that has its own."""
     if response.head is None and not response.pieces and response.end is End.CANCELLED:
         settling: Awaitable[None] | None = pace.cancelled()
     else:
         settling = pace.settle(_first(response))
     if settling is not None:
         try:
-            await settling
+            with nullcontext() if limits is None else limits(response):
+                await settling
         except BaseException as error:
             settling = None if collector.is_running() else pace.ending()
             if settling is not None:

@@ -14,6 +14,7 @@ answer that an HTTP chunk ends with it. WebSockets and other upgrades are not re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import os
@@ -44,6 +45,7 @@ from rashomon.recorders.vcr_shim import Cassette, say_once
 
 _Failing = Callable[[Response], BaseException]
 _CHARSET = ("utf-8", "surrogateescape")  # how aiohttp reads headers
+_RAN_OUT = f"{TimeoutError.__module__}:{TimeoutError.__qualname__}"
 _ENDS = (asyncio.CancelledError, TimeoutError, ReplayStop)
 _HOUSEKEEPING = ("close", "_close", "_close_immediately", "_release", "_cleanup", "_cleanup_closed", "_available")
 _LEFT = (End.CANCELLED, End.LEAKED, End.OPEN)
@@ -169,6 +171,11 @@ class AiohttpCassette(Cassette):
         answer.content.on_eof(answer._response_eof)
         _watch(answer, witness)
         return answer
+
+    def limits(self, response: Response) -> Any:
+        """aiohttp's total limit cancels the task, and makes a TimeoutError of that where it waits for the head."""
+        ran_out = response.failure is not None and response.failure.type == _RAN_OUT
+        return self._request._timer if ran_out else contextlib.nullcontext()
 
     def repair(self, error: BaseException) -> None:
         state = vars(error)

@@ -97,6 +97,11 @@ def _of_place(reads: list[Read], site: Site | None, varies: bool | None) -> Find
     return Finding(group, called(read.what), control, site, len(reads), shown(read), varies)
 
 
+_LOOKS = (".communicate", ".done", ".empty", ".exitcode", ".full", ".is_alive", ".poll", ".qsize", ".ready",
+          ".returncode", ".running", ".connection.wait")  # fmt: skip
+"""How the names of those end that are told what they found, and not a time."""
+
+
 def shown(read: Read) -> str:
     """The value of a read as a person would write it."""
     value, what = read.value, read.what
@@ -111,10 +116,14 @@ def shown(read: Read) -> str:
 
 
 def _wait_text(what: str, value: Any) -> str:
-    if isinstance(value, bool) and what != "queue.Queue.empty":
+    if what.endswith(_LOOKS):
+        return views.one_line(repr(value), 40)
+    if isinstance(value, bool):
         return "came in time" if value else "ran out"
     if what == "queue.Queue.get":  # by whom it was put there, and its number
-        return f"item {value[1]}"
+        return f"item {value[1]}" if isinstance(value, (list, tuple)) else "it was shut down"
+    if what == "concurrent.futures.as_completed" and value == -1:
+        return "ran out"
     if what.startswith("concurrent.futures."):
         return "job " + ", ".join(map(str, value)) if isinstance(value, list) else f"job {value}"
     return f"{value:g} s" if isinstance(value, (int, float)) else views.one_line(repr(value), 40)

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from functools import partial
 from threading import get_ident
 from typing import Any
 from weakref import ref
 
 from rashomon import boundary, real
 from rashomon.recorders import lanes
+from rashomon.recorders.ambient.looks import looked
 from rashomon.recorders.ambient.sites import REAL, USER, asker
-from rashomon.recorders.ambient.waits import PATIENCE, nothing, stand_for
+from rashomon.recorders.ambient.waits import PATIENCE, limited, nothing, stand_for
 
 WHAT = "queue.Queue.get"
 _getframe = sys._getframe
 _local = boundary._local.get
 _got: dict[int, Any] = {}
 """By thread: the name of the item that it has just taken; None for one that has no name."""
+_SHUT = -1
+"""What is recorded in place of an item's name where the queue had been shut down."""
 _POLLS = 100
 """So many looks in a row that found nothing are recorded."""
 _hasty: ref[Any] | None = None
@@ -33,11 +37,20 @@ more."""
 def patch(module: Any) -> None:
     """`Queue` (`queue`)."""
     queue = module.Queue
-    put, take, get, empty = queue._put, queue._get, queue.get, queue.empty
-    queue._put, queue._get = _naming(put), _named(take)
-    queue.get, queue.empty = _recorded(get, module.Empty, queue.get_nowait.__code__), _looked(empty)
-    for original, function in ((put, queue._put), (take, queue._get), (get, queue.get), (empty, queue.empty)):
-        stand_for(original, function)
+    shut = getattr(module, "ShutDown", ())  # Python 3.13
+    made = {
+        "_put": _naming(queue._put),
+        "_get": _named(queue._get),
+        "get": _recorded(queue.get, module.Empty, shut, queue.get_nowait.__code__),
+        "put": _puts(queue.put, module.Full, queue.put_nowait.__code__),
+        "empty": _looked(queue.empty),
+        "full": _told(queue.full),
+        "qsize": _told(queue.qsize),
+    }
+    for name, function in made.items():
+        stand_for(getattr(queue, name), function)
+        function.__name__ = name
+        setattr(queue, name, function)
 
 
 def _naming(original: Any) -> Any:
@@ -75,43 +88,125 @@ def _names(queue: Any, count: int) -> Any:
     return names
 
 
-def _recorded(original: Any, empty: Any, get_nowait: Any) -> Any:
+def _recorded(original: Any, empty: Any, shut: Any, get_nowait: Any) -> Any:
     def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
         if _local() is None and boundary._process is None:
             return original(self, block, timeout)
+        if timeout == 0:
+            block, timeout = False, None
         caller: Any = _getframe(1)
         frame, who = asker(caller.f_back if caller.f_code is get_nowait else caller)
-        limited = block and timeout is not None and 0 < timeout < 1e9
+        timed = block and timeout is not None and 0 < timeout < 1e9
         # what a library does with queues of its own may be spread over threads otherwise in a replay
-        guard = boundary.guard_here() if who == USER or (limited and who != REAL) else None
-        if guard is None or (block and timeout is not None and not limited):
+        guard = boundary.guard_here() if who == USER or (timed and who != REAL) else None
+        if guard is None or (block and timeout is not None and not timed):
             return original(self, block, timeout)
-        items: list[Any] = []
-
-        def taken(limit: float | None) -> Any:
-            _got.pop(get_ident(), None)
-            try:
-                items.append(original(self, block, limit))
-            except empty:
-                return False
-            name = _got.pop(get_ident(), None)
-            return (name or True) if who == USER else True
-
+        taking = _Taking(self, original, (empty, shut), block, who == USER)
         if block or not _is_polling(self, guard):
-            came = guard.read("sleep", WHAT, lambda: taken(timeout), frame)
-        elif (came := taken(None)) is not False:
+            came = guard.read("sleep", WHAT, lambda: taking.live(timeout), frame)
+        elif (came := taking.live(None)) is not False:
             guard.read("sleep", WHAT, lambda: came, frame)
-        if came and not items:
-            conductor = getattr(guard, "conductor", None)
-            _take(self, came, items, conductor) or taken(None if timeout is None else max(timeout, PATIENCE))
-        _polls(self, bool(items))
-        if items:
-            return items[0]
+        if came and not taking.is_over():
+            taking.played(came, timeout, getattr(guard, "conductor", None))
+        _polls(self, bool(taking.items))
+        if taking.items:
+            return taking.items[0]
+        if taking.ended:
+            raise taking.ended[0]
         if block and timeout is not None:
             guard.sleep(timeout, nothing, frame)
         raise empty
 
     return get
+
+
+class _Taking:
+    """One `get`. `items` holds what it gives, or `ended` what it raises, where the queue was shut down."""
+
+    def __init__(self, queue: Any, original: Any, errors: tuple[Any, Any], block: bool, named: bool) -> None:
+        self._queue, self._original, self._block, self._named = queue, original, block, named
+        self._empty, self._shut = errors
+        self.items: list[Any] = []
+        self.ended: list[Exception] = []
+
+    def live(self, limit: float | None) -> Any:
+        """Take an item: its name, or True for one that has none; False when none came."""
+        _got.pop(get_ident(), None)
+        try:
+            self.items.append(self._original(self._queue, self._block, limit))
+        except self._empty:
+            return False
+        except self._shut as error:
+            self.ended.append(error)
+            return _SHUT
+        name = _got.pop(get_ident(), None)
+        return (name or True) if self._named else True
+
+    def is_over(self) -> bool:
+        """True when it has been made."""
+        return bool(self.items or self.ended)
+
+    def played(self, came: Any, limit: float | None, conductor: Any) -> None:
+        """In a replay: wait for what came when it was recorded."""
+        if came == _SHUT:
+            _await_end(self._queue)
+        elif _take(self._queue, came, self.items, conductor):
+            return
+        self.live(None if limit is None else max(limit, PATIENCE))
+
+
+def _await_end(queue: Any) -> None:
+    """In a replay: wait for a queue that was shut down when somebody asked for an item."""
+    until = real.monotonic() + PATIENCE
+    with queue.not_empty:
+        while not queue.is_shutdown and (left := until - real.monotonic()) > 0:
+            queue.not_empty.wait(left)
+
+
+def _puts(original: Any, full: Any, put_nowait: Any) -> Any:
+    def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if self.maxsize <= 0 or (block and timeout is None) or (_local() is None and boundary._process is None):
+            return original(self, item, block, timeout)  # type: ignore[no-any-return]
+        if getattr(self, "is_shutdown", False) or (block and timeout is not None and timeout < 0):  # it raises
+            return original(self, item, block, timeout)  # type: ignore[no-any-return]
+
+        def found_room(limit: float | None) -> bool:
+            try:
+                original(self, item, limit is not None, limit)
+            except full:
+                return False
+            return True
+
+        caller: Any = _getframe(1)
+        caller = caller.f_back if caller.f_code is put_nowait else caller
+        if block and timeout:
+            came = limited("queue.Queue.put", timeout, found_room, caller)
+            if came is None:
+                return original(self, item, block, timeout)  # type: ignore[no-any-return]
+        else:
+            what, await_it = "queue.Queue.put_nowait", lambda _: found_room(PATIENCE)
+            came = looked(self, what, caller, False, lambda: found_room(None), await_it)
+        if not came:
+            raise full
+        return None
+
+    return put
+
+
+def _told(original: Any) -> Any:
+    """`full` or `qsize`: what the program was told, it is told again, whatever is in the queue by now."""
+    what = f"queue.Queue.{original.__name__}"
+
+    def tell(self: Any) -> Any:
+        if _local() is None and boundary._process is None:
+            return original(self)
+        told = self.__dict__.setdefault("_rashomon_told", {})
+        who = what, get_ident()
+        find = partial(original, self)
+        said = told[who] = looked(self, what, _getframe(1), told.get(who), find, lambda _: None)
+        return said
+
+    return tell
 
 
 def _looked(original: Any) -> Any:

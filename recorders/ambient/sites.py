@@ -20,6 +20,8 @@ USER, LIBRARY, REAL, THIN = range(4)
 real, or is ours: a virtual clock would make it wait for ever. `THIN`: hands the question on; its caller is asking."""
 
 _THIN = ("random.py", "secrets.py", "uuid.py")
+_THIN_PACKAGES = ("pydantic", "sqlmodel")
+"""Installed ones that read neither clock nor chance for themselves: they call the `default_factory` of a field."""
 _WAITS_FOR_REAL = ("asyncio", "concurrent", "multiprocessing", "queue.py", "selectors.py", "socket.py",
                    "socketserver.py", "ssl.py", "subprocess.py", "threading.py")  # fmt: skip
 _LOOPS_OF_THEIR_OWN = ("curio", "eventlet", "gevent", "trio", "twisted", "uvloop", "zmq")
@@ -56,6 +58,8 @@ def of_file(name: str) -> int:
             package = name[at + len(part) :].split(os.sep, 1)[0].removesuffix(".py")
             if package in _user_packages():
                 return USER
+            if package in _THIN_PACKAGES:
+                return THIN
             return REAL if package in _LOOPS_OF_THEIR_OWN else LIBRARY
     for folder in (_standard_as_named, _standard):
         if name.startswith(folder):

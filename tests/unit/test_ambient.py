@@ -185,6 +185,8 @@ def test_threads_share_an_ambient() -> None:
         ("/venv/lib/python3.11/site-packages/trio/_core/_run.py", sites.REAL),
         ("/venv/lib/python3.11/site-packages/ours/core.py", sites.USER),
         ("/venv/lib/python3.11/site-packages/single.py", sites.USER),
+        ("/venv/lib/python3.11/site-packages/pydantic/main.py", sites.THIN),
+        ("/venv/lib/python3.11/site-packages/pydantic_ai/agent.py", sites.LIBRARY),
         (random.__file__, sites.THIN),
         (threading.__file__, sites.REAL),
         (os.__file__, sites.LIBRARY),

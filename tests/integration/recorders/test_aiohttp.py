@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -239,6 +240,27 @@ def test_refused_and_timeout(stage: Any) -> None:
 
     stage.both(running(slow))
     assert stage.both(running(refused)).steps[0].response.end is End.ERROR
+
+
+def test_a_limit_that_fires_while_the_head_is_awaited(stage: Any) -> None:
+    """aiohttp's own limit is a failure of the call, one around it cancels it; a replay ends each as it was."""
+
+    async def program(session: aiohttp.ClientSession, _: str) -> Any:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        limit = aiohttp.ClientTimeout(total=0.1)
+
+        async def around() -> None:
+            async with asyncio.timeout(0.1):
+                await session.get(address)
+
+        def itself() -> Any:
+            return session.get(address, timeout=limit)
+
+        return [await failing(call) for call in (itself, around, itself)]
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tape = stage.both(running(program))
+    assert [step.response.end for step in tape.steps] == [End.ERROR, End.CANCELLED, End.ERROR]
 
 
 def test_status_errors(stage: Any) -> None:

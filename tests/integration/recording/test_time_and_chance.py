@@ -89,6 +89,33 @@ with ThreadPoolExecutor(4) as pool:
     print([pool.submit(function).result() for function in (uuid.uuid4, random.random, time.time)])
 print(sorted(found))
 """
+DEFAULTS = """
+import dataclasses, datetime, random, secrets, time, uuid
+import pydantic, pydantic.dataclasses
+
+class Turn(pydantic.BaseModel):
+    number: uuid.UUID = pydantic.Field(default_factory=uuid.uuid4)
+    at: datetime.datetime = pydantic.Field(default_factory=datetime.datetime.now)
+    day: datetime.date = pydantic.Field(default_factory=datetime.date.today)
+    second: float = pydantic.Field(default_factory=time.time)
+    key: str = pydantic.Field(default_factory=lambda: secrets.token_hex(4))
+    drawn: float = pydantic.Field(default_factory=random.random)
+    _since: float = pydantic.PrivateAttr(default_factory=time.perf_counter)
+
+class Turns(pydantic.BaseModel):
+    turns: list[Turn]
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    number: uuid.UUID = pydantic.Field(default_factory=uuid.uuid4)
+
+@dataclasses.dataclass
+class Plain:
+    number: uuid.UUID = dataclasses.field(default_factory=uuid.uuid4)
+
+print(Turn(), Turn()._since, Turns(turns=[{}, {}]), pydantic.TypeAdapter(Turn).validate_json("{}"))
+print(Checked(), Plain(), dataclasses.replace(Plain()))
+"""
 CHILDREN = """
 import os, random, subprocess, sys, time, uuid
 
@@ -157,7 +184,7 @@ def played(home: Path, path: Path, env: dict[str, str] | None = None, **replay_e
     return outputs
 
 
-@pytest.mark.parametrize("text", [CLOCKS, CHANCE, THREADS], ids=["clocks", "chance", "threads"])
+@pytest.mark.parametrize("text", [CLOCKS, CHANCE, THREADS, DEFAULTS], ids=["clocks", "chance", "threads", "defaults"])
 def test_a_replay_reads_what_the_recording_read(text: str, home: Path, tmp_path: Path) -> None:
     """Every clock and every source of chance, by whatever name it was imported, reads as recorded."""
     recorded, first, second = played(home, program(tmp_path, text))

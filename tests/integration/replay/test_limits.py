@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +148,70 @@ def _barriers() -> list[tuple[int, str]]:
     return sorted(said)
 
 
+def _puts(how: str) -> tuple[list[int], int]:
+    """How often there was no room in a queue, and what came through it."""
+    items: queue.Queue[int] = queue.LifoQueue(1) if how == "put" else queue.Queue(1)
+    got, missed = [], 0
+
+    def work() -> None:
+        for _ in range(4):
+            slow(0.02)
+            got.append(items.get())
+
+    def put(item: int) -> None:
+        nonlocal missed
+        while True:
+            try:
+                return items.put(item, timeout=0.008) if how == "put" else items.put_nowait(item)
+            except queue.Full:
+                missed += 1
+                if how != "put":
+                    time.sleep(0.005)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for item in range(4):
+        while how == "full" and items.full():
+            missed += items.qsize()
+            time.sleep(0.005)
+        put(item)
+    thread.join()
+    return got, missed
+
+
+def _shut_down() -> list[str]:
+    """Python 3.13: a queue that is shut down while somebody waits for an item of it."""
+    items: Any = queue.Queue(1)
+    said = []
+
+    def work() -> None:
+        for ask in (items.get, lambda: items.get(timeout=2), items.get_nowait):
+            try:
+                said.append(f"{ask()}")
+            except queue.ShutDown as error:  # type: ignore[attr-defined]
+                said.append(repr(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    items.put(1)
+    slow(0.05)
+    items.shutdown()
+    thread.join()
+    return said
+
+
+def _done() -> list[int]:
+    """How often jobs of threads were found not to be done."""
+    with ThreadPoolExecutor(2) as pool:
+        looks = []
+        for job in [pool.submit(slow, seconds) for seconds in (0.05, 0.0, 0.02)]:
+            looks.append(0)
+            while not job.done():
+                looks[-1] += 1 + job.running()
+                time.sleep(0.004)
+    return looks
+
+
 def _fails() -> None:
     raise ZeroDivisionError
 
@@ -182,6 +248,11 @@ def _waits_that_raise() -> list[object]:
 PROGRAMS: dict[str, Callable[[], object]] = {
     "as completed": _as_they_come,
     "raising": _waits_that_raise,
+    "done": _done,
+    "put": lambda: _puts("put"),
+    "put nowait": lambda: _puts("nowait"),
+    "full": lambda: _puts("full"),
+    **({"shut down": _shut_down} if hasattr(queue, "ShutDown") else {}),
     "barrier": _barriers,
     "result": _results,
     "exception": _exceptions,
@@ -203,7 +274,7 @@ def test_limits_run_out_as_recorded(name: str, home: Path, last_tape: Callable[[
         with rashomon.replay(tape) as replaying:
             assert PROGRAMS[name]() == recorded
         replaying.check()
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 1
 
 
 def test_a_limit_is_the_programs_own(home: Path) -> None:
@@ -241,6 +312,20 @@ def test_a_limit_is_the_programs_own(home: Path) -> None:
             limited.acquire(False, 1)
         never.set()
         thread.join()
+        items: queue.Queue[int] = queue.Queue(1)
+        items.put(1, timeout=1)
+        for limit in (0.001, 0):
+            with pytest.raises(queue.Full):
+                items.put(2, timeout=limit)
+        with pytest.raises(queue.Full):
+            items.put_nowait(2)
+        with pytest.raises(ValueError, match="timeout"):
+            items.put(2, timeout=-1)
+        said += [items.full(), items.qsize(), items.get(timeout=0), items.full()]
+        items.put(3, False)
+        said.append(items.get(True))
+        with pytest.raises(queue.Empty):
+            items.get(timeout=0)
         return said
 
     plain = all_of_them()
