@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
     BUILT,
     SHARED,
     GIVEN,
-    CHANGED,
-) = range(1, 18)
+) = range(1, 17)
 """Extension codes of `rashomon.values`; `docs/formats/values.md` says what each holds."""
 
 

@@ -13,7 +13,6 @@ from rashomon.model import Failure
 from rashomon.objects import (
     BIGINT,
     BUILT,
-    CHANGED,
     COMPLEX,
     ENUM,
     EXCEPTION,
@@ -108,7 +107,7 @@ class Rebuild:
             return self.numbered(*content)
         if code == GIVEN:
             return self.argument(*content)
-        return content[1] if code == CHANGED else self.object(code, *content)
+        return self.object(code, *content)
 
     def numbered(self, number: int, value: Any = _MISSING) -> Any:
         """What is met more than once: defined the first time."""
@@ -118,11 +117,13 @@ class Rebuild:
 
     def argument(self, number: int, value: Any = _MISSING) -> Any:
         """What the call was given, as it is behind it."""
-        key = -1 - number
-        if value is not _MISSING:
-            live = self.given[number] if number < len(self.given) else None
-            self.shared[key] = live if _become(live, value) else value
-        return self.shared[key]
+        live = self.given[number] if number < len(self.given) else _MISSING
+        if value is _MISSING:
+            return self.shared.get(-1 - number) if live is _MISSING else live
+        if type(live) is type(value):
+            return live
+        self.shared[-1 - number] = value
+        return value
 
     def failure(self, failure: Failure) -> BaseException:
         """The exception; raises `NotRebuildable` when it cannot be made."""
@@ -232,20 +233,6 @@ _MAKE: dict[int, Callable[[Any], Any]] = {
     TEXT: lambda content: _text(*content),
     BUILT: lambda content: _built(*content),
 }
-
-
-def _become(live: Any, value: Any) -> bool:
-    """Make a list, a dict or a set of the program's what it is behind the call; False for anything else."""
-    if type(live) is not type(value):
-        return False
-    if type(live) is list:
-        live[:] = value
-    elif type(live) in (dict, set):
-        live.clear()
-        live.update(value)
-    else:
-        return False
-    return True
 
 
 # --------------------------------------------------------------------------------------------------------- exceptions

@@ -13,7 +13,6 @@ from rashomon.errors import Missed
 from rashomon.objects import (
     BIGINT,
     BUILT,
-    CHANGED,
     COMPLEX,
     ENUM,
     EXCEPTION,
@@ -66,12 +65,16 @@ class Walk:
     """One encoding in progress: lowers a value to what msgpack knows plus extension types.
 
     `shared` numbers the objects that are known to be met more than once, `given` those that a call was given; both by
-    `id`. `repeated` are those that this walk met more than once. `lost` is what it could not encode.
+    `id`. With `bare` these are written by their numbers alone. `repeated` are those that this walk met more than once,
+    `lost` is what it could not encode.
     """
 
-    __slots__ = ("active", "given", "lost", "met", "nodes", "repeated", "shared")
+    __slots__ = ("active", "bare", "given", "lost", "met", "nodes", "repeated", "shared")
 
-    def __init__(self, shared: dict[int, int] | None = None, given: dict[int, int] | None = None) -> None:
+    def __init__(
+        self, shared: dict[int, int] | None = None, given: dict[int, int] | None = None, bare: bool = False
+    ) -> None:
+        self.bare = bare
         self.active: list[int] = []
         self.nodes = 0
         self.met: dict[int, tuple[Any, int]] = {}  # kept alive: else another object may get its `id`
@@ -113,6 +116,8 @@ class Walk:
             return self.opaque(cls, "<contains itself>")
         if len(self.active) >= MAX_DEPTH or self.nodes > MAX_NODES:
             return self.opaque(cls, "<too deep or too large>")
+        if self.bare and key in self.given:
+            return _numbered(GIVEN, self.given[key])
         if key in self.met and not _unchanging(value, cls):
             return self.again(key, cls)
         before = self.nodes
@@ -244,10 +249,6 @@ class Walk:
         """The attributes that an exception has itself."""
         kept = {key: item for key, item in state(error).items() if not key.startswith("__") or key == "__notes__"}
         return kept | noted(error)
-
-    def changed(self, value: Any, arguments: Any) -> msgpack.ExtType:
-        """A result, and what has become of the arguments: these first, for they may be in it."""
-        return self.ext(CHANGED, [arguments, value])
 
 
 def said(error: BaseException) -> str:

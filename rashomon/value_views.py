@@ -10,7 +10,6 @@ from rashomon.model import Json
 from rashomon.objects import (
     BIGINT,
     BUILT,
-    CHANGED,
     COMPLEX,
     ENUM,
     EXCEPTION,
@@ -57,7 +56,7 @@ class _View:
             if len(content) > 1:
                 self.known[code, content[0]] = content[1]
             return self.known.get((code, content[0]))
-        return content[1] if code == CHANGED else _shown(code, content)
+        return _shown(code, content)
 
 
 def _shown(code: int, content: Any) -> Any:

@@ -58,13 +58,13 @@ def encode_told(value: Any, given: dict[int, int] | None = None) -> Encoded:
     return _walked(lambda walk: walk.pack(value), value, given)
 
 
-def _walked(work: Callable[[Walk], bytes], value: Any, given: dict[int, int] | None) -> Encoded:
+def _walked(work: Callable[[Walk], bytes], value: Any, given: dict[int, int] | None, bare: bool = False) -> Encoded:
     """Walk a value; again, where something is met twice in it, which has to be known when it is met first."""
     try:
-        walk = Walk(None, given)
+        walk = Walk(None, given, bare)
         data = work(walk)
         if walk.repeated:
-            again = Walk({key: number for number, key in enumerate(walk.repeated)}, given)
+            again = Walk({key: number for number, key in enumerate(walk.repeated)}, given, bare)
             data = work(again)
             return Encoded(data, tuple(dict.fromkeys(again.lost)))
         return Encoded(data, tuple(dict.fromkeys(walk.lost)))
@@ -99,9 +99,14 @@ def _is_tree(value: Any, given: dict[int, int]) -> bool:
     return True
 
 
-def encode_changed(value: Any, arguments: Any, given: dict[int, int]) -> Encoded:
-    """A result, with what the call has made of its arguments. Never raises."""
-    return _walked(lambda walk: msgpack.packb(walk.changed(value, arguments)), value, given)
+def encode_effects(effects: Any, given: dict[int, int]) -> Encoded:
+    """What has become of the arguments of a call, which are in it by their numbers. Never raises."""
+    return _walked(lambda walk: walk.pack(effects), effects, given, True)
+
+
+def decode_effects(data: bytes, given: list[Any]) -> Any:
+    """The same again, with the live arguments in it. Raises `NotRebuildable`."""
+    return decode(data, None, given)
 
 
 def encode_arguments(value: Any) -> bytes:

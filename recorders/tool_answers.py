@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from rashomon import boundary, values
 from rashomon.boundary import Witness, end_of
 from rashomon.errors import Missed
 from rashomon.model import Divergence, End, Response
+from rashomon.objects import slots
 from rashomon.recorders.complaints import complain
 from rashomon.values import Lost
 
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
 _warned: set[tuple[str, str]] = set()
 
 
+class Given(Protocol):
+    """The arguments of a call that can be changed: a `tool_arguments.Watched`."""
+
+    nodes: list[Any]
+    numbers: dict[int, int]
+
+    def apply(self, data: bytes) -> None: ...
+
+
 class ValueCodec:
-    """The results of one tool, which come at once."""
+    """The results of one tool, which come at once; those of one call, where that was given what can be changed."""
 
-    __slots__ = ("tool",)
+    __slots__ = ("given", "tool")
 
-    def __init__(self, tool: str) -> None:
-        self.tool = tool
+    def __init__(self, tool: str, given: Given | None = None) -> None:
+        self.tool, self.given = tool, given
 
     def tee(self, answer: Any, witness: Witness) -> Any:
-        data, lost = values.encode_told(answer)
+        data, lost = values.encode_told(answer, None if self.given is None else self.given.numbers)
         if lost:
             tell_lost(self.tool, lost)
         witness.piece(data)
@@ -35,24 +46,33 @@ class ValueCodec:
     def play(self, response: Response, witness: Witness) -> Any:
         if response.head:
             witness.began(response.head)
+            self._change(response.head.get("changed"), witness)
         if response.end is not End.COMPLETE:
             raise_recorded(response, witness)
         if not response.pieces:
             raise unplayable(values.NotRebuildable("the recording has lost it"), witness)
         data = response.pieces[0].data
-        answer = rebuilt(data, witness)
+        answer = rebuilt(data, witness, None if self.given is None else self.given.nodes)
         witness.piece(data)
         witness.ended(End.COMPLETE)
         return answer
+
+    def _change(self, data: bytes | None, witness: Witness) -> None:
+        """Do to the arguments what the recorded body did."""
+        if data is not None and self.given is not None:
+            try:
+                self.given.apply(data)
+            except Exception as error:  # they are not what they were: a stub's, or those of a call that drifted
+                raise unplayable(values.NotRebuildable(f"its arguments do not fit: {error}"), witness) from None
 
     async def discard(self, answer: Any) -> None:
         """A value needs no release."""
 
 
-def rebuilt(data: bytes, witness: Witness) -> Any:
+def rebuilt(data: bytes, witness: Witness, given: list[Any] | None = None) -> Any:
     """A recorded value. Raises `Missed` where it cannot be served."""
     try:
-        return values.decode(data, reading(witness))
+        return values.decode(data, reading(witness), given)
     except values.NotRebuildable as error:
         raise unplayable(error, witness) from None
 
@@ -141,6 +161,9 @@ def tell_lost(tool: str, lost: tuple[Lost, ...]) -> None:
 
 def tell_raised(tool: str, error: BaseException) -> None:
     """Say which attributes of an exception a replay will not have. Never raises."""
+    plain = not error.__dict__ and error.__context__ is None and not slots(type(error))
+    if plain and _ATOMS.issuperset(map(type, error.args)):  # as most are
+        return
     for one in values.encode_failure_told(error)[1]:
         what = f"{one.attribute!r} of the {type(error).__name__} that it raised holds a {one.type}"
         uncontrolled(tool, f"{what}, which is recorded by its type only: what reads it ends the replay")

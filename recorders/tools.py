@@ -31,6 +31,7 @@ from rashomon.errors import UsageError
 from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders import lanes
 from rashomon.recorders.tool_answers import ValueCodec, tell_raised
+from rashomon.recorders.tool_arguments import Watched, watch
 from rashomon.recorders.tool_generators import played, played_async, watched, watched_async
 
 if TYPE_CHECKING:
@@ -58,10 +59,23 @@ class _Tool:
         except (TypeError, ValueError):  # a builtin without a signature: arguments by position
             self.signature = None
 
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        return Call(Kind.TOOL, self.name, Request(self.head, values.encode_arguments(self._arguments(args, kwargs))))
+    def call(self, arguments: dict[str, Any]) -> Call:
+        return Call(Kind.TOOL, self.name, Request(self.head, values.encode_arguments(arguments)))
 
-    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def codec_of(self, watched: Watched | None) -> ValueCodec:
+        """What writes and plays the result of a call."""
+        return self.codec if watched is None else ValueCodec(self.name, watched)
+
+    def over(self, watched: Watched | None, head: Head) -> Head:
+        """The body of a call has ended: tell what it did to its arguments. Gives the head as it is then."""
+        changed, witness = None if watched is None else watched.changed(self.name), inside.get()
+        if changed is None or witness is None:
+            return head
+        head = {**head, "changed": changed}
+        witness.began(head)
+        return head
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self.signature is not None:
             try:
                 bound = self.signature.bind(*args, **kwargs)
@@ -120,24 +134,30 @@ def _wrap_sync(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]
         if guard is None:
             return function(*args, **kwargs)
         line = lanes.spawn()
-        verdict = guard.arrive(known.call(args, kwargs))
+        arguments = known.arguments(args, kwargs)
+        watched = watch(arguments)
+        codec = known.codec_of(watched)
+        verdict = guard.arrive(known.call(arguments))
         witness = verdict.witness
         if isinstance(verdict, Play):
-            return _played(verdict.response, witness, known)
+            return _played(verdict.response, witness, codec)
 
         def body() -> Any:
             try:
                 with lanes.inner(line):
-                    return function(*args, **kwargs)
+                    answer = function(*args, **kwargs)
             except BaseException as error:
                 tell_raised(known.name, error)
+                known.over(watched, {})
                 raise
+            known.over(watched, {})
+            return answer
 
         answer = called(witness, body)
         if isinstance(answer, CoroutineType):  # of an async function that another one, which is not, hands on
             witness.began(_AWAITED)
-            return make_async(guard, witness, lambda: _body(lambda: answer, line, known.name, _AWAITED), known.codec)
-        return handed_over(guard, witness, answer, known.codec)
+            return make_async(guard, witness, lambda: _body(lambda: answer, line, known, watched, _AWAITED), codec)
+        return handed_over(guard, witness, answer, codec)
 
     return wrapper
 
@@ -145,13 +165,13 @@ def _wrap_sync(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]
 _AWAITED = {"awaited": True}
 
 
-def _played(response: Response, witness: Witness, known: _Tool) -> Any:
+def _played(response: Response, witness: Witness, codec: ValueCodec) -> Any:
     """The recorded answer of a tool; to be awaited where that had to be."""
     if response.head is not None and "awaited" in response.head:
-        return play_async(response, witness, known.codec)
+        return play_async(response, witness, codec)
     if witness.pace is not None:
         witness.pace.wait(first_of(response))
-    return known.codec.play(response, witness)
+    return codec.play(response, witness)
 
 
 def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
@@ -161,26 +181,32 @@ def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any
             return await function(*args, **kwargs)
         line = lanes.spawn()
 
-        def live() -> Awaitable[Any]:
-            return _body(lambda: function(*args, **kwargs), line, known.name, {})
+        arguments = known.arguments(args, kwargs)
+        watched = watch(arguments)
 
-        return await cross_async(known.call(args, kwargs), live, known.codec)
+        def live() -> Awaitable[Any]:
+            return _body(lambda: function(*args, **kwargs), line, known, watched, {})
+
+        return await cross_async(known.call(arguments), live, known.codec_of(watched))
 
     return wrapper
 
 
-async def _body(ask: Callable[[], Awaitable[Any]], line: lanes.Line | None, tool: str, head: Head) -> Any:
+async def _body(
+    ask: Callable[[], Awaitable[Any]], line: lanes.Line | None, known: _Tool, watched: Watched | None, head: Head
+) -> Any:
     """The body of an async tool."""
     before = _cancellations()
     try:
         with lanes.inner(line):
             value = await ask()
     except BaseException as error:
-        tell_raised(tool, error)
+        tell_raised(known.name, error)
+        head = known.over(watched, head)
         if end_of(error) is not End.CANCELLED:
             _tell_withheld(before, head)
         raise
-    _tell_withheld(before, head)
+    _tell_withheld(before, known.over(watched, head))
     return value
 
 
@@ -207,7 +233,7 @@ def _wrap_generator(function: Callable[..., Any], known: _Tool) -> Callable[...,
         if guard is None:
             return (yield from function(*args, **kwargs))
         line = lanes.spawn()
-        verdict = guard.arrive(known.call(args, kwargs))
+        verdict = guard.arrive(known.call(known.arguments(args, kwargs)))
         if isinstance(verdict, Play):
             return (yield from played(verdict.response, verdict.witness))
         return (yield from watched(known.name, function(*args, **kwargs), verdict.witness, line))
@@ -223,7 +249,7 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
             chosen = function(*args, **kwargs)
         else:
             line = lanes.spawn()
-            verdict = guard.arrive(known.call(args, kwargs))
+            verdict = guard.arrive(known.call(known.arguments(args, kwargs)))
             if isinstance(verdict, Play):
                 chosen = played_async(verdict.response, verdict.witness)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -271,3 +272,73 @@ def test_a_replay_of_a_replay_has_the_same_stand_ins(home: Path, last_tape: Last
         replaying.check()
         with pytest.raises(Missed):
             bool(raised.value.handle)
+
+
+@dataclasses.dataclass
+class Cart:
+    """What a tool is given to fill."""
+
+    items: list[Any] = dataclasses.field(default_factory=list)
+
+
+class Shop:
+    """Has tools, and a handle that no recording can hold."""
+
+    def __init__(self) -> None:
+        self.handle, self.sold = Handle(), 0
+
+    @rashomon.tool(name="sell")
+    def sell(self, cart: Cart, names: set[str], *, fail: bool = False) -> Cart:
+        """Changes all that it is given."""
+        self.sold += 1
+        cart.items.insert(0, {"number": self.sold})
+        cart.note = "sold"  # type: ignore[attr-defined]
+        names.add("b")
+        if fail:
+            raise ValueError("sold out")
+        return cart
+
+    @rashomon.tool(name="sell_later")
+    async def sell_later(self, order: dict[str, Any]) -> None:
+        """Changes it as well."""
+        await asyncio.sleep(0)
+        order["lines"].append(order.pop("new"))
+        del self.handle
+
+
+def _shopping() -> list[Any]:
+    shop, cart, names, first = Shop(), Cart(), {"a"}, {"number": 0}
+    cart.items.append(first)
+    same = shop.sell(cart, names) is cart
+    with contextlib.suppress(ValueError):
+        shop.sell(cart, names, fail=True)
+    order = {"lines": [1], "new": first}
+    lines = order["lines"]
+    asyncio.run(shop.sell_later(order))
+    return [same, vars(cart), sorted(names), cart.items[-1] is first, order, order["lines"] is lines, vars(shop)]
+
+
+def test_what_a_tool_does_to_its_arguments(home: Path, last_tape: LastTape) -> None:
+    """Is done to the live ones, in place: what is still there is the same object, and so is what it returns."""
+    with rashomon.trace("shop"):
+        recorded = _shopping()
+    assert recorded[0] is recorded[3] is recorded[5] is True
+    tape = last_tape()
+    for _ in range(2):
+        with rashomon.replay(tape) as replaying:
+            assert _shopping() == recorded
+        replaying.check()
+        tape = last_tape()
+
+
+def test_a_change_that_cannot_be_written_down_is_told(home: Path, last_tape: LastTape) -> None:
+    """The argument stays as it is in a replay, and the trace says so."""
+
+    @rashomon.tool(name="fill")
+    def fill(into: list[Any]) -> None:
+        into.append(Handle())
+
+    with rashomon.trace("filled"):
+        fill([])
+    (told,) = [one for one in last_tape().trace.uncontrolled if one.what == "tool fill"]
+    assert told.reason.startswith("it changes its arguments, by what is recorded by its type only")
