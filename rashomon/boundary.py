@@ -302,7 +302,7 @@ def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:
     witness = verdict.witness
     if type(verdict) is Play:
         if witness.pace is not None:
-            witness.pace.wait(_first(verdict.response))
+            witness.pace.wait(first_of(verdict.response))
         return codec.play(verdict.response, witness)
     return make(guard, witness, live, codec)
 
@@ -324,15 +324,24 @@ def leave(token: Any) -> None:
 
 def make(guard: Interceptor, witness: Witness, live: Callable[[], T], codec: Codec[T]) -> T:
     """Make a blocking call that goes live."""
+    return handed_over(guard, witness, called(witness, live), codec)
+
+
+def called(witness: Witness, live: Callable[[], T]) -> T:
+    """What a call that goes live answers; its failure is told."""
     token = enter(witness)
     try:
-        answer = live()
+        return live()
     except BaseException as error:
         completed(witness, Event.END)
         witness.ended(end_of(error), error)
         raise
     finally:
         leave(token)
+
+
+def handed_over(guard: Interceptor, witness: Witness, answer: T, codec: Codec[T]) -> T:
+    """A live answer, as the program gets it."""
     if len(threads) > 1:
         completed(witness, Event.HEAD)
     try:
@@ -349,10 +358,15 @@ async def cross_async(call: Call, live: Callable[[], Awaitable[T]], codec: Codec
     verdict = guard.arrive(call)
     witness = verdict.witness
     if isinstance(verdict, Play):
-        if witness.pace is not None:
-            await _due(verdict.response, witness, witness.pace, getattr(codec, "limits", None))
-        return codec.play(verdict.response, witness)
+        return await play_async(verdict.response, witness, codec)
     return await make_async(guard, witness, live, codec)
+
+
+async def play_async(response: Response, witness: Witness, codec: Codec[T]) -> T:
+    """A recorded answer, when it is due."""
+    if witness.pace is not None:
+        await _due(response, witness, witness.pace, getattr(codec, "limits", None))
+    return codec.play(response, witness)
 
 
 async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
@@ -419,20 +433,30 @@ async def told(witness: Witness, error: BaseException, before: Place | None) -> 
         await settling
 
 
-def _first(response: Response) -> Event:
+def first_of(response: Response) -> Event:
     """The completion that a caller waits for: that the call returned, or that it failed."""
-    began = response.head is not None and "withheld" not in response.head
-    return Event.END if response.end is End.ERROR and not began else Event.HEAD
+    return Event.END if response.end is End.ERROR and not _began(response) else Event.HEAD
+
+
+_ASIDE = frozenset({"withheld", "awaited", "changed"})
+"""What the head of a tool's answer may say without being its beginning."""
+
+_LATER = frozenset({"awaited", "changed"})
+
+
+def _began(response: Response) -> bool:
+    """True where an answer had begun."""
+    return response.head is not None and _ASIDE.isdisjoint(response.head)
 
 
 async def _due(
     response: Response, witness: Witness, pace: Pace, limits: Callable[[Response], AbstractContextManager[Any]] | None
 ) -> None:
     """Wait until a recorded answer is due, within the time limits of a client that has its own."""
-    if response.head is None and not response.pieces and response.end is End.CANCELLED:
+    if (response.head or {}).keys() <= _LATER and not response.pieces and response.end is End.CANCELLED:
         settling: Awaitable[None] | None = pace.cancelled()
     else:
-        settling = pace.settle(_first(response))
+        settling = pace.settle(first_of(response))
     if settling is not None:
         try:
             with nullcontext() if limits is None else limits(response):

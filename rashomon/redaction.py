@@ -26,7 +26,9 @@ _HEADER_NAME = re.compile(
 _FIELDS = ("password", "passwd", "api_key", "apikey", "apiKey", "client_secret", "access_token", "refresh_token",
            "id_token", "private_key", "secret_key", "secret_access_key")  # fmt: skip
 _FIELD_NEEDLES = (b"passw", b'_key"', b"_key\\", b"apikey", b"apiKey", b"client_secret", b'_token"', b"_token\\")
-_ENCODED_FIELD = re.compile(rb"passw|_key|_token|api[kK]ey|_secret")  # in msgpack no quote follows a name
+_ENCODED_FIELD = re.compile(
+    rb"passw|_key|_token|api[kK]ey|_secret|\$headers|\$url"
+)  # in msgpack no quote follows a name
 _QUERY = re.compile(r"([?&](?:api[-_]?key|key|access_token|token|sig|signature|secret|password)=)([^&#]+)", re.I)
 _USERINFO = re.compile(r"(?<=://)([^/@?#\s]*:[^/@?#\s]*)(?=@)")
 
@@ -255,12 +257,27 @@ class Redactor:
         return value  # an extension value, a tuple of msgpack's own, was redacted when it was unpacked
 
     def _deep_field(self, key: Any, item: Any) -> Any:
+        if key == "$url" and isinstance(item, str):  # as `rashomon.libraries` writes it
+            return self.url(item)
+        if key == "$headers" and isinstance(item, list):
+            return [self._pair(pair) for pair in item]
         if isinstance(key, str) and key.lower() in self._field_names and isinstance(item, (str, bytes)) and item:
             secret = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
             if not secret.startswith(b"<secret:"):
                 placeholder = self.placeholder("field", secret)
                 return placeholder.decode() if isinstance(item, str) else placeholder
         return self.deep(item)
+
+    def _pair(self, pair: Any) -> Any:
+        """A header of a client's object, name and value."""
+        if not (isinstance(pair, list) and len(pair) == 2):
+            return self.deep(pair)
+        name, value = pair
+        if isinstance(name, bytes) and isinstance(value, bytes):
+            return [name, self.header(name.decode("latin-1"), value.decode("latin-1")).encode("latin-1", "replace")]
+        if isinstance(name, str) and isinstance(value, str):
+            return [name, self.header(name, value)]
+        return [name, self.deep(value)]
 
     def encoded(self, data: bytes) -> bytes:
         """A `rashomon.values` encoding with its secrets replaced: rebuilt, so that lengths stay true."""

@@ -105,6 +105,11 @@ _BUILT_BY_NAME = frozenset(
 )
 
 
+def is_known(name: str) -> bool:
+    """True for what `build` builds."""
+    return name == "builtins:range" or tuple(name.split(":", 1)) in _BUILT_BY_NAME
+
+
 def view(name: str, given: list[Any]) -> Any:
     """The parts, which are JSON already, as people read such a value."""
     if name in _MAPPINGS:
@@ -113,4 +118,6 @@ def view(name: str, given: list[Any]) -> Any:
         return given[0]
     if name == "types:SimpleNamespace" and isinstance(given[0], dict):
         return {"$type": name, **given[0]}
+    if len(given) == 1 and isinstance(given[0], dict) and len(given[0]) == 1:  # an address, or headers
+        return next(iter(given[0].values())) if given[0].keys() <= {"$url", "$headers"} else {"$type": name, **given[0]}
     return {"$type": name, "value": given}

@@ -9,91 +9,35 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rashomon import values
 from rashomon.boundary import (
     Play,
     Witness,
-    completed,
-    cross,
+    called,
     cross_async,
     end_of,
-    enter,
+    first_of,
     guard_here,
-    handed_out,
+    handed_over,
     inside,
-    leave,
+    make_async,
     place_now,
-    told,
-    whole,
+    play_async,
 )
-from rashomon.errors import Missed, UsageError
-from rashomon.model import Call, End, Event, Kind, Request, Response
+from rashomon.errors import UsageError
+from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders import lanes
+from rashomon.recorders.tool_answers import ValueCodec, tell_raised
+from rashomon.recorders.tool_arguments import Watched, watch
+from rashomon.recorders.tool_generators import played, played_async, watched, watched_async
 
 if TYPE_CHECKING:
     import inspect  # loaded when the first tool is decorated: it would double the time of `import rashomon`
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _ValueCodec:
-    """A result that comes at once."""
-
-    def tee(self, answer: Any, witness: Witness) -> Any:
-        witness.piece(values.encode(answer))
-        witness.ended(End.COMPLETE)
-        return answer
-
-    def play(self, response: Response, witness: Witness) -> Any:
-        if response.head:
-            witness.began(response.head)
-        if response.end is not End.COMPLETE:
-            raise _recorded_error(response, witness)
-        if not response.pieces:
-            raise _unplayable(values.NotRebuildable("the recording has lost it"), witness)
-        answer = _decoded(response.pieces[0].data, witness)
-        witness.ended(End.COMPLETE)
-        return answer
-
-    async def discard(self, answer: Any) -> None:
-        """A value needs no release."""
-
-
-def _decoded(data: bytes, witness: Witness) -> Any:
-    """A recorded value, told to `witness`. Raises `Missed` when it cannot be rebuilt."""
-    try:
-        value = values.decode(data)
-    except values.NotRebuildable as error:
-        raise _unplayable(error, witness) from None
-    witness.piece(data)
-    return value
-
-
-def _recorded_error(response: Response, witness: Witness) -> BaseException:
-    try:
-        error = (
-            values.decode_failure(response.failure)
-            if response.failure is not None
-            else Missed(
-                "The tape does not hold the end of this tool call: the recorded process was killed in it, or could not "
-                "write it down."
-            )
-        )
-    except values.NotRebuildable as gone:
-        return _unplayable(gone, witness)
-    witness.ended(end_of(error), error)
-    return error
-
-
-def _unplayable(error: values.NotRebuildable, witness: Witness) -> Missed:
-    missed = Missed(f"The recorded result of this tool cannot be served: {error}. Stub the tool (--stub) instead.")
-    witness.ended(End.ERROR, missed)
-    return missed
-
-
-_CODEC = _ValueCodec()
 
 
 class _Tool:
@@ -108,16 +52,30 @@ class _Tool:
         if not hasattr(made, "__qualname__"):  # an object that can be called: its class has the name
             made = type(made)
         self.name = name or made.__name__
+        self.codec = ValueCodec(self.name)
         self.head = {"ref": f"{made.__module__}:{made.__qualname__}", "flavour": flavour}
         try:
             self.signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):  # a builtin without a signature: arguments by position
             self.signature = None
 
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        return Call(Kind.TOOL, self.name, Request(self.head, values.encode_arguments(self._arguments(args, kwargs))))
+    def call(self, arguments: dict[str, Any]) -> Call:
+        return Call(Kind.TOOL, self.name, Request(self.head, values.encode_arguments(arguments)))
 
-    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def codec_of(self, watched: Watched | None) -> ValueCodec:
+        """What writes and plays the result of a call."""
+        return self.codec if watched is None else ValueCodec(self.name, watched)
+
+    def over(self, watched: Watched | None, head: Head) -> Head:
+        """The body of a call has ended: tell what it did to its arguments. Gives the head as it is then."""
+        changed, witness = None if watched is None else watched.changed(self.name), inside.get()
+        if changed is None or witness is None:
+            return head
+        head = {**head, "changed": changed}
+        witness.began(head)
+        return head
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self.signature is not None:
             try:
                 bound = self.signature.bind(*args, **kwargs)
@@ -172,17 +130,48 @@ def _decorate(function: Any, name: str | None = None) -> Any:
 def _wrap_sync(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if guard_here() is None:
+        guard = guard_here()
+        if guard is None:
             return function(*args, **kwargs)
         line = lanes.spawn()
+        arguments = known.arguments(args, kwargs)
+        watched = watch(arguments)
+        codec = known.codec_of(watched)
+        verdict = guard.arrive(known.call(arguments))
+        witness = verdict.witness
+        if isinstance(verdict, Play):
+            return _played(verdict.response, witness, codec)
 
         def body() -> Any:
-            with lanes.inner(line):
-                return function(*args, **kwargs)
+            try:
+                with lanes.inner(line):
+                    answer = function(*args, **kwargs)
+            except BaseException as error:
+                tell_raised(known.name, error)
+                known.over(watched, {})
+                raise
+            known.over(watched, {})
+            return answer
 
-        return cross(known.call(args, kwargs), body, _CODEC)
+        answer = called(witness, body)
+        if isinstance(answer, CoroutineType):  # of an async function that another one, which is not, hands on
+            witness.began(_AWAITED)
+            return make_async(guard, witness, lambda: _body(lambda: answer, line, known, watched, _AWAITED), codec)
+        return handed_over(guard, witness, answer, codec)
 
     return wrapper
+
+
+_AWAITED = {"awaited": True}
+
+
+def _played(response: Response, witness: Witness, codec: ValueCodec) -> Any:
+    """The recorded answer of a tool; to be awaited where that had to be."""
+    if response.head is not None and "awaited" in response.head:
+        return play_async(response, witness, codec)
+    if witness.pace is not None:
+        witness.pace.wait(first_of(response))
+    return codec.play(response, witness)
 
 
 def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
@@ -192,21 +181,33 @@ def _wrap_async(function: Callable[..., Any], known: _Tool) -> Callable[..., Any
             return await function(*args, **kwargs)
         line = lanes.spawn()
 
-        async def body() -> Any:
-            before = _cancellations()
-            try:
-                with lanes.inner(line):
-                    answer = await function(*args, **kwargs)
-            except BaseException as error:
-                if end_of(error) is not End.CANCELLED:
-                    _tell_withheld(before)
-                raise
-            _tell_withheld(before)
-            return answer
+        arguments = known.arguments(args, kwargs)
+        watched = watch(arguments)
 
-        return await cross_async(known.call(args, kwargs), body, _CODEC)
+        def live() -> Awaitable[Any]:
+            return _body(lambda: function(*args, **kwargs), line, known, watched, {})
+
+        return await cross_async(known.call(arguments), live, known.codec_of(watched))
 
     return wrapper
+
+
+async def _body(
+    ask: Callable[[], Awaitable[Any]], line: lanes.Line | None, known: _Tool, watched: Watched | None, head: Head
+) -> Any:
+    """The body of an async tool."""
+    before = _cancellations()
+    try:
+        with lanes.inner(line):
+            value = await ask()
+    except BaseException as error:
+        tell_raised(known.name, error)
+        head = known.over(watched, head)
+        if end_of(error) is not End.CANCELLED:
+            _tell_withheld(before, head)
+        raise
+    _tell_withheld(before, known.over(watched, head))
+    return value
 
 
 def _cancellations() -> int:
@@ -217,12 +218,12 @@ def _cancellations() -> int:
     return 0 if task is None else task.cancelling() - bool(getattr(task, "_must_cancel", False))
 
 
-def _tell_withheld(before: int) -> None:
+def _tell_withheld(before: int, head: Head) -> None:
     """The body of an async tool ends. Cancellations of its caller that it has not passed on are told in the head: in a
     replay nobody else would keep them from the caller."""
     withheld, witness = _cancellations() - before, inside.get()
     if withheld > 0 and witness is not None:
-        witness.began({"withheld": withheld})
+        witness.began({**head, "withheld": withheld})
 
 
 def _wrap_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
@@ -232,101 +233,12 @@ def _wrap_generator(function: Callable[..., Any], known: _Tool) -> Callable[...,
         if guard is None:
             return (yield from function(*args, **kwargs))
         line = lanes.spawn()
-        verdict = guard.arrive(known.call(args, kwargs))
+        verdict = guard.arrive(known.call(known.arguments(args, kwargs)))
         if isinstance(verdict, Play):
-            return (yield from _played(verdict.response, verdict.witness))
-        return (yield from _watched(function(*args, **kwargs), verdict.witness, line))
+            return (yield from played(verdict.response, verdict.witness))
+        return (yield from watched(known.name, function(*args, **kwargs), verdict.witness, line))
 
     return wrapper
-
-
-def _watched(generator: Any, witness: Witness, line: lanes.Line | None) -> Generator[Any, Any, Any]:
-    """A live generator, told to `witness` value by value; sends and throws reach it."""
-    sent: Any = None
-    step = generator.send
-    number = 0
-    thrown: list[int] = []
-    try:
-        while True:
-            token = enter(witness)
-            try:
-                with lanes.inner(line):
-                    item = step(sent)
-            except StopIteration as stop:
-                if stop.value is not None:
-                    witness.began({"thrown": thrown, "returned": values.encode(stop.value)})
-                completed(witness, Event.END)
-                witness.ended(End.COMPLETE)
-                return stop.value
-            finally:
-                leave(token)
-            completed(witness, Event.PIECE, number)
-            number += 1
-            witness.piece(values.encode(item))
-            try:
-                sent, step = (yield item), generator.send
-            except GeneratorExit:
-                generator.close()
-                witness.ended(End.CLOSED)
-                raise
-            except BaseException as error:
-                thrown.append(number - 1)
-                witness.began({"thrown": thrown})
-                sent, step = error, generator.throw
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        completed(witness, Event.END)
-        witness.ended(end_of(error), error)
-        raise
-
-
-def _played(response: Response, witness: Witness) -> Generator[Any, Any, Any]:
-    """The values of a recorded generator, and its end."""
-    pace = witness.pace
-    for number, piece in enumerate(response.pieces):
-        if pace is not None:
-            pace.wait(Event.PIECE, number)
-        item = _decoded(piece.data, witness)
-        try:
-            yield item
-        except BaseException as error:
-            if _passes(error, number, response, witness):
-                if pace is not None:
-                    pace.wait(Event.END)
-                witness.ended(end_of(error), error)
-                raise
-    if pace is not None:
-        pace.wait(Event.END)
-    return _played_end(response, witness)
-
-
-def _passes(error: BaseException, number: int, response: Response, witness: Witness) -> bool:
-    """The program throws into a recorded generator: True where that one let such an exception through; False where
-    it was thrown into there, and went on otherwise. What else it would do, nobody knows. To close it ends it."""
-    if isinstance(error, GeneratorExit):
-        witness.ended(End.CLOSED)
-        raise error
-    failure, last = response.failure, number == len(response.pieces) - 1
-    if last and failure is not None and failure.type == f"{type(error).__module__}:{type(error).__qualname__}":
-        return True
-    if number in (response.head or {}).get("thrown", ()):
-        return False
-    missed = Missed(f"The program throws {type(error).__name__} into this generator; the recorded one did not.")
-    witness.ended(End.ERROR, missed)
-    raise missed from error
-
-
-def _played_end(response: Response, witness: Witness) -> Any:
-    if response.end is End.COMPLETE:
-        returned = (response.head or {}).get("returned")
-        witness.ended(End.COMPLETE)
-        return None if returned is None else values.decode(returned)
-    if response.end is End.ERROR:
-        raise _recorded_error(response, witness)
-    missed = Missed(f"The tape holds {len(response.pieces)} values of this generator and the program asks for more.")
-    witness.ended(End.ERROR, missed)
-    raise missed
 
 
 def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callable[..., Any]:
@@ -337,11 +249,11 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
             chosen = function(*args, **kwargs)
         else:
             line = lanes.spawn()
-            verdict = guard.arrive(known.call(args, kwargs))
+            verdict = guard.arrive(known.call(known.arguments(args, kwargs)))
             if isinstance(verdict, Play):
-                chosen = _played_async(verdict.response, verdict.witness)
+                chosen = played_async(verdict.response, verdict.witness)
             else:
-                chosen = _watched_async(function(*args, **kwargs), verdict.witness, line)
+                chosen = watched_async(known.name, function(*args, **kwargs), verdict.witness, line)
         sent: Any = None
         step = chosen.asend
         try:
@@ -360,80 +272,3 @@ def _wrap_async_generator(function: Callable[..., Any], known: _Tool) -> Callabl
             await chosen.aclose()
 
     return wrapper
-
-
-async def _watched_async(generator: Any, witness: Witness, line: lanes.Line | None) -> AsyncGenerator[Any, None]:
-    """A live async generator, told to `witness` value by value; sends and throws reach it."""
-    sent: Any = None
-    step = generator.asend
-    number = 0
-    thrown: list[int] = []
-    while True:
-        before = place_now()
-        token = inside.set(witness)
-        try:
-            with lanes.inner(line):
-                item = await step(sent)
-        except StopAsyncIteration:
-            inside.reset(token)
-            await whole(witness, before)
-            return
-        except BaseException as error:
-            leave(token)
-            await told(witness, error, before)
-            raise
-        inside.reset(token)
-        settling = handed_out(witness, Event.PIECE, number, before)
-        number += 1
-        witness.piece(values.encode(item))
-        try:
-            if settling is not None:
-                await settling
-        except BaseException as error:
-            witness.overtaken()
-            witness.ended(end_of(error), error)
-            raise
-        try:
-            sent, step = (yield item), generator.asend
-        except GeneratorExit:
-            await generator.aclose()
-            witness.ended(End.CLOSED)
-            raise
-        except BaseException as error:
-            thrown.append(number - 1)
-            witness.began({"thrown": thrown})
-            sent, step = error, generator.athrow
-
-
-async def _played_async(response: Response, witness: Witness) -> AsyncGenerator[Any, None]:
-    """The values of a recorded async generator, each when it is due, and its end."""
-    pace = witness.pace
-    for number, piece in enumerate(response.pieces):
-        settling = None if pace is None else pace.settle(Event.PIECE, number)
-        if settling is not None:
-            await _until(settling, witness)
-        item = _decoded(piece.data, witness)
-        try:
-            yield item
-        except BaseException as error:
-            if _passes(error, number, response, witness):
-                cancelled = response.end is End.CANCELLED  # by the loop, as it closes: no completion is due
-                settling = None if pace is None or cancelled else pace.settle(Event.END)
-                if settling is not None:
-                    await _until(settling, witness)
-                witness.ended(end_of(error), error)
-                raise
-    if pace is not None and response.end is End.CANCELLED:
-        await _until(pace.cancelled(), witness)
-    settling = None if pace is None else pace.settle(Event.END)
-    if settling is not None:
-        await _until(settling, witness)
-    _played_end(response, witness)
-
-
-async def _until(settling: Awaitable[None], witness: Witness) -> None:
-    try:
-        await settling
-    except BaseException as error:
-        witness.ended(end_of(error), error)
-        raise

@@ -148,7 +148,7 @@ _DIVERGED = {
     "live": "Pass what differs in from outside, or read it in the program's own code, where it is recorded.",
     "ambiguous": "Make each of these calls in a task of its own, or put something into it that tells it apart.",
     "cancelled": "Look at what cancels it: a timeout, or a race with another call whose order is not kept.",
-    "unplayable": "Have the tool return plain data: a dict, a dataclass, a pydantic model (docs/formats/values.md).",
+    "unplayable": "Have the tool give and take what can be written down (docs/formats/values.md), or stub it: --stub.",
     "unserved": "Look at the first difference above: from there on the program took another way.",
     "result": "See where the runs part: compare their traces with rashomon diff.",
 }

@@ -255,6 +255,8 @@ def of_source(one: Uncontrolled, trace: Trace) -> Finding:
     group = "connection" if peer else "library" if one.what in UNSEEN else "order" if "order" in one.what else "chance"
     if one.reason == ALONE:
         group = "subprocess"
+    if one.what.startswith("tool "):
+        group = "answer"
     times = max(1, trace.coverage.missed.count(one.what))
     return Finding(
         group, one.what, Control.UNCONTROLLED, one.site, times, detail=(one.reason,), advice=_advice(one, group)
@@ -266,6 +268,8 @@ def _advice(one: Uncontrolled, group: str) -> str:
         return "Start it without them, or inside a function marked @rashomon.tool: its result is then on the tape."
     if group == "connection":
         return "Do it in a function marked @rashomon.tool, or by a client that is recorded (httpx, requests, aiohttp)."
+    if group == "answer":
+        return "Have the tool give and take what can be written down (docs/formats/values.md), or stub it in replays."
     if group == "library":
         return "Mark the function that uses it with @rashomon.tool: its result is then on the tape."
     if one.what == "set order":
