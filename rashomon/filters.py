@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 
 from rashomon import filter_fields as fields
+from rashomon import filter_regex
 from rashomon.filter_fields import BY_NAME, NUMERIC, Field, Sort
 from rashomon.filter_terms import (
     BARE,
@@ -28,10 +29,9 @@ from rashomon.filter_terms import (
     Term,
     Value,
     quoted,
-    regex_trouble,
 )
 
-__all__ = ["NOTHING", "FilterError", "Form", "Op", "Query", "Term", "Value", "from_arguments", "parse", "regex_trouble"]
+__all__ = ["NOTHING", "FilterError", "Form", "Op", "Query", "Term", "Value", "from_arguments", "parse"]
 
 MAX_LENGTH = 10_000
 """A filter is at most so many characters long."""
@@ -210,7 +210,7 @@ class _Parser:
         return Value(Form.REGEX, pattern)
 
     def check_regex(self, pattern: str, column: int) -> None:
-        wrong = regex_trouble(pattern)
+        wrong = filter_regex.trouble(pattern)
         if wrong is not None:
             problem, at = wrong
             at += column + self.text.startswith('"', column)

@@ -105,6 +105,21 @@ def to_json(data: bytes) -> Json:
         return {"$damaged": data[:64].hex(), "error": type(error).__name__}
 
 
+def each_json(data: bytes) -> list[Json]:
+    """The values that stand one behind the other, as `to_json`; none of bytes that are no such values.
+
+    What begins with a number is taken for foreign bytes: any text may be read as numbers.
+    """
+    unpacker = msgpack.Unpacker(ext_hook=_view, strict_map_key=False, max_buffer_size=max(1, len(data)))
+    try:
+        unpacker.feed(data)
+        found: list[Json] = [_plain(value) for value in unpacker]
+        whole = unpacker.tell() == len(data)
+    except Exception:  # foreign bytes, as in `to_json`
+        return []
+    return [] if not whole or any(type(value) is int for value in found) else found
+
+
 _BESIDE: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
     (OSError, ("filename", "filename2")),
     (ImportError, ("name", "path")),

@@ -124,6 +124,11 @@ def test_a_regular_expression_that_is_taken_is_one(pattern: str) -> None:
         ("since:yesterday", 6, "no time", "7d"),
         ("$.usage>1", 0, "$.request or $.response", "$.response"),
         (r"said~(a)\1", 8, "refers back", "Mend it"),
+        ("body~a{,3}", 6, "has {,3}, which not everybody reads alike: write {0,3}", "Mend it"),
+        ("body~a{1001}", 6, "more than 1,000 times", "Mend it"),
+        (r"body~\ud83d", 5, "half a character", "Mend it"),
+        (r"body~(a)\Bb", 8, "between two characters", "Mend it"),
+        (r"body~a$\b", 7, "behind an end", "Mend it"),
         ("ms~2", 2, "no text", "ms>2s"),
     ],
 )
