@@ -35,6 +35,18 @@ class Note(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
+def own_notes(step: Step, summary: Summary | None = None) -> list[Note]:
+    """What the program said about itself in a step: the view `notes` has it too."""
+    if step.kind != Kind.NOTE:
+        return []
+    said = step.request.head.get("note")
+    said = said if isinstance(said, dict) else {}
+    text, labels = said.get("text"), said.get("labels")
+    if not isinstance(text, str):
+        text = (summary or views.summary(step)).title
+    return [Note(text, tuple(map(str, labels)) if isinstance(labels, list) else ())]
+
+
 class Beside(NamedTuple):
     """What is known of a trace's steps beside themselves: prices and notes by the step's id (None: the trace)."""
 
@@ -96,7 +108,7 @@ class _Seen:
 
     @property
     def notes(self) -> Sequence[Note]:
-        return self.of.beside.notes.get(self.step.id, ())
+        return [*self.of.beside.notes.get(self.step.id, ()), *own_notes(self.step, self._summary)]
 
     @property
     def divergences(self) -> list[str]:
@@ -314,7 +326,8 @@ class _Facts:
         return sorted({one.model for one in self.said if one.model})
 
     def notes(self) -> list[Note]:
-        return [note for notes in self.beside.notes.values() for note in notes]
+        written = [note for notes in self.beside.notes.values() for note in notes]
+        return [*written, *(note for step in self.steps for note in own_notes(step))]
 
 
 def _about_trace(term: Term, facts: _Facts, now_ns: int) -> bool:
