@@ -28,7 +28,7 @@ MARK = "\ufdd0"
 WORD = r"[\p{L}\p{N}_]+"
 """A word, for RE2."""
 
-_INSIDE = re.compile(r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\N\{[^}]*\}|\\0[0-7]{0,2}|\\.|.", re.S)
+_INSIDE = r"(?s)\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\N\{[^}]*\}|\\0[0-7]{0,2}|\\.|."
 _ODD = frozenset("\"\\/'<>&+`")
 """What some encoder of JSON writes as an escape, of what can be printed."""
 
@@ -37,7 +37,7 @@ _SHOWN = frozenset("/<>&+`")
 
 _LOOKS = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=|-?[ims]*[aLux])")
 _FLAGS = re.compile(r"\(\?([ims]+)\)")
-_REPEATED = re.compile(r"[*+?]|\{\d+(?:,\d*)?\}")
+_REPEATED = r"[*+?]|\{\d+(?:,\d*)?\}"
 _MOST_REPEATS = 1000
 _EDGES = ("^", "$", r"\b", r"\B", r"\A", r"\Z")
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
@@ -126,7 +126,7 @@ def _between(tokens: list[str], number: int) -> bool:
     if number and not _is_one(tokens[number - 1]):
         return False
     behind = tokens[number + 1 : number + 3]
-    return (_is_one(behind[0]) and not _REPEATED.fullmatch(behind[-1])) if behind else number > 0
+    return (_is_one(behind[0]) and not compiled(_REPEATED).fullmatch(behind[-1])) if behind else number > 0
 
 
 def _is_one(token: str) -> bool:
@@ -239,7 +239,7 @@ def _set(token: str, any_case: bool, mark: str) -> str:
         return _ranges(token, any_case)
     inverted = token.startswith("[^")
     inside = token[2 if inverted else 1 : -1]
-    spelt = [_inside(one[0], _CLASSES) for one in _INSIDE.finditer(inside)]
+    spelt = [_inside(one[0], _CLASSES) for one in compiled(_INSIDE).finditer(inside)]
     return f"[{'^' + mark if inverted else ''}{''.join(spelt)}]"
 
 
@@ -277,7 +277,7 @@ _BYTE = r"\\x"
 _BYTES = r"(?:\\x[0-9a-fA-F]{2}){1,4}"
 """A character as the database casts its bytes to text."""
 
-_EMPTY = re.compile(r"\((?:\?:)?(?:\||\))|\|\||\|\)|^\||\|$|^$")
+_EMPTY = r"\((?:\?:)?(?:\||\))|\|\||\|\)|^\||\|$|^$"
 """A group or an alternative without anything in it, which DuckDB does not always read so."""
 
 
@@ -290,7 +290,7 @@ def before(pattern: str, binary: bool = False) -> str | None:
     repeats = 1
     out, dropped = list[str](), False
     for token, flags in _tokens(pattern):
-        repeated = _REPEATED.fullmatch(token) is not None
+        repeated = compiled(_REPEATED).fullmatch(token) is not None
         if dropped and repeated:
             return None
         dropped = token in _EDGES
@@ -304,14 +304,14 @@ def before(pattern: str, binary: bool = False) -> str | None:
         elif not dropped:
             out.append("(" if token.startswith("(?P<") else token)
     spelt = "".join(out)
-    return None if repeats > _MOST_REPEATS or _EMPTY.search("".join(map(_bare, out))) else spelt
+    return None if repeats > _MOST_REPEATS or compiled(_EMPTY).search("".join(map(_bare, out))) else spelt
 
 
 def _bare(piece: str) -> str:
     """A piece of an expression, with one letter for what stands for a character, and without flags."""
     if piece[:2] == "(?" and piece[-1] in ":)" and len(piece) < 9:
         return "(" if piece[-1] == ":" else ""
-    return piece if piece in ("(", ")", "|") or _REPEATED.fullmatch(piece) else "x"
+    return piece if piece in ("(", ")", "|") or compiled(_REPEATED).fullmatch(piece) else "x"
 
 
 def _spelt(token: str, any_case: bool, binary: bool) -> str | None:
@@ -329,7 +329,9 @@ def _spelt(token: str, any_case: bool, binary: bool) -> str | None:
     if token[0] != "[":
         return None
     inverted = token.startswith("[^")
-    inside = [_inside(found[0], _ASCII_CLASSES) for found in _INSIDE.finditer(token[2 if inverted else 1 : -1])]
+    inside = [
+        _inside(found[0], _ASCII_CLASSES) for found in compiled(_INSIDE).finditer(token[2 if inverted else 1 : -1])
+    ]
     if r"\S" in token or r"\N" in token or (any_case and not token.isascii()):
         return f"(?:{escape}|(?s:.))"
     return f"(?:{escape}|[{'^' if inverted else ''}{''.join(inside)}]|[^\\x00-\\x7f])"

@@ -6,7 +6,6 @@ database leaves what may match, and `filter_judge` decides.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -30,6 +29,8 @@ def needles(text: str, binary: bool = False) -> list[str]:
     """How a text may be spelt: as it is, and with the escapes of JSON; as the database shows bytes, if `binary`."""
     if binary:
         return [shown_bytes(text.encode("utf-8", "surrogatepass"))]
+    import json  # terms on light columns need nothing of it
+
     escaped = json.dumps(text)[1:-1]
     capitals = re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), escaped)
     return list(dict.fromkeys([text, json.dumps(text, ensure_ascii=False)[1:-1], escaped, capitals]))

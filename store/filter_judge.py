@@ -7,13 +7,11 @@ the other; a stream is what it adds up to. An edge of a line is one of a text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from rashomon import values
 from rashomon.filter_regex import before, compiled, spelt_one_way, verbatim
 from rashomon.filters import Form, Op, Value
 from rashomon.model import Json
@@ -65,6 +63,8 @@ class Judged(NamedTuple):
         return text.lstrip()[:1] not in ("{", "[", '"') and self.search(text) is not None
 
     def _in_stream(self, text: str) -> bool:
+        import json
+
         from rashomon.streams import sse_events
         from rashomon.views import body_view
 
@@ -75,6 +75,8 @@ class Judged(NamedTuple):
         return self._in_text(json.dumps(whole, ensure_ascii=False))
 
     def _in_bytes(self, content: bytes) -> bool:
+        from rashomon import values  # with msgpack: plain texts need nothing of it
+
         found = [one for value in values.each_json(content) for one in _leaves(value)]
         if not found:
             return self.said(content.decode("utf-8", "replace"))

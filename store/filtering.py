@@ -19,7 +19,6 @@ from rashomon.filters import FilterError, Form, Query, Term, Value
 from rashomon.store import filter_columns as columns
 from rashomon.store.connection import first_line
 from rashomon.store.engine import duckdb
-from rashomon.store.filter_bodies import body_column, finder
 from rashomon.store.filter_text import Where, all_of, any_of, column, opposite
 
 FEW = 0.2
@@ -93,6 +92,8 @@ class Search:
     def _asked(term: Term, value: Value) -> Where:
         if columns.is_light(term):
             return column("text", term.op, [value])
+        from rashomon.store.filter_bodies import body_column  # with all that judges: light terms need nothing of it
+
         return all_of(body_column("text", term.op, [value], binary) for binary in (False, True))
 
     # ------------------------------------------------------------------------------------------ results
@@ -298,6 +299,8 @@ class Search:
         self, term: Term, select: str, texts: Sequence[str], also: Where = ("true", []), sent: int = 0
     ) -> Where:
         """A query for the places where one of some columns of text has it; of these, the first `sent` are JSON."""
+        from rashomon.store.filter_bodies import body_column, finder
+
         may, bound = all_of([also, any_of(body_column(one, term.op, term.values) for one in texts)])
         finds = finder(term.op, term.values)
         if not finds.judges:
@@ -334,6 +337,8 @@ class Search:
 
     def _parts_with(self, term: Term, only: str) -> str:
         """A table of the parts with a text: in one statement with the join, the search takes half as long again."""
+        from rashomon.store.filter_bodies import body_column, finder
+
         hits = self._table("part INTEGER")
         finds = finder(term.op, term.values)
         for own, shown, binary in (("text", "part.text", False), ("body", "CAST(part.body AS VARCHAR)", True)):
@@ -366,6 +371,7 @@ class Search:
         found = [-1]
         if rows:
             from rashomon.store import filter_whole
+            from rashomon.store.filter_bodies import finder
 
             holds = finder(term.op, term.values).sent
             for start in range(0, len(rows), _AT_ONCE):
