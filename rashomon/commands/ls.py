@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: rashomon ls status:err 'cost>0.01' tool:refund* since:24h"
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _OUTCOME_STYLES = {"ok": "green", "error": "red", "killed": "red", "open": "yellow"}
 
 _MOST = 2**62
@@ -36,7 +35,7 @@ def ls(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w."),
+        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w, or a date."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only traces of this name.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
@@ -51,7 +50,7 @@ def ls(
 
     asked = _Asked(home, where, name, min(limit, _MOST), options.TO_FILTER if terms else options.TO_LIST)
     query = filtering.query_of(terms) if terms else None
-    since_ns = None if since is None else time.time_ns() - age_ns(since)
+    since_ns = None if since is None else start_ns(since, time.time_ns())
     lines, damage = asked.beside(query, since_ns) or asked.store(query, since_ns)
     options.tell(damage)
     if as_json:
@@ -127,12 +126,14 @@ class _Asked:
                 listed.write(store)
 
 
-def age_ns(text: str) -> int:
-    """`24h` in nanoseconds. Raises `UsageError` for what is no age."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
-    if found is None:
-        raise UsageError(f"--since {text!r} is no age.", "Write a number and s, m, h, d or w, such as 24h.")
-    return int(float(found[1]) * _UNITS[found[2]] * 1_000_000_000)
+def start_ns(text: str, now_ns: int) -> int:
+    """`24h` before now, or a date, as Unix nanoseconds. Raises `UsageError` for what is neither."""
+    from rashomon.filter_fields import EXPECTED, Sort, is_moment, moment_ns
+
+    wanted = re.sub(r"\s+(?=[smhdw]$)", "", text.strip())
+    if not is_moment(wanted):
+        raise UsageError(f"--since {text!r} is no age or date.", f"Write {EXPECTED[Sort.MOMENT]}.")
+    return moment_ns(wanted, now_ns)
 
 
 HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "COVERAGE", "NOTES")
