@@ -111,7 +111,7 @@ _UNITS: dict[Sort, dict[str, int]] = {
 }
 _WRITTEN = {Sort.DURATION: (("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1))}
 _NUMBER = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([a-zµ]*)", re.I)
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?")
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?", re.A)
 
 EXPECTED: dict[Sort, str] = {
     Sort.COUNT: "a number such as 500, 8k or 1.5M",
@@ -157,34 +157,37 @@ def written(sort: Sort, value: float) -> str:
 
 def is_moment(text: str) -> bool:
     """True for an age or a date."""
-    return measures.age_ns(text) is not None or _moment_parts(text) is not None
+    return measures.age_ns(text) is not None or _date_ns(text) is not None
 
 
 def moment_ns(text: str, now_ns: int) -> int:
-    """An age before now, or a date on this machine's clock, as Unix nanoseconds."""
+    """An age before now, or a date, as Unix nanoseconds."""
     age_ns = measures.age_ns(text)
     if age_ns is not None:
         return now_ns - age_ns
-    from datetime import datetime
-
-    parts = _moment_parts(text)
-    assert parts is not None, text  # the parser took it
-    year, month, day, hour, minute, second = parts
-    return int(datetime(year, month, day, hour, minute, second).timestamp()) * 1_000_000_000
+    moment = _date_ns(text)
+    assert moment is not None, text  # the parser took it
+    return moment
 
 
-def _moment_parts(text: str) -> tuple[int, int, int, int, int, int] | None:
+def _date_ns(text: str) -> int | None:
+    """A date as Unix nanoseconds, on this machine's clock unless it has `Z` or an offset; None for what is none."""
     found = _DATE.fullmatch(text)
     if found is None:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
-    try:
-        from datetime import datetime
+    from datetime import datetime, timedelta, timezone
 
-        datetime(year, month, day, hour, minute, second).timestamp()
+    *parts, fraction, zone = found.groups()
+    year, month, day, hour, minute, second = (int(part or 0) for part in parts)
+    try:
+        there = None
+        if zone is not None:
+            minutes = 0 if zone == "Z" else int(zone[1:3]) * 60 + int(zone[-2:])
+            there = timezone(timedelta(minutes=-minutes if zone[0] == "-" else minutes))
+        seconds = int(datetime(year, month, day, hour, minute, second, tzinfo=there).timestamp())
     except (ValueError, OverflowError, OSError):  # the 31st of February, or years that a clock cannot show
         return None
-    return year, month, day, hour, minute, second
+    return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
 
 
 def nearest(name: str, among: tuple[str, ...]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -122,48 +121,6 @@ class Query(NamedTuple):
 
 NOTHING = Query(())
 """The filter that everything matches."""
-
-# ------------------------------------------------------------------------------------------------ regex
-
-
-def regex_trouble(pattern: str) -> tuple[str, int] | None:
-    """Why a regular expression cannot be used, and at which of its characters; None when it can.
-
-    It must mean the same in the store (RE2) and here (`re`): what only one of them has is refused.
-    """
-    beyond = _beyond_re2(pattern)
-    if beyond is not None:
-        return beyond
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sets that a later Python may read otherwise
-            re.compile(pattern)
-    except re.error as error:
-        return f"is not valid: {error.msg}", error.pos or 0
-    except (RecursionError, OverflowError):
-        return "is too deep", 0
-    return None
-
-
-TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.S)
-_LOOKS = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=|-?[ims]*[aLux])")
-
-
-def _beyond_re2(pattern: str) -> tuple[str, int] | None:
-    before = ""
-    for token in TOKEN.finditer(pattern):
-        one, at = token[0], token.start()
-        if one[0] == "\\" and one[1:] in tuple("123456789"):
-            return "refers back to a group, which is not supported", at
-        if one[0] == "[" and "[:" in one[1:]:
-            return "has a named class, which is not supported", at
-        if one == "(" and _LOOKS.match(pattern, at):
-            return "has a group of a kind that is not supported", at
-        if one == "+" and before in ("*", "+", "?", "}"):
-            return "has a repetition that never gives back, which is not supported", at
-        before = one
-    return None
-
 
 # ---------------------------------------------------------------------------------------------- writing
 

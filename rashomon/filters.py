@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 
 from rashomon import filter_fields as fields
+from rashomon import filter_regex
 from rashomon.filter_fields import BY_NAME, NUMERIC, Field, Sort
 from rashomon.filter_terms import (
     BARE,
@@ -28,10 +29,9 @@ from rashomon.filter_terms import (
     Term,
     Value,
     quoted,
-    regex_trouble,
 )
 
-__all__ = ["NOTHING", "FilterError", "Form", "Op", "Query", "Term", "Value", "from_arguments", "parse", "regex_trouble"]
+__all__ = ["NOTHING", "FilterError", "Form", "Op", "Query", "Term", "Value", "from_arguments", "parse"]
 
 MAX_LENGTH = 10_000
 """A filter is at most so many characters long."""
@@ -210,7 +210,7 @@ class _Parser:
         return Value(Form.REGEX, pattern)
 
     def check_regex(self, pattern: str, column: int) -> None:
-        wrong = regex_trouble(pattern)
+        wrong = filter_regex.trouble(pattern)
         if wrong is not None:
             problem, at = wrong
             at += column + self.text.startswith('"', column)
@@ -252,15 +252,18 @@ class _Parser:
         if at == len(self.text) or self.text[at].isspace():
             return Term("$", Op.EXISTS, (), negated, "", tuple(keys))
         if _OP.match(self.text, at) is None:
-            raise self.error(
-                at,
-                1,
-                f"{self.text[at]!r} cannot be part of a path.",
-                "Write .key, [0], [*], or an operator such as = or >.",
-            )
+            raise self.no_path(at)
         op, flipped = self.op()
         values = (self.regex(None, self.at),) if op is Op.REGEX else tuple(self.path_values(op))
         return Term("$", op, values, negated != flipped, "", tuple(keys))
+
+    def no_path(self, at: int) -> FilterError:
+        """Something in a path is no part of one: most often in a key that is to stand in brackets."""
+        key = re.compile(r"\.?([^\s.\[\]\"=:~<>!,]*)").match(self.text, self.text.rfind(".", 0, at + 1))
+        remedy = "Write .key, [0], [*], or an operator such as = or >."
+        if key is not None and key[1] and key.start() <= at < key.end():
+            remedy = f"Write [{quoted(key[1])}] in place of {key[0]}."
+        return self.error(at, 1, f"{self.text[at]!r} cannot be part of a path.", remedy)
 
     def path_values(self, op: Op) -> list[Value]:
         found = []
@@ -319,6 +322,8 @@ def _number(field: Field, op: Op, text: str) -> Value | tuple[str, str]:
         if (ends := _RANGE.fullmatch(text)) is not None and (ends[1] or ends[2]):
             low, high = (fields.number(field.sort, end) if end else None for end in ends.groups())
             if (low is None) == (not ends[1]) and (high is None) == (not ends[2]):
+                if low is not None and high is not None and low > high:
+                    return f"{text!r} ends before it begins.", f"Write {ends[2]}..{ends[1]}."
                 return Value(Form.RANGE, "", low, high)
     single = fields.number(field.sort, text)
     if single is None:

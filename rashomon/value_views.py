@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgpack
+
 from rashomon import standard
 from rashomon.model import Json
 from rashomon.objects import (
@@ -32,6 +34,16 @@ def json_of(data: bytes) -> Json:
     """The value as JSON. Raises whatever bytes that are none make it raise."""
     view: Json = _plain(unpack(data, _View().hook))
     return view
+
+
+def each_json_of(data: bytes) -> list[Json]:
+    """The values that stand one behind the other, as JSON. Raises whatever bytes that are none make it raise."""
+    unpacker = msgpack.Unpacker(ext_hook=_View().hook, strict_map_key=False, max_buffer_size=max(1, len(data)))
+    unpacker.feed(data)
+    found: list[Json] = [_plain(value) for value in unpacker]
+    if unpacker.tell() != len(data):
+        raise ValueError("The last value is cut off.")
+    return found
 
 
 class _View:

@@ -154,6 +154,20 @@ def to_json(data: bytes) -> Json:
         return {"$damaged": data[:64].hex(), "error": type(error).__name__}
 
 
+def each_json(data: bytes) -> list[Json]:
+    """The values that stand one behind the other, as `to_json`; none of bytes that are no such values.
+
+    What begins with a number is taken for foreign bytes: any text may be read as numbers.
+    """
+    from rashomon.value_views import each_json_of
+
+    try:
+        found = each_json_of(data)
+    except Exception:  # foreign bytes, as in `to_json`
+        return []
+    return [] if any(type(value) is int for value in found) else found
+
+
 def encode_failure(error: BaseException) -> Failure:
     """An exception as a value. Never raises."""
     return encode_failure_told(error)[0]

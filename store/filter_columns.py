@@ -49,15 +49,35 @@ _TRACE_NUMBERS = {
     "cost": "trace_list.cost",
     "failures": "trace_list.failures",
 }
-_STEP_NOTES = (
-    "(s.trace, s.id) IN (SELECT (note.trace, note.step) FROM annotations AS note{} WHERE note.step IS NOT NULL AND {})"
-)
-_TRACE_NOTES = "trace_list.id IN (SELECT note.trace FROM annotations AS note{} WHERE {})"
+_NOTES = """
+    (SELECT trace, step, text, labels FROM annotations
+    UNION ALL SELECT trace, id, coalesce(request_head->>'$.note.text', title),
+        TRY_CAST(request_head->'$.note.labels' AS VARCHAR[]) FROM steps WHERE kind = 'note')
+"""
+"""What people wrote and what programs said, as the view `notes` has them: on a step, or on a whole trace."""
+
+_NOTED = {
+    "step": f"(s.trace, s.id) IN (SELECT (note.trace, note.step) FROM {_NOTES} AS note{{}}"
+    " WHERE note.step IS NOT NULL AND {})",
+    "trace": f"trace_list.id IN (SELECT note.trace FROM {_NOTES} AS note{{}} WHERE {{}})",
+}
 _LABELS = ", unnest(note.labels) AS given(label)"
 
+
+def _with_notes(whose: str, condition: str) -> str:
+    """That a step or trace has a note for which this holds, or a label, where it asks for `given.label`."""
+    return _NOTED[whose].format(_LABELS if "given.label" in condition else "", condition)
+
+
+def _notes(term: Term, whose: str) -> Where:
+    """A term on texts or labels of notes."""
+    sql, bound = column("note.text" if term.field == "note" else "given.label", term.op, term.values)
+    return _with_notes(whose, sql), bound
+
+
 _STEP_HAS: dict[str, str] = {
-    "note": _STEP_NOTES.format("", "note.text <> ''"),
-    "label": _STEP_NOTES.format("", "len(note.labels) > 0"),
+    "note": _with_notes("step", "note.text <> ''"),
+    "label": _with_notes("step", "len(note.labels) > 0"),
     "error": ERR,
     "div": "(s.trace, s.id) IN (SELECT (one.trace, one.step) FROM divergences AS one WHERE one.step IS NOT NULL)",
     "cost": "s.cost IS NOT NULL",
@@ -71,8 +91,8 @@ _STEP_HAS: dict[str, str] = {
     "parent": "s.within IS NOT NULL",
 }
 _TRACE_HAS: dict[str, str] = {
-    "note": _TRACE_NOTES.format("", "note.text <> ''"),
-    "label": _TRACE_NOTES.format("", "len(note.labels) > 0"),
+    "note": _with_notes("trace", "note.text <> ''"),
+    "label": _with_notes("trace", "len(note.labels) > 0"),
     "error": "(trace_list.error IS NOT NULL OR trace_list.outcome IN ('error', 'killed'))",
     "div": "trace_list.divergences > 0",
     "cost": "trace_list.cost IS NOT NULL",
@@ -168,16 +188,6 @@ def _step_has(term: Term) -> Where:
     return any_of((_STEP_HAS[value.text], []) for value in term.values)
 
 
-def _notes(whose: str, term: Term) -> Where:
-    sql, bound = column("note.text", term.op, term.values)
-    return whose.format("", sql), bound
-
-
-def _labels(whose: str, term: Term) -> Where:
-    sql, bound = column("given.label", term.op, term.values)
-    return whose.format(_LABELS, sql), bound
-
-
 def _step_divergences(term: Term) -> Where:
     sql, bound = column("one.kind", term.op, term.values)
     return f"(s.trace, s.id) IN (SELECT (one.trace, one.step) FROM divergences AS one WHERE {sql})", bound
@@ -192,8 +202,8 @@ _STEPS: dict[str, Callable[[Term], Where]] = {
     "lane": _lane,
     "status": _step_status,
     "has": _step_has,
-    "note": lambda term: _notes(_STEP_NOTES, term),
-    "label": lambda term: _labels(_STEP_NOTES, term),
+    "note": lambda term: _notes(term, "step"),
+    "label": lambda term: _notes(term, "step"),
     "div": _step_divergences,
 }
 
@@ -263,8 +273,8 @@ _TRACES: dict[str, Callable[[Term], Where]] = {
     "trace": _trace_id,
     "status": _trace_status,
     "model": _trace_model,
-    "note": lambda term: _notes(_TRACE_NOTES, term),
-    "label": lambda term: _labels(_TRACE_NOTES, term),
+    "note": lambda term: _notes(term, "trace"),
+    "label": lambda term: _notes(term, "trace"),
     "div": _trace_divergences,
     "has": lambda term: any_of((_TRACE_HAS[value.text], []) for value in term.values),
     "tag": _tag,

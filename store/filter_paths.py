@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 
 from rashomon.filters import Form, Op, Term, Value
@@ -19,17 +18,6 @@ def path_matches(term: Term, view: Json) -> bool:
     if term.op is Op.EXISTS:
         return any(True for _ in found)
     return any(_holds(term, value) for value in found)
-
-
-def text_matches(term: Term, view: dict[str, Json]) -> bool:
-    """Whether a text that a step holds has the regular expression of a term on bodies, or the JSON of a side."""
-    search = re.compile(term.values[0].text, re.ASCII | re.MULTILINE).search
-    for side in ("request", "response"):
-        if term.field not in ("body", side) or view[side] is None:
-            continue
-        if any(search(text) for _, text in texts(view[side], side)) or search(_text(view[side])):
-            return True
-    return False
 
 
 def texts(value: Json, path: str) -> Iterator[tuple[str, str]]:

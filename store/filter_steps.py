@@ -17,9 +17,11 @@ from rashomon.filters import Form, Op, Query, Term, Value
 from rashomon.model import End, Kind, Step, Trace
 from rashomon.store import bodies
 from rashomon.store import filter_columns as columns
+from rashomon.store.filter_bodies import finder
 from rashomon.store.filter_columns import lane_text
-from rashomon.store.filter_paths import path_matches, text_matches
-from rashomon.store.filter_text import body_test, has_edges, shown_bytes, test
+from rashomon.store.filter_judge import Content
+from rashomon.store.filter_paths import path_matches
+from rashomon.store.filter_text import test
 from rashomon.views import Summary
 
 if TYPE_CHECKING:
@@ -31,6 +33,18 @@ class Note(NamedTuple):
 
     text: str
     labels: tuple[str, ...] = ()
+
+
+def own_notes(step: Step, summary: Summary | None = None) -> list[Note]:
+    """What the program said about itself in a step: the view `notes` has it too."""
+    if step.kind != Kind.NOTE:
+        return []
+    said = step.request.head.get("note")
+    said = said if isinstance(said, dict) else {}
+    text, labels = said.get("text"), said.get("labels")
+    if not isinstance(text, str):
+        text = (summary or views.summary(step)).title
+    return [Note(text, tuple(map(str, labels)) if isinstance(labels, list) else ())]
 
 
 class Beside(NamedTuple):
@@ -69,8 +83,6 @@ class StepFilter:
             return path_matches(term, views.step_view(seen.step))
         if columns.about(term, "step") == "trace":
             return _about_trace(term, self.facts, self._now_ns)
-        if has_edges(term):
-            return text_matches(term, views.step_view(seen.step))
         if not columns.is_light(term):
             return _in_bodies(term, seen)
         return _about_step(term, seen)
@@ -96,7 +108,7 @@ class _Seen:
 
     @property
     def notes(self) -> Sequence[Note]:
-        return self.of.beside.notes.get(self.step.id, ())
+        return [*self.of.beside.notes.get(self.step.id, ()), *own_notes(self.step, self._summary)]
 
     @property
     def divergences(self) -> list[str]:
@@ -233,50 +245,50 @@ _OTHERS: dict[str, Callable[[Term, Value, _Seen], bool]] = {
 
 def _in_bodies(term: Term, seen: _Seen) -> bool:
     side = term.field if term.field in ("request", "response") else ""
-    holds, binary = body_test(term.op, term.values), body_test(term.op, term.values, binary=True)
-    for text, raw in pieces(seen.step, seen.said, side):
-        if (binary if raw else holds)(text):
+    finds = finder(term.op, term.values)
+    for content, decoded in pieces(seen.step, seen.said, side):
+        if finds.said(content) if decoded and isinstance(content, str) else finds.sent(content):
             return True
-    return term.field == "text" and (holds(seen.step.name) or holds(seen.said.title))
+    return term.field == "text" and (finds.said(seen.step.name) or finds.said(seen.said.title))
 
 
-def pieces(step: Step, said: Summary, side: str = "") -> Iterator[tuple[str, bool]]:
-    """The texts that are searched of a step, each by itself, and whether it stands for bytes.
+def pieces(step: Step, said: Summary, side: str = "") -> Iterator[tuple[Content, bool]]:
+    """The contents that are searched of a step, each by itself, and whether it is a text that was decoded.
 
     The frame of the request, its parts, the answer as it came, and what is decoded of the answer.
     """
     if side != "response":
         split = bodies.split(step.request.body)
         for content in (split.frame, *(part.content for part in split.parts)):
-            yield _text(content)
+            yield _text(content), False
     if side == "request":
         return
     if step.response.pieces:
-        yield _text(step.response.body)
+        yield _text(step.response.body), False
     failure = step.response.failure
     told = (said.text, said.reasoning, said.refusal, failure.message if failure else None, said.error_message)
     for text in filter(None, told):
-        yield text, False
+        yield text, True
     for call in said.calls:
-        yield call.name, False
-        yield call.arguments if isinstance(call.arguments, str) else _json(call.arguments), False
+        yield call.name, True
+        yield _json(call.arguments), False
     head = step.response.head
     raw = step.kind == Kind.LLM and (said.decoded or "raw") == "raw"
     if head is not None and (raw or step.kind in (Kind.HTTP, Kind.MCP)) and header(head, "content-encoding"):
         yield views.decoded(header(head, "content-encoding"), step.response.body).decode("utf-8", "replace"), False
 
 
-def _text(content: bytes) -> tuple[str, bool]:
+def _text(content: bytes) -> Content:
     try:
-        return content.decode("utf-8"), False
+        return content.decode("utf-8")
     except UnicodeDecodeError:
-        return shown_bytes(content), True
+        return content
 
 
 def _json(value: Any) -> str:
     import json
 
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
 
 
 # ---------------------------------------------------------------------------------------------- traces
@@ -314,7 +326,8 @@ class _Facts:
         return sorted({one.model for one in self.said if one.model})
 
     def notes(self) -> list[Note]:
-        return [note for notes in self.beside.notes.values() for note in notes]
+        written = [note for notes in self.beside.notes.values() for note in notes]
+        return [*written, *(note for step in self.steps for note in own_notes(step))]
 
 
 def _about_trace(term: Term, facts: _Facts, now_ns: int) -> bool:

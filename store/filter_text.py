@@ -6,14 +6,13 @@ is equality, `~` a regular expression, found anywhere.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from rashomon.filter_terms import TOKEN
-from rashomon.filters import Form, Op, Term, Value
+from rashomon.filter_regex import MARK, WORD, before, compiled, exact
+from rashomon.filters import Form, Op, Value
 
 Where = tuple[str, list[Any]]
 """A condition in SQL, and what its question marks stand for."""
@@ -62,10 +61,25 @@ def _column(sql: str, op: Op, value: Value) -> Where:
     if op is Op.EQUAL:
         return f"{sql} = ?", [value.text]
     if value.form is Form.REGEX:
-        return f"regexp_matches({sql}, ?)", [value.text]
+        return _expression(sql, value.text)
     if value.form is Form.GLOB:
         return f"{sql} ILIKE ? ESCAPE '\\'", [like(value.text)]
     return f"contains(lower({sql}), ?)", [value.text.lower()]
+
+
+def _expression(sql: str, pattern: str) -> Where:
+    """Where edges of words count, they are marked first, in what may match: the database knows those of ASCII only."""
+    spelt, marked = exact(pattern)
+    if not marked:
+        return f"regexp_matches({sql}, ?)", [spelt]
+    may = before(pattern)
+    sure, bound = ("true", []) if may is None else (f"regexp_matches({sql}, ?)", [may])
+    words = f"regexp_replace({sql}, ?, ?, 'g')"
+    twice = MARK * 2
+    return (
+        f"CASE WHEN {sure} THEN regexp_matches({words}, ?) ELSE false END",
+        [*bound, WORD, rf"{twice}\0{twice}", spelt],
+    )
 
 
 def like(glob: str) -> str:
@@ -84,7 +98,7 @@ def _test(op: Op, value: Value) -> Test:
     if op is Op.EQUAL:
         return lambda text: text == value.text
     if value.form is Form.REGEX:
-        search = re.compile(value.text, re.ASCII).search
+        search = compiled(value.text).search
         return lambda text: search(text) is not None
     if value.form is Form.GLOB:
         full = glob_pattern(value.text).fullmatch
@@ -97,103 +111,3 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     """A glob as a regular expression."""
     spelt = "".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in glob)
     return re.compile(spelt, re.DOTALL | re.IGNORECASE)
-
-
-# --------------------------------------------------------------------------------------------- bodies
-
-
-def spellings(needle: str) -> list[str]:
-    """How JSON may have written a text: as it is, and with escapes."""
-    return list(dict.fromkeys([needle, json.dumps(needle, ensure_ascii=False)[1:-1], json.dumps(needle)[1:-1]]))
-
-
-def any_case(texts: list[str]) -> str:
-    """A regular expression for one of these texts, in capital letters or not."""
-    return f"(?i)(?:{'|'.join(map(_verbatim, texts))})"
-
-
-def _verbatim(text: str) -> str:
-    """A text as a regular expression, as both RE2 and Python read it."""
-    return "".join(one if one.isalnum() or not one.isascii() else f"\\x{ord(one):02x}" for one in text)
-
-
-_EDGES = ("^", "$", r"\b", r"\B", r"\A", r"\Z")
-_LOOSE = {
-    '"': r'(?:\\?"|\\x22)',
-    "'": r"(?:'|\\x27)",
-    r"\n": r"(?:\n|\\n)",
-    r"\"": r'(?:\\?"|\\x22)',
-    r"\\": r"(?:\\|\\\\|\\x5C)",
-    **dict.fromkeys(_EDGES, ""),  # an empty group in its place confuses DuckDB 2.0 where a text follows
-}
-
-
-def has_edges(term: Term) -> bool:
-    """True for a regular expression on bodies that asks for edges of words or lines.
-
-    What stands beside a text in its JSON is no edge of it: such a term is judged on the texts themselves.
-    """
-    bodies = term.field in ("body", "request", "response") and term.op is Op.REGEX
-    return bodies and any(token[0] in _EDGES for token in TOKEN.finditer(term.values[0].text))
-
-
-@lru_cache(maxsize=256)
-def loose(pattern: str) -> str:
-    """A regular expression that also finds what JSON and the casting of bytes have spelt otherwise.
-
-    Quotation marks and line ends may be escaped, and a letter beyond ASCII may be `\\u00e9`. Edges of words and lines
-    are taken for granted: `has_edges` tells of these. Sets in brackets stay as they are.
-    """
-    spelt = []
-    for token in TOKEN.finditer(pattern):
-        one = token[0]
-        if one in _LOOSE:
-            one = _LOOSE[one]
-        elif len(one) == 1 and not one.isascii():
-            one = f"(?:{one}|{re.escape(json.dumps(one)[1:-1])}|{re.escape(_binary(one))})"
-        spelt.append(one)
-    try:
-        re.compile("".join(spelt))
-    except re.error:  # something stood in the name of a group; or an edge was repeated, and anything will do
-        return "" if any(token[0] in _EDGES for token in TOKEN.finditer(pattern)) else pattern
-    return "".join(spelt)
-
-
-def body_column(sql: str, op: Op, values: Iterable[Value], binary: bool = False) -> Where:
-    """A column of contents that holds one of the values; `binary` for bytes that were cast to text."""
-    return any_of(_body_column(sql, op, value, binary) for value in values)
-
-
-def _body_column(sql: str, op: Op, value: Value, binary: bool) -> Where:
-    if value.form is Form.REGEX:
-        return f"regexp_matches({sql}, ?)", [loose(value.text)]
-    if value.form is Form.GLOB:
-        return f"{sql} ILIKE ? ESCAPE '\\'", [f"%{like(_binary(value.text) if binary else value.text)}%"]
-    if op is Op.EQUAL:
-        needles = [_binary(value.text)] if binary else spellings(value.text)
-        return any_of((f"contains({sql}, ?)", [one]) for one in needles)
-    # quicker than to make small letters of everything
-    return f"regexp_matches({sql}, ?)", [any_case([_binary(value.text)] if binary else spellings(value.text))]
-
-
-def body_test(op: Op, values: tuple[Value, ...], binary: bool = False) -> Test:
-    """Whether a content in memory holds one of the values: as `body_column`."""
-    tests = [_body_test(op, value, binary) for value in values]
-    return tests[0] if len(tests) == 1 else lambda text: any(one(text) for one in tests)
-
-
-def _body_test(op: Op, value: Value, binary: bool) -> Test:
-    if value.form is Form.REGEX:
-        return _test(Op.REGEX, value._replace(text=loose(value.text)))
-    if value.form is Form.GLOB:
-        found = glob_pattern(_binary(value.text) if binary else value.text).search
-        return lambda text: found(text) is not None
-    if op is Op.EQUAL:
-        exact = [_binary(value.text)] if binary else spellings(value.text)
-        return lambda text: any(one in text for one in exact)
-    search = re.compile(any_case([_binary(value.text)] if binary else spellings(value.text))).search
-    return lambda text: search(text) is not None
-
-
-def _binary(needle: str) -> str:
-    return shown_bytes(needle.encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""The terms of a filter that are judged on whole steps, as `rashomon show` shows them, and on answers unpacked."""
+"""What a filter asks of whole steps, as `rashomon show` shows them (JSON paths), and of answers unpacked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rashomon import views
 from rashomon.canonical import header
 from rashomon.filters import Term
-from rashomon.model import Json, Step
+from rashomon.model import Step
 from rashomon.store.contents import COLUMNS, parts
 from rashomon.store.engine import duckdb
-from rashomon.store.filter_paths import path_matches, text_matches
+from rashomon.store.filter_paths import path_matches
 from rashomon.store.filter_text import Test
 from rashomon.store.restored import step_from
 
@@ -48,11 +48,7 @@ def at(reader: duckdb.DuckDBPyConnection, places: Sequence[Place]) -> dict[tuple
 def hold(terms: Sequence[Term], step: Step, asks: bool) -> bool:
     """Whether all of the terms hold for a step; `asks` where one is about its request."""
     view = {"request": views.request_view(step) if asks else None, "response": views.response_view(step)}
-    return all(_judge(term, view) != term.negated for term in terms)
-
-
-def _judge(term: Term, view: dict[str, Json]) -> bool:
-    return path_matches(term, view) if term.field == "$" else text_matches(term, view)
+    return all(path_matches(term, view) != term.negated for term in terms)
 
 
 def encoded(reader: duckdb.DuckDBPyConnection, heads: dict[int, Any], holds: Test) -> Iterator[int]:

@@ -1,8 +1,9 @@
 """A filter against a store: which steps, and which traces, it means.
 
 Terms on light columns are one condition in SQL and decide first. Bodies are searched once for each distinct part, and
-only those of the steps that are left where these are few; what was found is then joined to the steps. JSON paths are
-judged last, on the steps themselves, as `rashomon show` shows them. `docs/filter.md` says what each term means.
+only those of the steps that are left where these are few; what was found is judged where its spelling cannot tell, and
+then joined to the steps. JSON paths are judged last, on the steps themselves, as `rashomon show` shows them.
+`docs/filter.md` says what each term means.
 
 A trace matches when its own terms hold and one of its steps satisfies all step terms together. Where all step terms
 are negated, it matches when no step satisfies any of them.
@@ -14,11 +15,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from rashomon.filters import FilterError, Form, Query, Term
+from rashomon.filters import FilterError, Form, Query, Term, Value
 from rashomon.store import filter_columns as columns
 from rashomon.store.connection import first_line
 from rashomon.store.engine import duckdb
-from rashomon.store.filter_text import Where, all_of, any_of, body_column, body_test, has_edges, opposite
+from rashomon.store.filter_text import Where, all_of, any_of, column, opposite
 
 FEW = 0.2
 """Bodies of chosen steps only are searched when these are at most this share of all steps."""
@@ -75,15 +76,25 @@ class Search:
         self._tables.clear()
 
     def _check_patterns(self) -> None:
+        """Refuse what is too large for the database, or has a sign that only one of it and Python knows."""
         for term in self.query.terms:
             for value in term.values:
-                if value.form is Form.REGEX:
+                if value.form is Form.REGEX and term.field != "$":
+                    sql, bound = self._asked(term, value)
                     try:
-                        self.reader.execute("SELECT regexp_matches('', ?)", [value.text]).fetchall()
+                        self.reader.execute(f"SELECT {sql} FROM (SELECT '' AS text)", bound).fetchall()
                     except duckdb.Error as error:
                         raise self.query.error(
                             term, f"The regular expression cannot be used: {first_line(error)}.", "Mend it."
                         ) from error
+
+    @staticmethod
+    def _asked(term: Term, value: Value) -> Where:
+        if columns.is_light(term):
+            return column("text", term.op, [value])
+        from rashomon.store.filter_bodies import body_column  # with all that judges: light terms need nothing of it
+
+        return all_of(body_column("text", term.op, [value], binary) for binary in (False, True))
 
     # ------------------------------------------------------------------------------------------ results
 
@@ -181,9 +192,8 @@ class Search:
     def _places(self, terms: list[Term], within: list[Where], one_of_each: bool = False) -> Iterator[Place]:
         """Steps that satisfy all terms. With `one_of_each`, a trace's later ones may be left out."""
         light = [*within, *(self._light(term) for term in terms if columns.is_light(term))]
-        late = [term for term in terms if term.field == "$" or has_edges(term)]
+        late = [term for term in terms if term.field == "$"]
         texts = [term for term in terms if not columns.is_light(term) and term.field != "$"]
-        texts = [term for term in texts if not (term.negated and has_edges(term))]
         if texts:
             chosen = self._chosen(light)
             light += [self._found(term, chosen) for term in texts]
@@ -203,13 +213,13 @@ class Search:
         try:
             return self.reader.execute(sql, bound).fetchall()
         except duckdb.OutOfMemoryException as error:
-            raise FilterError("The filter needs more memory than there is.", "Add a term such as since:1d.") from error
+            raise _too_large() from error
 
     def _verified(self, places: list[tuple[Any, ...]], terms: list[Term], one_of_each: bool) -> Iterator[Place]:
         """Those of the steps for which the terms hold that need the steps themselves."""
         from rashomon.store import filter_whole  # with all that decodes: terms on light columns need nothing of it
 
-        asks = any(term.field == "body" or "request" in (term.field, *term.path[:1]) for term in terms)
+        asks = any(term.path[0] == "request" for term in terms)
         done = ""
         for start in range(0, len(places), _AT_ONCE):
             batch = [place for place in places[start : start + _AT_ONCE] if place[0] != done]
@@ -264,22 +274,43 @@ class Search:
         """
         yield from self._in_parts(term, steps, few)
         if term.field != "request":
-            said = any_of(body_column(one, term.op, term.values) for one in _SAID)
-            yield f"SELECT s.place, NULL FROM {steps} AS s WHERE {said[0]}", said[1]
-            texts = ("CAST(asked.arguments AS VARCHAR)", "asked.name")
-            sql, bound = any_of(body_column(one, term.op, term.values) for one in texts)
+            yield self._judged(term, f"SELECT s.place, {{}} FROM {steps} AS s", _SAID)
+            asked = f"{steps} AS s JOIN tool_requests AS asked ON asked.trace = s.trace AND asked.step = s.position"
+            near: Where = ("true", [])
             if few:  # ids of traces begin with their time: what lies beside these is not read
-                sql += " AND asked.trace BETWEEN ? AND ?"
-                bound += self._rows(f"SELECT min(s.trace), max(s.trace) FROM {steps} AS s", [])[0]
-            yield (
-                f"SELECT s.place, NULL FROM {steps} AS s JOIN tool_requests AS asked"
-                f" ON asked.trace = s.trace AND asked.step = s.position WHERE {sql}",
-                bound,
-            )
+                ends = self._rows(f"SELECT min(s.trace), max(s.trace) FROM {steps} AS s", [])[0]
+                near = ("asked.trace BETWEEN ? AND ?", list(ends))
+            texts = ("CAST(asked.arguments AS VARCHAR)", "asked.name")
+            yield self._judged(term, f"SELECT s.place, {{}} FROM {asked}", texts, near, sent=1)
             yield self._in_encoded(term, steps)
         if term.field == "text":
-            sql, bound = any_of(body_column(one, term.op, term.values) for one in ("s.name", "s.title"))
-            yield f"SELECT s.place, NULL FROM {steps} AS s WHERE {sql}", bound
+            yield self._judged(term, f"SELECT s.place, {{}} FROM {steps} AS s", ("s.name", "s.title"))
+
+    def _judged(
+        self, term: Term, select: str, texts: Sequence[str], also: Where = ("true", []), sent: int = 0
+    ) -> Where:
+        """A query for the places where one of some columns of text has it; of these, the first `sent` are JSON."""
+        from rashomon.store.filter_bodies import body_column, finder
+
+        may, bound = all_of([also, any_of(body_column(one, term.op, term.values) for one in texts)])
+        finds = finder(term.op, term.values)
+        if not finds.judges:
+            return f"{select.format('NULL')} WHERE {may}", bound
+        found = [
+            place
+            for place, *told in self._each(f"{select.format(', '.join(texts))} WHERE {may}", bound)
+            if any(map(finds.sent, filter(None, told[:sent]))) or any(map(finds.said, filter(None, told[sent:])))
+        ]
+        return "SELECT unnest(?::BIGINT[]), NULL", [found]
+
+    def _each(self, sql: str, bound: list[Any]) -> Iterator[tuple[Any, ...]]:
+        """Rows as they are found: bodies may be many."""
+        try:
+            cursor = self.reader.execute(sql, bound)
+            while rows := cursor.fetchmany(_AT_ONCE):
+                yield from rows
+        except duckdb.OutOfMemoryException as error:
+            raise _too_large() from error
 
     def _in_parts(self, term: Term, steps: str, few: bool) -> Iterator[Where]:
         """Each distinct part is searched once, and joined to the steps by its number."""
@@ -297,11 +328,19 @@ class Search:
 
     def _parts_with(self, term: Term, only: str) -> str:
         """A table of the parts with a text: in one statement with the join, the search takes half as long again."""
+        from rashomon.store.filter_bodies import body_column, finder
+
         hits = self._table("part INTEGER")
-        for column, binary in (("part.text", False), ("CAST(part.body AS VARCHAR)", True)):
-            found, bound = body_column(column, term.op, term.values, binary)
-            there = f"part.{'body' if binary else 'text'} IS NOT NULL"
-            self._rows(f"INSERT INTO {hits} SELECT part.id FROM parts AS part WHERE {there} AND {found}{only}", bound)
+        finds = finder(term.op, term.values)
+        for own, shown, binary in (("text", "part.text", False), ("body", "CAST(part.body AS VARCHAR)", True)):
+            may, bound = body_column(shown, term.op, term.values, binary)
+            rest = f"FROM parts AS part WHERE part.{own} IS NOT NULL AND {may}{only}"
+            if finds.judges:
+                rows = self._each(f"SELECT part.id, part.{own} {rest}", bound)
+                found = [number for number, content in rows if finds.sent(content)]
+                self._rows(f"INSERT INTO {hits} SELECT unnest(?::INTEGER[])", [found])
+            else:
+                self._rows(f"INSERT INTO {hits} SELECT part.id {rest}", bound)
         return hits
 
     def _in_encoded(self, term: Term, steps: str) -> Where:
@@ -323,8 +362,13 @@ class Search:
         found = [-1]
         if rows:
             from rashomon.store import filter_whole
+            from rashomon.store.filter_bodies import finder
 
-            holds = body_test(term.op, term.values)
+            holds = finder(term.op, term.values).sent
             for start in range(0, len(rows), _AT_ONCE):
                 found += filter_whole.encoded(self.reader, dict(rows[start : start + _AT_ONCE]), holds)
         return f"SELECT place, NULL FROM {steps} WHERE response_part IN (SELECT unnest(?))", [found]
+
+
+def _too_large() -> FilterError:
+    return FilterError("The filter needs more memory than there is.", "Add a term such as since:1d.")

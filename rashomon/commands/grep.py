@@ -54,10 +54,12 @@ def grep(
     each call, is printed where it is said first. A FILTER chooses steps. Exit code: 0 found, 1 not.
     """
     options.begin(home, options.TO_SEARCH)
+    from rashomon import filter_regex
     from rashomon.commands import terminal
 
     query = _query(pattern, filtering.query_of(terms), ignore_case, fixed)
-    search = re.compile(re.escape(pattern) if fixed else pattern, re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
+    flags = re.MULTILINE | (re.IGNORECASE if ignore_case else 0)
+    search = filter_regex.compiled(re.escape(pattern) if fixed else pattern, flags)
     found = 0
     with options.reading(home) as store:
         with closing(_hits(store, query, search, once=names, limit=limit)) as hits:
@@ -78,19 +80,20 @@ def grep(
 
 def _query(pattern: str, chosen: Query, ignore_case: bool, fixed: bool) -> Query:
     """The filter that finds steps with the pattern among the chosen ones."""
-    from rashomon.filters import FilterError, Form, Op, Term, Value, regex_trouble
+    from rashomon import filter_regex
+    from rashomon.filters import FilterError, Form, Op, Term, Value
 
     if not pattern:
         raise FilterError("The pattern is empty.", "Write a text or a regular expression to search for.")
     if fixed:
         value, op = Value(Form.TEXT, pattern), Op.HAS if ignore_case else Op.EQUAL
     else:
-        wrong = regex_trouble(pattern)
+        wrong = filter_regex.trouble(pattern)
         if wrong is not None:
             problem, at = wrong
             remedy = "Mend it, or search for plain text with -F."
             raise FilterError(f"Column {at + 1}: the regular expression {problem}.", remedy, pattern, at)
-        value, op = Value(Form.REGEX, f"(?i){pattern}" if ignore_case else pattern), Op.REGEX
+        value, op = Value(Form.REGEX, filter_regex.ignoring_case(pattern) if ignore_case else pattern), Op.REGEX
     body = Term("body", op, (value,))
     return chosen._replace(terms=(*chosen.terms, body), spans=(*chosen.spans,))
 
@@ -168,24 +171,36 @@ def _repeats(hit: Hit) -> bool:
 
 
 def step_hits(trace: str, step: Step, search: re.Pattern[str]) -> list[Hit]:
-    """The lines of a step that match. A match that no text of it holds by itself is shown in its JSON."""
+    """The lines of a step that match. A match that no text of it holds by itself is shown in its JSON.
+
+    And what is there only in the texts of a JSON document that is a text itself, as arguments of tools are, in these.
+    """
     from rashomon import views
     from rashomon.store.filter_paths import texts
 
     view = views.step_view(step)
-    found = [
-        Hit(trace, step, path, _role(step, view, path), line, start, end)
-        for side in ("request", "response")
-        for path, text in texts(view[side], side)
-        for line, start, end in _lines(text, search)
-    ]
-    if found:
-        return found
-    return [
-        Hit(trace, step, side, _role(step, view, side), line, start, end)
-        for side in ("request", "response")
-        for line, start, end in _lines(_json(view[side]), search)
-    ]
+    told = [found for side in ("request", "response") for found in texts(view[side], side)]
+    for places in (told, [(side, _json(view[side])) for side in ("request", "response")], _inside(told)):
+        found = [
+            Hit(trace, step, path, _role(step, view, path), line, start, end)
+            for path, text in places
+            for line, start, end in _lines(text, search)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _inside(told: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The texts in those that are JSON documents, and these with nothing escaped that need not be."""
+    from rashomon.store.filter_paths import texts
+    from rashomon.streams import event_data
+
+    for path, text in told:
+        document = event_data(text)
+        if not isinstance(document, str):
+            yield from texts(document, path)
+            yield path, _json(document)
 
 
 def _lines(text: str, search: re.Pattern[str]) -> Iterator[tuple[str, int, int]]:

@@ -34,7 +34,7 @@ def ls(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w, 1y."),
+        typer.Option("--since", metavar="AGE", help="Only traces started since: 30m, 24h, 7d, 2w, 1y, or a date."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only traces of this name.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
@@ -49,7 +49,7 @@ def ls(
 
     asked = _Asked(home, where, name, min(limit, _MOST), options.TO_FILTER if terms else options.TO_LIST)
     query = filtering.query_of(terms) if terms else None
-    since_ns = None if since is None else time.time_ns() - options.age("--since", since)
+    since_ns = None if since is None else start_ns(since, time.time_ns())
     lines, damage = asked.beside(query, since_ns) or asked.store(query, since_ns)
     options.tell(damage)
     if as_json:
@@ -123,6 +123,17 @@ class _Asked:
             sys.stdout.flush()
             with TraceStore(self._store.path, wait_s=0) as store:  # where somebody writes by now, it would be no use
                 listed.write(store)
+
+
+def start_ns(text: str, now_ns: int) -> int:
+    """`24h` before now, or a date, as Unix nanoseconds. Raises `UsageError` for what is neither."""
+    from rashomon.errors import UsageError
+    from rashomon.filter_fields import EXPECTED, Sort, is_moment, moment_ns
+
+    wanted = text.strip()
+    if not is_moment(wanted):
+        raise UsageError(f"--since {text!r} is no age or date.", f"Write {EXPECTED[Sort.MOMENT]}.")
+    return moment_ns(wanted, now_ns)
 
 
 HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "COVERAGE", "NOTES")

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rashomon import filter_terms, filters
-from rashomon.filter_fields import BY_NAME, FIELDS, Field, Sort, markdown
+from rashomon.filter_fields import BY_NAME, FIELDS, Field, Sort, markdown, moment_ns
 from rashomon.filters import FilterError, Query
 from tests.support import ROOT
 
@@ -124,6 +124,15 @@ def test_a_regular_expression_that_is_taken_is_one(pattern: str) -> None:
         ("since:yesterday", 6, "no time", "7d"),
         ("$.usage>1", 0, "$.request or $.response", "$.response"),
         (r"said~(a)\1", 8, "refers back", "Mend it"),
+        ("body~a{,3}", 6, "has {,3}, which not everybody reads alike: write {0,3}", "Mend it"),
+        ("body~a{1001}", 6, "more than 1,000 times", "Mend it"),
+        (r"body~\ud83d", 5, "half a character", "Mend it"),
+        (r"body~(a)\Bb", 8, "between two characters", "Mend it"),
+        (r"body~a$\b", 7, "behind an end", "Mend it"),
+        ("ms:2s..1s", 3, "'2s..1s' ends before it begins", "1s..2s"),
+        ("$.request.n\u00e4me", 11, "cannot be part of a path", '["n\u00e4me"]'),
+        ("$.request.\u00e4[0]", 9, "cannot be part of a path", '["\u00e4"]'),
+        ("since:2026-11-22T25:19Z", 6, "no time", "7d"),
         ("ms~2", 2, "no text", "ms>2s"),
     ],
 )
@@ -154,6 +163,21 @@ def test_arguments_of_a_shell_are_read_as_they_were_typed(arguments: list[str], 
     """A shell takes quotation marks away; a value or phrase with spaces in one argument stays one."""
     query: Query = filters.from_arguments(arguments)
     assert query.terms == filters.parse(same).terms
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-02T00:00:00Z", 86_400),
+        ("1970-01-02T01:30+01:30", 86_400),
+        ("1970-01-01 22:00:00-0200", 86_400),
+        ("1970-01-02T00:00:00.5Z", 86_400.5),
+    ],
+)
+def test_a_date_may_have_an_offset(text: str, seconds: float) -> None:
+    """Times as documents print them are times of a filter."""
+    assert moment_ns(text, 0) == seconds * 1_000_000_000
+    assert filters.parse(f'since:"{text}"').terms[0].values[0].text == text
 
 
 def test_the_page_of_the_language_lists_every_field() -> None:

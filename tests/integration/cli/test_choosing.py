@@ -29,6 +29,13 @@ Run = Callable[..., Any]
         (["body~cannot refund", "tok>1k"], [NEW]),
         (["--where", "steps > 2", "refund", "--name", "refund", "--limit", "1"], [NEW]),
         (["name:nobody"], []),
+        (["-refused"], [BAD, NEW, OLD]),
+        (["-refund"], [BAD]),
+        (['-"cannot refund"'], [BAD, OLD]),
+        (["-cannot refund"], [BAD, OLD]),
+        (["-caf\u00e9", "name:refund", "-has:parent"], [OLD]),
+        (["--since", "1970-01-01T00:00:00Z", "name:refund", "-has:parent"], [OLD]),
+        (["since:1970-01-01T00:00:00+00:00", "until:2001-01-01T00:00:00Z"], []),
     ],
 )
 def test_ls_takes_a_filter(rashomon: Run, words: list[str], found: list[str]) -> None:
@@ -36,6 +43,23 @@ def test_ls_takes_a_filter(rashomon: Run, words: list[str], found: list[str]) ->
     ran = rashomon("ls", "--json", *words)
     assert ran.code == 0, ran.err
     assert [trace["id"] for trace in ran.json()["traces"]] == found
+
+
+def test_a_minus_is_an_option_where_one_is_due(rashomon: Run) -> None:
+    """Options and what they take stay; the pattern of `grep` is no term, and what follows it may be negated."""
+    assert rashomon("ls", "-x").code == 2
+    assert rashomon("ls", "--name", "-refund x", "--json").json()["traces"] == []
+    assert rashomon("grep", "-wrong").code == 2
+    there = rashomon("grep", "-ic", "CANNOT REFUND", "-caf\u00e9")
+    assert there.out.splitlines() == [f"{NEW} 1"], there.err
+    assert rashomon("grep", "cannot refund", "-has:model").out == ""
+
+
+def test_a_set_that_a_later_python_may_read_otherwise_is_searched_for_quietly(rashomon: Run) -> None:
+    """No warning of Python's is printed."""
+    ran = rashomon("grep", "[A&&B]-1042 was delivered")
+    assert ran.code in (0, 1)
+    assert ran.err == ""
 
 
 def test_a_wrong_filter_is_pointed_at(rashomon: Run) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rashomon import notes, tapes
+from rashomon.model import Kind, Request
 from rashomon.store import open_home
 from rashomon.store.annotations import mirror, noted, notes_on
 from tests.integration.cli.conftest import NEW, OLD, refund
@@ -202,3 +203,41 @@ def test_writers_that_are_killed_lose_nothing_that_they_had_said(tmp_path: Path)
     for name, last in said.items():
         assert {f"{name}-{number}" for number in range(last + 1)} <= set(found)
     assert [why for _, why in notes.read(tmp_path).unread] in ([], ["cut short"])
+
+
+def test_what_programs_said_and_people_wrote_is_filtered_by_alike(tmp_path: Path) -> None:
+    """`ls`, `gc`, `forget`, `show` and the view `notes` count the labels and texts of both."""
+    place = tmp_path / "home"
+    (place / "journals").mkdir(parents=True)
+    third = "0003" + "0" * 22
+    tape = refund(OLD)
+    said = {"note": {"text": "went well", "labels": ["ok", "policy"], "data": {}}}
+    own = tape.steps[-1]._replace(
+        id="0.9", index=len(tape.steps), kind=Kind.NOTE, name="note", request=Request(said, b"")
+    )
+    for one in (tape._replace(steps=(*tape.steps, own)), refund(NEW, name="newer"), refund(third, name="third")):
+        tapes.write_tape(place / "journals" / f"{one.trace.id}.rsj", one)
+    assert rashomon("note", f"{NEW}@3", "went badly", "--label", "ok", home=place).returncode == 0
+    for text, wanted in {
+        "label:ok": {OLD, NEW},
+        "label:policy": {OLD},
+        "has:label": {OLD, NEW},
+        "has:note": {OLD, NEW},
+        "note:went*": {OLD, NEW},
+        'note~"well$"': {OLD},
+        "-has:note": {third},
+        "step.label:policy kind:note": {OLD},
+    }.items():
+        listed = rashomon("ls", "--json", "--", text, home=place)
+        assert {one["id"] for one in json.loads(listed.stdout)["traces"]} == wanted, (text, listed.stderr)
+    sql = "SELECT DISTINCT trace FROM notes WHERE list_contains(labels, 'ok') ORDER BY ALL"
+    assert rows(place, sql) == [(OLD,), (NEW,)]
+    shown = rashomon("show", OLD, "label:policy", "--json", home=place)
+    assert [step["kind"] for step in json.loads(shown.stdout)["steps"]] == ["note"], shown.stderr
+    for arguments in (["--keep-label", "ok"], ["--keep-filter", "label:ok"]):
+        done = rashomon("gc", "--keep", "1d", *arguments, "--json", home=place)
+        assert {one["id"] for one in json.loads(done.stdout)["traces"]} == {third}, done.stdout + done.stderr
+    gone = rashomon("forget", "--filter", "label:policy", "--yes", "--json", home=place)
+    assert gone.returncode == 0, gone.stderr
+    with open_home(place) as store:
+        assert {row.id for row in store.traces()} == {NEW, third}
