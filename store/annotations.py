@@ -16,7 +16,7 @@ from rashomon import home as homes
 from rashomon import notes
 from rashomon.notes import Note, Notes
 from rashomon.store import connection as connections
-from rashomon.store.engine import duckdb
+from rashomon.store.engine import duckdb, full, is_no_room
 from rashomon.store.folder import UNSETTLED_NS
 
 if TYPE_CHECKING:  # it asks this module for what the home's notes are
@@ -41,8 +41,13 @@ def mirror(home: Path | str, wait_s: float = connections.WAIT_S) -> Notes | None
     with connections.open_reader(store, wait_s) as reader:
         known = _rows(reader)
     if known != wanted:
-        with connections.open_writer(store, wait_s) as writer, connections.transaction(writer):
-            _apply(writer, _rows(writer), wanted)
+        try:
+            with connections.open_writer(store, wait_s) as writer, connections.transaction(writer):
+                _apply(writer, _rows(writer), wanted)
+        except duckdb.Error as error:
+            if is_no_room(error):
+                raise full(store) from error
+            raise
     _remember(store, mark)
     return found
 

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,21 @@ def test_readers_show_the_store_as_it_is(home: Path, monkeypatch: pytest.MonkeyP
     assert done.stdout
     assert "there is no room on its disk, so what is new is not in it yet" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_note_for_which_the_store_has_no_room_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in its file; lists are shown without it, with the line, and with it when there is room."""
+
+    def refuse(*_: object) -> None:
+        raise duckdb.IOException(NO_ROOM)
+
+    assert main("note", "other", "a second thing", home=home).returncode == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("rashomon.store.annotations"), "_apply", refuse)
+        done = main("ls", home=home)
+        assert (done.returncode, "there is no room on its disk" in done.stderr) == (0, True), done.stderr
+    done = main("sql", "select text from annotations", "--format", "csv", home=home)
+    assert (done.stderr, "a second thing" in done.stdout) == ("", True)
 
 
 def test_who_takes_something_in_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
