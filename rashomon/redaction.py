@@ -30,6 +30,8 @@ _ENCODED_FIELD = re.compile(
     rb"passw|_key|_token|api[kK]ey|_secret|\$headers|\$url"
 )  # in msgpack no quote follows a name
 _QUERY = re.compile(r"([?&](?:api[-_]?key|key|access_token|token|sig|signature|secret|password)=)([^&#]+)", re.I)
+_QUERY_IN_TEXT = re.compile(_QUERY.pattern.replace("[^&#]+", r"[^&#\s\"'<>\\]{8,}"), re.I)
+_QUERY_IN_BYTES = re.compile(_QUERY_IN_TEXT.pattern.encode(), re.I)
 _USERINFO = re.compile(r"(?<=://)([^/@?#\s]*:[^/@?#\s]*)(?=@)")
 
 # Shapes of credentials, from their issuers' documentation: (needle, name, pattern).
@@ -102,7 +104,9 @@ class Redactor:
 
     def suspicious_encoding(self, data: bytes) -> bool:
         """`suspicious` for msgpack, where names of fields stand without quotes."""
-        return self.suspicious(data) or _ENCODED_FIELD.search(data) is not None
+        if self.suspicious(data) or _ENCODED_FIELD.search(data) is not None:
+            return True
+        return b"://" in data and _QUERY_IN_BYTES.search(data) is not None
 
     def placeholder(self, name: str, secret: bytes) -> bytes:
         """What stands for this secret: equal for equal secrets, whatever they are called."""
@@ -209,6 +213,10 @@ class Redactor:
             url = _QUERY.sub(lambda found: found[1] + self._named("query", found[2]), url)
         return self.text(url)
 
+    def _queries(self, text: str) -> str:
+        """Text with the telling parameters of addresses in it replaced: errors of clients quote them."""
+        return _QUERY_IN_TEXT.sub(lambda found: found[1] + self._named("query", found[2]), text)
+
     def _named(self, name: str, secret: str) -> str:
         return self.placeholder(name, secret.encode("utf-8", "surrogatepass")).decode()
 
@@ -245,9 +253,9 @@ class Redactor:
         return f"{key}={self._named('cookie', secret)}"
 
     def deep(self, value: Any) -> Any:
-        """Any msgpack-able value with its secrets replaced, fields by name included."""
+        """Any msgpack-able value with its secrets replaced, fields by name and parameters of addresses included."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(self._queries(value) if "://" in value else value)
         if isinstance(value, bytes):
             return self.encoded(value)
         if isinstance(value, dict):

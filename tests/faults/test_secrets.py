@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 import rashomon
 from rashomon import session
+from rashomon.model import Tape
 from tests.support import rashomon as command_line
 
 ENV = {
@@ -131,12 +132,46 @@ def test_a_replay_matches_through_the_redaction(planted: Path) -> None:
     assert b"PLANTED" not in everything(planted)
 
 
+def test_addresses_in_what_tools_raise_and_return(planted: Path, last_tape: Callable[[], Tape]) -> None:
+    """Errors of clients quote the address that was asked, and hold the request: nothing secret of either is kept."""
+    address = "https://shop.invalid/x?api_key=PLANTEDquery0001&page=2"
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(404, headers={"set-cookie": "session=PLANTEDcookie01; Path=/"}, text="gone")
+
+    @rashomon.tool
+    def fetch() -> str:
+        with httpx2.Client(transport=httpx2.MockTransport(answer)) as client:
+            client.get(address, headers={"authorization": "PLANTEDheader01"}).raise_for_status()
+        return "never"
+
+    @rashomon.tool
+    def link() -> list[str]:
+        return [f"see <{address}>", "sort(key=len)?key=short"]
+
+    def program() -> list[object]:
+        try:
+            fetch()
+        except httpx2.HTTPStatusError as error:
+            return [error.response.status_code, error.response.text, error.request.url.params["page"], *link()]
+        return []
+
+    with rashomon.trace("addresses"):
+        recorded = program()
+    assert b"PLANTED" not in everything(planted)
+    with rashomon.replay(last_tape()) as replaying:
+        replayed = program()
+    replaying.check()
+    assert recorded[:3] == replayed[:3] == [404, "gone", "2"]
+    assert replayed[4] == recorded[4]
+
+
 def test_command_lines(tmp_path: Path) -> None:
     """A key on the command line, and what an uncaught exception says, are not written either."""
     import sys
 
     program = "import sys; raise RuntimeError('bad key ' + sys.argv[1])"
     done = command_line("record", "--tag", f"k={SHAPES['aws']}", "--", sys.executable, "-c", program,
-                        "sk-PLANTED0123456789abcdef", home=tmp_path)  # fmt: skip
+                        "sk-PLANTED0123456789abcdef", home=tmp_path, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert b"PLANTED" not in everything(tmp_path)

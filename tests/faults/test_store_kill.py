@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from rashomon.errors import DamagedData, UsageError
+from rashomon.errors import NotWritable, UsageError
 from rashomon.store import TraceStore, crew, ingest, ingest_new
 from tests.faults.store_journals import content, frames, write_frames
 
@@ -171,7 +171,7 @@ def test_a_full_disk_takes_nothing_away(tmp_path: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patched:
         patched.setattr("rashomon.store.writing._append", full)
-        with pytest.raises(DamagedData, match="No space left on device"):
+        with pytest.raises(NotWritable, match="there is no room on its disk"):
             ingest_new(tmp_path)
     assert content(tmp_path / "store.duckdb") == before
     assert ingest_new(tmp_path).new == ("new",)
