@@ -106,7 +106,7 @@ class _Asked:
         from rashomon.store import listed
         from rashomon.store.annotations import noted
 
-        with options.reading(self._home, new=True) as store:  # whether it is there was looked at
+        with options.reading(self._home, checked=True) as store:
             rows = store.traces(
                 where=self._where, since_ns=since_ns, name=self._name, limit=self._limit, matching=query
             )

@@ -119,9 +119,12 @@ def end() -> None:
         _begun.pop()[1].close()
 
 
-def reading(home: Path | None, bar: Bar | None = None, new: bool = False) -> TraceStore:
-    """The store of a home, with everything recorded so far in it; for use in a `with`. `new`: it may be one."""
-    if not new:
+def reading(home: Path | None, bar: Bar | None = None, new: bool = False, checked: bool = False) -> TraceStore:
+    """The store of a home, with everything recorded so far in it; for use in a `with`.
+
+    `new`: it may be one, and what is recorded must be in it. `checked`: whether the home is there was looked at.
+    """
+    if not (new or checked):
         check(home)
     if _begun and bar is None and _begun[0][0] == chosen_home(home):
         return _begun.pop()[1]

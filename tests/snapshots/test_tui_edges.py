@@ -204,7 +204,7 @@ async def test_a_filter_that_chooses_no_step_leaves_no_content_of_one() -> None:
     """Beside an empty list stands nothing that could be taken for a result."""
     app = app_of(*family(), refs=("7f3c",))
     async with app.run_test(size=(160, 45)) as pilot:
-        await press(pilot, "g", "slash", "type:kind:sleep", "enter")
+        await press(pilot, "g", "slash", "type:kind:mcp", "enter")
         assert "0 of 7 steps match" in screen_text(app)
         assert "You are a refund agent." not in screen_text(app)
 

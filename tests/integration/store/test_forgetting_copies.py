@@ -140,7 +140,7 @@ def test_a_lake_in_the_home_is_left_to_lakes(home: Path) -> None:
 def test_names_of_many_journals_are_not_kept_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many journals there is a note with their names, which hold ids of imported traces: it goes."""
     monkeypatch.setattr(seen, "MANY", 2)
-    monkeypatch.setattr(seen, "_TICK_NS", 0)
+    monkeypatch.setattr(seen, "SETTLED_NS", 0)
     for trace in ("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"):
         write_frames(tmp_path / "journals" / f"0-import-{trace}.rsj", frames(trace, 2))
         os.utime(tmp_path / "journals" / f"0-import-{trace}.rsj")  # it may be watched for an hour
