@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
+import _thread  # `threading` takes a millisecond to load
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rashomon.errors import Missed
@@ -33,8 +34,27 @@ class GoneError(Exception):
     """Stands for the cause of an exception, where that could not be kept."""
 
 
-unheard: ContextVar[bool] = ContextVar("rashomon_unheard", default=False)
-"""True while it is not the program that reads, but who writes down what it got."""
+class _Unheard(_thread._local):
+    """Whether it is not the program that reads, but who writes down what it got, in this thread; nobody waits meanwhile.
+
+    A finalizer that the garbage collector runs may come here, and may set no context variable: see
+    `rashomon.collector`.
+    """
+
+    now = False
+
+
+_unheard = _Unheard()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What is read within is not read by the program."""
+    before, _unheard.now = _unheard.now, True
+    try:
+        yield
+    finally:
+        _unheard.now = before
 
 
 def told(stand_in: StandIn) -> tuple[str, str]:
@@ -48,7 +68,7 @@ def _refuse(self: StandIn, *args: Any, **kwargs: Any) -> NoReturn:
         "returned. Stub the tool (--stub) instead."
     )
     tell: Tell | None = object.__getattribute__(self, "_tell")
-    if tell is not None and not unheard.get():
+    if tell is not None and not _unheard.now:
         tell(summary)
     raise Missed(summary)
 

@@ -72,11 +72,10 @@ class Rebuild:
     def leniently(self, data: bytes) -> Any:
         """The value, with stand-ins for parts of it that are lost."""
         before, self.tolerant = self.tolerant, True
-        token = unheard.set(True)
         try:
-            return self.whole(data)
+            with unheard():
+                return self.whole(data)
         finally:
-            unheard.reset(token)
             self.tolerant = before
 
     def hook(self, code: int, data: bytes) -> Any:
@@ -135,15 +134,13 @@ class Rebuild:
         links: dict[str, Any] = content[2] if len(content) > 2 else {}
         if len(args) == 1 and isinstance(args[0], StandIn):
             args = [StandIn(*told(args[0]), self.tell, failure.message)]
-        token = unheard.set(True)
         try:
-            error = _made(cls, args, links)
-            _set_attributes(error, state)
-            _link(error, links)
+            with unheard():
+                error = _made(cls, args, links)
+                _set_attributes(error, state)
+                _link(error, links)
         except (Exception, Missed) as failed:
             raise NotRebuildable(f"the recorded {failure.type} cannot be made: {failed}") from failed
-        finally:
-            unheard.reset(token)
         return error
 
     def object(self, code: int, name: str, content: Any, beside: bytes = b"") -> Any:

@@ -180,12 +180,9 @@ def encode_failure_told(error: BaseException) -> tuple[Failure, tuple[Lost, ...]
         walk.active.append(id(error))
         return walk.failure(error)[2]
 
-    token = unheard.set(True)
-    try:
+    with unheard():
         data, lost = _walked(work, error, None)
         return Failure(type_name(type(error)), said(error), data), lost
-    finally:
-        unheard.reset(token)
 
 
 def decode_failure(failure: Failure, tell: Tell | None = None) -> BaseException:

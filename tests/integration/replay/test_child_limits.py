@@ -92,7 +92,7 @@ import multiprocessing, queue, sys, time
 from multiprocessing.connection import wait
 
 def talk():
-    for n in range(9):
+    for n in range(99):
         print("at", n, flush=True)
         time.sleep(0.2)
 
