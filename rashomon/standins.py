@@ -35,7 +35,7 @@ class GoneError(Exception):
 
 
 class _Unheard(_thread._local):
-    """Whether it is not the program that reads, but who writes down what it got, in this thread; nobody waits meanwhile.
+    """Whether it is not the program that reads, but who writes down what it got, in this thread.
 
     A finalizer that the garbage collector runs may come here, and may set no context variable: see
     `rashomon.collector`.
