@@ -210,8 +210,11 @@ def _note_uncaught() -> None:
 
     def excepthook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         guard: Any = boundary.process_interceptor()
-        if guard is not None:
-            getattr(guard, "scribe", guard).finish("error", error=f"{kind.__name__}: {error}"[:2000])
+        try:
+            if guard is not None:
+                getattr(guard, "scribe", guard).finish("error", error=f"{kind.__name__}: {error}"[:2000])
+        except BaseException:  # Ctrl-C once more, say: what ended the program is shown all the same
+            pass
         stop = _stop_in(error)
         if stop is not None:
             complain(f"the replay stopped the program: {stop}")

@@ -55,9 +55,8 @@ def forget(
     """
     from rashomon.store import forgetting
 
-    texts = text or []
-    folder = options.chosen_home(home)
     options.check(home)
+    texts, folder = text or [], options.chosen_home(home)
     named = where is not None or matching is not None or bool(texts or trace or tag or lakes)
     back = forgetting.Returned() if named and yes else forgetting.came_back(folder)
     if not named and not back:

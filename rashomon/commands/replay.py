@@ -130,7 +130,13 @@ def load(reference: str, home: str) -> Tape:
     """A tape by file name or by a reference into the home's store."""
     if os.path.isfile(reference):
         try:
-            return tapes.only_tape(reference)
+            tape = tapes.only_tape(reference)
+            if tape.trace.command and not tape.trace.processes and not tape.steps:
+                raise CannotRun(
+                    f"{reference} tells how the trace {tape.trace.id} was launched, and holds none of its processes.",
+                    "Name the trace by its id.",
+                )
+            return tape
         except ForeignFile:
             if not reference.endswith(".rsh"):
                 raise

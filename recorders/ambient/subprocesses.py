@@ -227,7 +227,7 @@ class _Talk:
     def _talk(self, limit: float | None) -> None:
         try:
             self.outcome.append(self._original(self._process, self._given, limit))
-        except Exception as error:
+        except Exception as error:  # `end` raises it, when the replay has said what came of the wait
             if isinstance(error, self._module.TimeoutExpired):
                 error.timeout, self.ran_out = self._limit, True
             self.outcome.append(error)

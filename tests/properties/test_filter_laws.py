@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import duckdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rashomon import filter_terms, filters
+from rashomon import filter_regex, filter_terms, filters
 from rashomon.filter_fields import BY_NAME, FIELDS, Field, Sort, markdown, moment_ns
 from rashomon.filters import FilterError, Query
 from tests.support import ROOT
@@ -18,6 +19,7 @@ PIECES = st.sampled_from(
      "$.", "$.request", "[0]", "[*]", "2s", "8k", "$0.01", "7d", "2026-02-31", "4xx", "err", "llm", "env=prod", "(",
      "a+", "[", "]", "{1,3}", "é", "\x00", "\ud800", "\n", "0.3", "1e9", "(?i)", "\\d"]
 )  # fmt: skip
+DATABASE = duckdb.connect()
 MESS = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=14).map("".join))
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -100,12 +102,14 @@ def test_what_is_written_of_a_filter_is_read_as_the_same(text: str) -> None:
 
 @given(st.text(st.sampled_from("ab.*+?()[]{}|\\^$dw1-,"), max_size=10))
 def test_a_regular_expression_that_is_taken_is_one(pattern: str) -> None:
-    """What `~` takes, Python can run."""
+    """What `~` takes, Python can run, and the database."""
     try:
         query = filters.parse("body~" + filter_terms.quoted(pattern))
     except FilterError:
         return
-    re.compile(query.terms[0].values[0].text)
+    taken = query.terms[0].values[0].text
+    assert isinstance(re.compile(taken), re.Pattern)
+    assert DATABASE.execute("SELECT regexp_matches('', ?)", [filter_regex.exact(taken)[0]]).fetchall()
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,20 @@ def bare() -> dict[str, str]:
     return {name: value for name, value in environment(Path()).items() if name != "PYTHONPATH"}
 
 
+def test_an_interruption_while_the_end_is_written_hides_nothing(tmp_path: Path) -> None:
+    """Who presses Ctrl-C twice sees what ended the program, and nothing of ours."""
+    program = (
+        "from rashomon import boundary\n"
+        "def finish(*_, **__): raise KeyboardInterrupt\n"
+        "type(boundary.process_interceptor()).finish = finish\n"
+        "raise ValueError('mine')\n"
+    )
+    done = rashomon("record", "--", sys.executable, "-c", program, home=tmp_path)
+    assert done.returncode == 1
+    assert "ValueError: mine" in done.stderr
+    assert "excepthook" not in done.stderr
+
+
 def test_files_that_are_no_whole_recording(recorded: Path) -> None:
     """A bundle has to be imported; a journal of one process does not tell how the trace was launched."""
     bundle = recorded.parent / "refund.rsh"
@@ -310,5 +324,8 @@ def test_files_that_are_no_whole_recording(recorded: Path) -> None:
     largest = max((recorded / "journals").glob("*.rsj"), key=lambda path: path.stat().st_size)
     done = rashomon("replay", largest, home=recorded)
     assert (done.returncode, "holds one process of the trace" in done.stderr) == (3, True)
+    launcher = min((recorded / "journals").glob("*.rsj"), key=lambda path: path.stat().st_size)
+    done = rashomon("replay", launcher, home=recorded)
+    assert (done.returncode, "holds none of its processes. Name the trace by its id" in done.stderr) == (3, True)
     done = rashomon("replay", largest, "--", sys.executable, recorded.parent / "agent.py", home=recorded)
     assert (done.returncode, "the recording has no end" in done.stderr) == (0, True)

@@ -344,12 +344,15 @@ def test_memory_and_store_agree(path: Path, tapes_there: list[Tape], text: str) 
 
 
 def test_every_field_can_be_asked(path: Path) -> None:
-    """The example that the table of fields gives runs, in a list of steps and in a list of traces."""
+    """The example that the table of fields gives runs, and what it finds is what its negation does not find."""
     with TraceStore(path) as store:
+        steps, traces = set(steps_meant(store, filters.parse(""))), {row.id for row in store.traces()}
         for field in FIELDS:
-            query = filters.parse(field.example)
-            steps_meant(store, query)
-            store.traces(matching=query)
+            query, others = (filters.parse(f"{sign}{field.example}") for sign in ("", "-"))
+            found, left = set(steps_meant(store, query)), set(steps_meant(store, others))
+            assert (found | left, found & left) == (steps, set()), field.example
+            of, without = ({row.id for row in store.traces(matching=one)} for one in (query, others))
+            assert of | without == traces, field.example
 
 
 def test_few_steps_are_searched_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
