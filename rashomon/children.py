@@ -17,7 +17,7 @@ from typing import Any
 from rashomon import boundary, session
 from rashomon.errors import RashomonError, ReplayStop
 from rashomon.model import Lane, Tape
-from rashomon.recorders import ambient, lanes, processes, slots
+from rashomon.recorders import ambient, lanes, printed, processes, slots
 from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import OFF, SESSION, Order
 
@@ -120,10 +120,13 @@ def _begin(order: Order, lane: Lane) -> boundary.Interceptor | None:
     recorder = process.begin({**info, "environ": session.environ_kept()} if not lane else info)
     session.install()
     if order.mode != "replay":
+        printed.watch(recorder)
         return recorder
+    from rashomon.replay.printed import expected_marks
     from rashomon.replaying import replay_interceptor
 
     found = replay_interceptor(order, recorder)
+    printed.watch(recorder, expected_marks(found._state.tape.reads))
     found._state.tape_path = order.tape  # for the processes that this one starts
     return found
 

@@ -182,6 +182,7 @@ class Read(NamedTuple):
 
     `kind` is `clock`, `random`, `sleep` or `process`; `what` names the function (`time.time`). `value` is what it
     gave, in the form of that function's player (`docs/formats/journal.md`). `at_us` counts from the trace's start.
+    Of kind `output` it is no value that was taken, but digests of what was printed.
     """
 
     process: int

@@ -12,7 +12,8 @@ from rashomon import boundary, real, values
 from rashomon.boundary import GoLive, LateCall, Place, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Request
-from rashomon.recorders import lanes, natives, reaching, unseen
+from rashomon.output_marks import OUTPUT, STDOUT
+from rashomon.recorders import lanes, natives, printed, reaching, unseen
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.witness import DeafWitness, Pending, StepWitness
 from rashomon.recorders.writer import Writer
@@ -63,6 +64,7 @@ class ProcessRecorder:
     def after_fork(self, lane: Lane, trace: str | None) -> None:
         """In a forked child: a journal of its own, in which the trace of the fork and those around it go on."""
         self.writer.abandon()
+        printed.reset()
         self.steps = count()
         self._info = {**self._info, "lane": list(lane), "forked": True}
         try:
@@ -85,11 +87,13 @@ class ProcessRecorder:
 
     def leaving(self) -> None:
         """The process is about to leave: note that it was not killed. What comes all the same is written."""
+        printed.tell()
         self._note_unseen()
         self.writer.clean([Code.CLOSE, self.writer.now_us()])
 
     def close(self) -> None:
         """The process ends."""
+        printed.tell()
         self._note_unseen()
         self.writer.close()
 
@@ -255,6 +259,11 @@ class TraceRecorder:
         except Exception as error:  # recording must not break the program
             writer.lose(f"{type(error).__name__}: {error}", False)
 
+    def note_output(self, lane: Lane, value: list[Any], within: int | str | None) -> None:
+        """Write down, as digests, what a line of control has printed. Of several for one lane the last counts."""
+        writer = self.process.writer
+        writer.checked([_READ, self.number, OUTPUT, STDOUT, value, lane, writer.now_us(), within, None])
+
     def note_sleep(self, seconds: float, number: int, frame: FrameType) -> None:
         """Write that a blocking sleep ended. Never raises."""
         self.note_read("sleep", "time.sleep", seconds, frame)
@@ -320,5 +329,6 @@ class TraceRecorder:
 
     def finish(self, outcome: str, **facts: Any) -> None:
         """End the trace."""
+        printed.tell(self)
         self.note_unseen()
         self.process.finish(self.number, {"outcome": outcome, **facts})

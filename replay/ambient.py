@@ -70,8 +70,9 @@ class Ambient:
         self._orphans: dict[Tuples, _Row] = {}
         self._anchors: dict[str, tuple[int, int]] = {}
         self._drawn: dict[Lane, int] = {}
+        own = {one.number: one.lane for one in self._tape.trace.processes}
         for number, read in enumerate(self._tape.reads):
-            if process is not None and read.process != process:
+            if process is not None and read.process != process and _is_own(read, own.get(read.process, ())):
                 continue
             inner = read.within is not None
             self._lanes.setdefault((inner, read.lane, read.what), []).append((number, read))
@@ -216,6 +217,11 @@ class Ambient:
         with self._lock:
             number = self._drawn[lane] = self._drawn.get(lane, -1) + 1
         return b"".join(_blocks(repr((self._tape.trace.id, lane, number)).encode(), size))[:size]
+
+
+def _is_own(read: Read, lane: Lane) -> bool:
+    """Whether a read belongs to the process that made it. A job of a pool may come to another worker in a replay."""
+    return read.lane[: len(lane)] == lane
 
 
 def _key(inner: bool, lane: Lane, what: str, site: Site) -> Tuples:

@@ -21,7 +21,7 @@ COMMENT ON TABLE ambient IS 'What the program''s own code read from its surround
 COMMENT ON COLUMN ambient.trace IS 'Id of the trace.';
 COMMENT ON COLUMN ambient.position IS 'Place among the reads of the trace, from 0; those of one process are in their order.';
 COMMENT ON COLUMN ambient.process IS '`processes.number` of the process that read it.';
-COMMENT ON COLUMN ambient.kind IS '`clock`, `random`, `sleep` or `process`.';
+COMMENT ON COLUMN ambient.kind IS '`clock`, `random`, `sleep`, `process` or `output`.';
 COMMENT ON COLUMN ambient.what IS 'The function that was called, e.g. `time.time`.';
 COMMENT ON COLUMN ambient.value IS 'What it gave, as JSON: `value::double`. Bytes are `{"$bytes": hex}`: `value->>''$."$bytes"''`. Of a sleep, its seconds.';
 COMMENT ON COLUMN ambient.file IS 'Source file that called it.';

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rashomon import recorders, views
 from rashomon.model import Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
+from rashomon.output_marks import OUTPUT
 from rashomon.recorders.natives import UNSEEN
 from rashomon.recorders.reaching import ALONE
 from rashomon.recorders.uvloop_lanes import ORDER as ORDER_ON_UVLOOP
@@ -72,7 +73,7 @@ def of_reads(first: Tape, varying: Sequence[Reading] | None = None) -> list[Find
     read otherwise."""
     apart = None if varying is None else {(one.what, one.site) for one in varying}
     places: dict[tuple[str, str, Site | None], list[Read]] = {}
-    for read in first.reads:
+    for read in _taken(first):
         places.setdefault((read.kind, read.what, _program_site(read.site)), []).append(read)
     waits = {site for kind, what, site in places if kind == "sleep" and what != "time.sleep"}
     return [
@@ -80,6 +81,11 @@ def of_reads(first: Tape, varying: Sequence[Reading] | None = None) -> list[Find
         for (kind, what, site), reads in places.items()
         if not (what == "time.sleep" and site in waits)  # how such a wait is made
     ]
+
+
+def _taken(tape: Tape) -> Iterator[Read]:
+    """What was read from the surroundings: what was printed is compared as text."""
+    return (read for read in tape.reads if read.kind != OUTPUT)
 
 
 def _program_site(site: Site) -> Site | None:
@@ -132,10 +138,10 @@ def _wait_text(what: str, value: Any) -> str:
 def readings_apart(first: Tape, second: Tape, reason: str = "") -> list[Reading]:
     """What the second run read otherwise than the first, place by place; `reason` is that of reads that were more."""
     known: dict[tuple[object, ...], Iterator[Read]] = {}
-    for key, reads in _by_place(first.reads).items():
+    for key, reads in _by_place(_taken(first)).items():
         known[key] = iter(reads)
     found = []
-    for read in second.reads:
+    for read in _taken(second):
         before = next(known.get(_place_key(read), iter(())), None)
         if before is None:
             found.append(Reading(read.kind, read.what, read.value, UNKNOWN, read.site, reason))

@@ -26,8 +26,10 @@ from rashomon.recorders.unseen import OPENED_IN_C
 from rashomon.replay import stubs as stubbing
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
+from rashomon.replay.printed import OutputDifference, compare, is_known
 from rashomon.session import Order, new_trace_id
 
+_ANY_OUTPUT = "Where that is as it should be: --any-output."
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?|.*\.py")
 
 
@@ -53,6 +55,9 @@ def parser() -> Parser:
     made.add_argument("--on-drift", choices=["stop", "serve"], default="stop",
                       help="when a call is not on the tape but one stands in its place: stop there and name it "
                            "(default), or serve that one's answer. Either way the replay has diverged")  # fmt: skip
+    made.add_argument("--any-output", action="store_true",
+                      help="let the program print something else than in the recording: tell, and do not count it as "
+                           "a divergence")  # fmt: skip
     made.add_argument("--name", help="name of the new trace (default: the recording's)")
     made.add_argument("--home", help="where recordings live (default: $RASHOMON_HOME, else .rashomon)")
     made.add_argument("--json", action="store_true", help="report as one JSON document")
@@ -100,10 +105,13 @@ def main(argv: list[str]) -> int:
         )
     divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ended)]
     divergences += _unseen(replayed.trace, options.allow)
+    output = compare(tape, replayed)
+    if output is not None and not (output.passing or divergences or options.any_output or info["swaps"] or command):
+        divergences.append(Divergence("output", output.summary, detail=(*output.detail, _ANY_OUTPUT)))
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
-    document = report(tape, replayed, ended, divergences)
+    document = report(tape, replayed, ended, divergences, output)
     _warn(tape.trace)
     _report(options, {**document, "unused_stubs": stubbing.unused(options.stub, replayed.steps)})
     return 1 if divergences else 0
@@ -264,7 +272,9 @@ def _answered(match: Match | None) -> bool:
     return match is not None and match.recorded is not None and match.grade is not Grade.MISSED
 
 
-def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence]) -> dict[str, Any]:
+def report(
+    tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence], output: OutputDifference | None
+) -> dict[str, Any]:
     """The JSON document `rashomon.replay/1`."""
     from rashomon.commands.documents import uncontrolled_facts
 
@@ -282,10 +292,18 @@ def report(tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergenc
         "steps": _calls(replayed),
         "recorded_steps": _calls(tape),
         "grades": grades,
+        "output": _output_facts(tape, replayed, output),
         "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],
         "divergences": [divergence._asdict() for divergence in divergences],
         "losses": [loss._asdict() for loss in replayed.trace.losses],
     }
+
+
+def _output_facts(tape: Tape, replayed: Tape, output: OutputDifference | None) -> dict[str, Any]:
+    """Whether the same was printed; None: it is not known of all processes of both."""
+    if output is not None:
+        return {"same": False, "summary": output.summary, "detail": list(output.detail)}
+    return {"same": True if is_known(tape) and is_known(replayed) else None, "summary": None, "detail": []}
 
 
 def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
@@ -305,6 +323,8 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
         if not options.quiet:
             for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
                 complain(f"NOTE: the order is not all the recording's. {left}")
+            if document["output"]["same"] is False:
+                complain(clean(" ".join(("NOTE:", document["output"]["summary"], *document["output"]["detail"]))))
             others = [f"{count} {grade}" for grade, count in document["grades"].items() if grade != Grade.EXACT]
             steps = f"{document['steps']} of {document['recorded_steps']} steps"
             steps += f" ({', '.join(others)})" if others else ""

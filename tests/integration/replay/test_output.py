@@ -1,0 +1,146 @@
+"""A replay whose program prints something else than the recorded one says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import rashomon
+
+CHANCE = "open('/dev/urandom', 'rb').read(8).hex()"
+
+
+def replay(folder: Path, program: str, *options: str, args: tuple[str, ...] = ()) -> tuple[int, dict[str, Any], str]:
+    """Record a program and replay it: exit code, report and what was said."""
+    (folder / "agent.py").write_text(program)
+    home, report = folder / "home", folder / "report.json"
+    done = rashomon("record", "--", sys.executable, *args, "agent.py", home=home, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    done = rashomon("replay", "@last", "--report", report, *options, home=home, cwd=folder)
+    return done.returncode, json.loads(report.read_text()), done.stderr
+
+
+@pytest.mark.parametrize("write", ["print({})", "sys.stdout.write({})", "sys.stdout.writelines([{}])"])
+def test_it_is_told(tmp_path: Path, write: str) -> None:
+    """Chance that no recorder sees, printed: the replay has not held, and says which line, in words of its own run."""
+    program = f"import sys\nprint('first')\n{write.format(CHANCE)}\nprint('last')\n"
+    code, report, said = replay(tmp_path, program)
+    assert (code, report["held"], report["output"]["same"]) == (1, False, False)
+    assert "What the program printed differs from the recording at line 2." in said
+    assert "line 2 here: '" in said
+    assert "--any-output" in said
+    assert [one["kind"] for one in report["divergences"]] == ["output"]
+
+
+def test_it_may_be_let_pass(tmp_path: Path) -> None:
+    """With --any-output it is told all the same."""
+    code, report, said = replay(tmp_path, f"print({CHANCE})\n", "--any-output")
+    assert (code, report["held"], report["output"]["same"]) == (0, True, False)
+    assert "NOTE: What the program printed differs from the recording at line 1." in said
+
+
+def test_nothing_printed_is_known_as_well(tmp_path: Path) -> None:
+    """A recording that printed nothing, and a replay that does."""
+    code, _, said = replay(tmp_path, "import os\nif os.path.exists('here'): print('more')\nopen('here', 'w')\n",
+                           "--any-output")  # fmt: skip
+    assert code == 0
+    assert "In the recording the program printed 0 lines, in the replay 1 line." in said
+
+
+SAME = """
+import asyncio, concurrent.futures, logging, multiprocessing, os, subprocess, sys, threading, time, rashomon
+
+logging.basicConfig(stream=sys.stdout, format="%(asctime)s.%(msecs)03d %(message)s")
+
+@rashomon.tool
+def look():
+    print("in a tool", os.urandom(8).hex(), open("/dev/urandom", "rb").read(8).hex())
+    thread = threading.Thread(target=print, args=("in its thread",)); thread.start(); thread.join()
+    return 1
+
+class Dropped:
+    def __init__(self): self.me = self
+    def __del__(self): print("collected", id(self))
+
+def work(n):
+    for i in range(20):
+        print("work", n, i, end=" "); print(time.time(), flush=True)
+        time.sleep(0.001)
+    return n
+
+async def task(n):
+    for i in range(5):
+        await asyncio.sleep(0.001 * n); print("task", n, i)
+    return await asyncio.to_thread(look)
+
+async def main():
+    print(sum(await asyncio.gather(*(task(n) for n in range(5)))))
+
+if __name__ == "__main__":
+    logging.warning("began")
+    for _ in range(2000): Dropped()
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    [one.start() for one in threads]; [one.join() for one in threads]
+    asyncio.run(main())
+    with concurrent.futures.ThreadPoolExecutor(2) as pool: print(list(pool.map(work, range(3))))
+    with concurrent.futures.ProcessPoolExecutor(2) as pool: print(list(pool.map(work, range(3))))
+    for way in ("fork", "spawn"):
+        child = multiprocessing.get_context(way).Process(target=work, args=(way,)); child.start(); child.join()
+    if os.fork() == 0:
+        print("forked"); sys.stdout.flush(); os._exit(0)
+    os.wait()
+    subprocess.run([sys.executable, "-c", "print('a child', object())"], check=True)
+    logging.warning("ended")
+"""
+
+
+def test_an_unchanged_program_prints_the_same(tmp_path: Path) -> None:
+    """Threads, tasks, pools and processes that print beside each other; tools, finalizers and loggers' times."""
+    code, report, said = replay(tmp_path, SAME)
+    assert code == 0, said
+    assert report["held"]
+    assert report["output"]["same"] is not None
+    assert "rashomon: not recorded" not in said
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys\nsys.stdout = None\nprint('nowhere')\n",
+        "import io, sys\nsys.stdout = io.StringIO()\nprint('kept')\n",
+        "import sys\nsys.stdout.buffer.write(b'bytes\\n')\nsys.stdout = open(1, 'w', closefd=False)\nprint('x')\n",
+        "import sys\nsys.stdout.close()\n",
+        "import os, sys\nprint('a', flush=True)\nos.close(1)\nsys.stdout = None\n",
+        "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as kept: print('x')\nprint(kept)\n",
+        "import sys\nsys.stdout.reconfigure(line_buffering=True, errors='replace')\nprint('\\udcff')\n",
+        "import sys\ntry: sys.stdout.write(b'x')\nexcept TypeError as error: print(error)\n",
+    ],
+)
+def test_whatever_is_done_to_stdout(tmp_path: Path, program: str) -> None:
+    """The program does what it does without a recorder, and the replay as well."""
+    code, report, said = replay(tmp_path, program)
+    assert (code, report["held"]) == (0, True), said
+
+
+def test_what_was_printed_stays_off_the_disk(tmp_path: Path) -> None:
+    """Of a recording only digests are kept."""
+    code, _, said = replay(tmp_path, "print('an unusual sentence')\n")
+    assert code == 0, said
+    kept = b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())
+    assert b"unusual sentence" not in kept
+
+
+def test_a_killed_process_told_nothing(tmp_path: Path) -> None:
+    """Nothing is compared with what a killed child printed; what the others printed is."""
+    program = (
+        "import os, signal, subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', \"import os; print('x', flush=True); os.kill(os.getpid(), 9)\"])\n"
+        f"print({CHANCE} if len(sys.argv) > 9 else 'same')\n"
+    )
+    code, report, said = replay(tmp_path, program)
+    assert code == 0, said
+    assert report["output"]["same"] is None
