@@ -35,8 +35,8 @@ class OutputDifference(NamedTuple):
 
 
 def by_lane(reads: Iterable[Read]) -> dict[Lane, Printed]:
-    """What each line of control has printed, but for those of tools, which a replay does not run. One that two processes
-    go by is left out: it cannot be told apart."""
+    """What each line of control has printed, but for those of tools, which a replay does not run. One by which two
+    processes go is left out: it cannot be told apart."""
     found: dict[Lane, Printed] = {}
     process: dict[Lane, int] = {}
     twice = set()
