@@ -48,6 +48,7 @@ def install() -> None:
     when_imported("anyio._backends._asyncio", lanes.patch_anyio)
     when_imported("asyncio.base_events", _patch_asyncio)
     when_imported("asyncio.timeouts", _patch_limits)
+    when_imported("asyncio.runners", _patch_runners)
     for name in ("httpx", "httpx2"):
         when_imported(name, _patch_httpx)
     when_imported("urllib3.connectionpool", _patch_urllib3)
@@ -72,6 +73,12 @@ def _patch_limits(module: Any) -> None:
     from rashomon.recorders import loops
 
     loops.patch_limits(module)
+
+
+def _patch_runners(module: Any) -> None:
+    from rashomon.recorders import loop_ends
+
+    loop_ends.patch(module)
 
 
 def attach_running_loop() -> None:

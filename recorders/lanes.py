@@ -20,11 +20,12 @@ from rashomon.model import Lane
 class Line:
     """One line of control, and how many lines, timers, sleeps and wake-ups it has started."""
 
-    __slots__ = ("children", "closings", "commands", "draws", "lane", "sleeps", "timers", "wakes")
+    __slots__ = ("children", "closings", "commands", "draws", "ends", "lane", "sleeps", "timers", "wakes")
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.children = self.closings = self.commands = self.draws = self.timers = self.sleeps = self.wakes = 0
+        self.children = self.closings = self.commands = self.draws = 0
+        self.ends = self.timers = self.sleeps = self.wakes = 0
 
     def child(self) -> Line:
         """The next line spawned from here."""
@@ -51,6 +52,11 @@ class Line:
         """The number of the next closing of a client."""
         self.closings += 1
         return self.closings - 1
+
+    def next_end(self) -> int:
+        """The number of the next event loop that comes to its end."""
+        self.ends += 1
+        return self.ends - 1
 
     def next_wake(self) -> int:
         """The number of the next wake-up of an event loop."""

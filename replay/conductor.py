@@ -110,15 +110,26 @@ class Conductor(Completions):
         A cancellation reaches a live call in the tick in which it is made, where the call was about to go on anyway.
         """
         state = running_state()
+        return state is not None and self.has_come_in(state, key, told)
+
+    def has_come_in(self, state: Any, key: Key, told: Told) -> bool:
+        """The same of a loop that may not be running now."""
         with self._changed:
             index = self._score.find(key)
-            if state is None or index is None or not self._is_past(index, state):
+            if index is None or not self._is_past(index, state):
                 return False
             self._score.finish(index)
             self._note_place(index, self._label(state))
             self.clock.advance_to(self._score.entries[index].at_us)
             told(state)
             return True
+
+    def leave_out(self, key: Key) -> None:
+        """Nobody has to wait for this completion."""
+        with self._changed:
+            index = self._score.find(key)
+            if index is not None:
+                self._score.finish(index)
 
     def has(self, key: Key) -> bool:
         """True when the recording has this completion."""

@@ -1,7 +1,7 @@
 """Which parts a store has, for who adds batch after batch: reading millions of digests for each would take longer than
 writing it, and the longer the larger the store.
 
-The beginning of every digest is kept in order, 12 bytes a part with its number; what it points to is looked up by that
+The beginning of every digest is kept in order, 8 bytes a part with its number; what it points to is looked up by that
 number, so that a digest which only begins like another is never taken for it. They are read once, between two batches,
 while the store is open for reading only and nobody waits for it; what is added later is put among them.
 """
@@ -27,8 +27,10 @@ _ASKED, _ADDED, _SURE = 2, 25_000, 20_000
 _READ = 200_000
 """So many parts are read at once: to put them in order takes ten times the memory that they are kept in."""
 
-_SHIFT = 56
-"""Keys that begin with the same byte are on a shelf of their own, which is made anew when some are put among them."""
+_KEY_BITS, _SHIFT = 44, 32
+"""Of a digest so many bits are kept. Keys that begin with the same twelve are on a shelf of their own, as what is left
+of them; it is made anew when some are put among them."""
+_REST = (1 << _SHIFT) - 1
 
 
 class KnownParts:
@@ -103,8 +105,9 @@ class KnownParts:
         number = self._added.get(key)
         if number is None:
             keys, ids = self._shelves[key >> _SHIFT]
-            at = bisect_left(keys, key)
-            if at < len(keys) and keys[at] == key:
+            rest = key & _REST
+            at = bisect_left(keys, rest)
+            if at < len(keys) and keys[at] == rest:
                 return ids[at]
         return number
 
@@ -135,7 +138,7 @@ class KnownParts:
         with open_reader(path, wait_s, memory.LIMIT) as store, contextlib.suppress(duckdb.OutOfMemoryException):
             if ledger.generation(store) == generation:
                 behind = store.execute("SELECT coalesce(max(id) + 1, 0) FROM parts").fetchall()[0][0]
-                self._shelves = [(array("Q"), array("i")) for _ in range(1 << 64 - _SHIFT)]
+                self._shelves = [(array("I"), array("i")) for _ in range(1 << _KEY_BITS - _SHIFT)]
                 try:
                     for first in range(0, behind, _READ):
                         self._put_in(*_read(store, first, first + _READ))
@@ -149,7 +152,7 @@ class KnownParts:
         for shelf, before in enumerate(self._shelves):
             behind = bisect_left(keys, shelf + 1 << _SHIFT, at)
             if behind > at:
-                self._shelves[shelf] = _merged(before, keys[at:behind], ids[at:behind])
+                self._shelves[shelf] = _merged(before, [key & _REST for key in keys[at:behind]], ids[at:behind])
             at = behind
 
 
@@ -158,7 +161,7 @@ def _merged(
 ) -> tuple[array[int], array[int]]:
     """Keys in order with their numbers, of two such lists."""
     old_keys, old_ids = before
-    all_keys, all_ids = array("Q"), array("i")
+    all_keys, all_ids = array("I"), array("i")
     at = 0
     for key, number in zip(keys, ids, strict=True):
         behind = bisect_left(old_keys, key, at)
@@ -190,8 +193,8 @@ def asked(store: duckdb.DuckDBPyConnection, names: Iterable[str]) -> dict[str, i
 
 
 def _key(name: str) -> int:
-    """The first 64 bits of a digest."""
-    return int(name[3:19], 16)
+    """The first bits of a digest."""
+    return int(name[3:14], 16)
 
 
 def _bytes(column: pa.ChunkedArray, width: int) -> bytes:
@@ -203,6 +206,6 @@ def _bytes(column: pa.ChunkedArray, width: int) -> bytes:
 
 _KEYS = """
     SELECT key, id FROM (
-        SELECT try_cast('0x' || substr(digest, 4, 16) AS UBIGINT) AS key, id FROM parts WHERE id >= {} AND id < {}
+        SELECT try_cast('0x' || substr(digest, 4, 11) AS UBIGINT) AS key, id FROM parts WHERE id >= {} AND id < {}
     ) WHERE key IS NOT NULL ORDER BY key
 """

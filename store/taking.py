@@ -30,6 +30,10 @@ _SHORT_S = 0.5
 """So long the store is waited for to put a log into it that a killed process left: with it, each command would look at
 all journals again."""
 
+_DONE = Entry("", 0, 0, READER, "read", None, 0, 0, (), True, ())
+"""Stands for the entry of a journal that this ingestion has done with: nothing of it is asked any more, and there may
+be tens of thousands."""
+
 Item = tuple[Portion, Numbers] | Entry
 """What is to be written: a portion with the numbers of its parts, or the entry of a journal that brings nothing."""
 
@@ -74,7 +78,8 @@ class Taking:
         self.folder, self.store, self.found, self.wait_s = folder, store, found, wait_s
         self.progress = progress
         self.known: Known = NOTHING
-        self.done: dict[str, Entry] = {}
+        self.done: set[str] = set()
+        self.odd: dict[str, Entry] = {}
         self.unreadable: dict[str, str] = {}
         self.new: dict[str, None] = {}
         self.updated: dict[str, None] = {}
@@ -100,6 +105,7 @@ class Taking:
                     self.take(todo)
                 except _Generation:
                     pass
+                self.known = NOTHING  # not twice in memory
                 self.known = self.look()
         finally:
             self.lease.end()
@@ -295,10 +301,13 @@ class Taking:
         self.parts.keep()
         self.pace.took(size, took, long=expected_s is not None)
         self.parts_of = following
-        self.known = Known(following, self.known.entries | entries)
         ended = {portion.name for portion, _ in batch if portion.ends}
         ended |= {name for name in entries if entries[name].state != "read"}
-        self.done |= {name: entry for name, entry in entries.items() if name in ended}
+        now_known = entries | dict.fromkeys(ended, _DONE)
+        self.known = Known(following, {**now_known} if self.known is NOTHING else self.known.entries)
+        self.known.entries.update(now_known)
+        self.done |= ended
+        self.odd |= {name: entry for name, entry in entries.items() if name in ended and (entry.damage or entry.reason)}
         self.begun = {name: entry for name, entry in entries.items() if name not in ended}
         for trace, steps in written.new.items():
             self.new[trace] = None
@@ -396,13 +405,13 @@ class Taking:
 
     def report(self) -> ingestion.IngestReport:
         """What was done."""
-        entries = [self.done[name] for name in sorted(self.done)]
+        entries = [self.odd[name] for name in sorted(self.odd)]
         skipped = [(entry.name, entry.reason) for entry in entries if entry.state != "read" and entry.reason]
         return ingestion.IngestReport(
             tuple(self.new),
             tuple(self.updated),
             self.steps,
-            len(entries),
+            len(self.done),
             tuple((entry.name, damage) for entry in entries for damage in entry.damage),
             (*skipped, *sorted(self.unreadable.items())),
             tuple(sorted(self.kept.items())),
