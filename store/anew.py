@@ -78,7 +78,9 @@ class Remaking:
             limit = self.reader.execute("SELECT whole FROM journals WHERE name = ?", [name]).fetchall()
             if limit:
                 arrival = Arrival(self.folder / name, parts, memory, self.price)
-                told += [(portion, numbers) for portion in arrival.portions(limit=limit[0][0])]
+                for portion in arrival.portions(limit=limit[0][0]):
+                    numbers = numbers.for_portion(portion)
+                    told.append((portion, numbers))
         return told
 
     def _stored(self, trace: str) -> int:

@@ -116,6 +116,7 @@ def arrivals(folder: Path, home: Path, names: Sequence[str], hands: int) -> Iter
         for number, _ in enumerate(names):
             hand = crew[number % hands]
             while isinstance(item := hand.item(), Portion):
+                hand.numbers = hand.numbers.for_portion(item)
                 yield item, hand.numbers
             yield item
     except OSError as error:

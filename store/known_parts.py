@@ -23,7 +23,7 @@ from rashomon.store.connection import open_reader
 MANY = 100_000
 """Where a store has fewer parts, asking it takes some milliseconds."""
 
-_ASKED, _ADDED, _SURE = 2, 25_000, 20_000
+_ASKED, _ADDED, _SURE = 2, 15_000, 12_000
 _READ = 200_000
 """So many parts are read at once: to put them in order takes ten times the memory that they are kept in."""
 

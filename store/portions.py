@@ -124,7 +124,7 @@ class Parts:
         self.count = 0
         self.new: list[tuple[str, bytes]] = []
         self.first = 0
-        self.full = False
+        self.full = self._anew = False
         self._numbers: dict[str, int] = {}
         self._contents: dict[int, bytes] = {}
         self._before: dict[int, bytes] = {}
@@ -185,11 +185,14 @@ class Parts:
     def take(self) -> tuple[int, list[tuple[str, bytes]]]:
         """What is new since the last time, and the number of the first of it."""
         first, new = self.first, self.new
+        if self._anew:
+            self.count, self._anew = 0, False
         self.first, self.new = self.count, []
         return first, new
 
     def forget(self) -> None:
-        """Give new numbers from now on."""
+        """Number from 0 again behind what is taken next: whoever has the numbers of before keeps them apart."""
+        self._anew = True
         self._numbers.clear()
         self._contents.clear()
         self._before.clear()

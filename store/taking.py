@@ -208,6 +208,7 @@ class Taking:
                 arrival = Arrival(self.folder / name, parts, memory, self.price)
                 arrival.bases, arrival.process, arrival.closed = source.bases, source.about.process, source.about.closed
                 for portion in arrival.portions(source.resume, source.members):
+                    numbers = numbers.for_portion(portion)
                     yield portion, numbers
             except (ForeignFile, NewerFormat, OSError) as error:
                 entry = self.refused(name, error)

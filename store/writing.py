@@ -58,6 +58,10 @@ class Numbers:
     def __init__(self) -> None:
         self.known: array[int] = array("i")
 
+    def for_portion(self, portion: Portion) -> Numbers:
+        """These; others for a portion with which its reader numbers from 0 again, so that the former can go."""
+        return Numbers() if portion.first_part == 0 else self
+
     def of(self, values: array[int]) -> array[int]:
         """The numbers in the store."""
         if len(values) < 2:

@@ -16,6 +16,9 @@ from rashomon import journal, tapes
 from rashomon.journal import Code
 from rashomon.model import Tape
 from rashomon.store import TraceStore, ingest, ingest_new, open_home
+from rashomon.store.lease import GivenUp
+from rashomon.store.taking import Taking
+from rashomon.store.writing import Numbers
 from tests.faults.store_journals import content
 
 URL = "https://api.example.com/v1/chat/completions"
@@ -57,6 +60,35 @@ def write(path: Path, content: list[list[Any]]) -> None:
 def assembled(folder: Path) -> dict[str, Tape]:
     """The tapes of a folder of journals, by trace."""
     return {tape.trace.id: tape for tape in tapes.assemble([tapes.read_part(path) for path in folder.iterdir()])}
+
+
+def test_who_numbers_parts_anew_keeps_them_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that has numbered many parts begins from 0 again: numbers of before are let go, and not taken for new
+    ones, also where a batch is written a second time."""
+    monkeypatch.setattr("rashomon.store.portions._NUMBERED", 7)
+    for number in range(20):
+        write(tmp_path / "journals" / f"{number}.rsj", frames(number, {0: info(f"t{number}")}, 5))
+    made: list[Numbers] = []
+    begun = Numbers.__init__
+    monkeypatch.setattr(Numbers, "__init__", lambda self: (begun(self), made.append(self))[0])
+    batch, failed = Taking.transaction, list[bool]()
+
+    def fails_once(*given: Any) -> Any:
+        written = batch(*given)
+        if not failed:
+            failed.append(True)
+            raise GivenUp
+        return written
+
+    monkeypatch.setattr(Taking, "transaction", fails_once)
+    with open_home(tmp_path) as store:
+        tapes_here = assembled(tmp_path / "journals")
+        assert {trace: store.tape(trace).steps for trace in tapes_here} == {
+            trace: tape.steps for trace, tape in tapes_here.items()
+        }
+    assert failed
+    assert len(made) > 5
+    assert max(len(one.known) for one in made) < 40
 
 
 def test_a_second_ingestion_reads_nothing(tmp_path: Path) -> None:
