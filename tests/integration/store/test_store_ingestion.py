@@ -70,7 +70,12 @@ def test_who_numbers_parts_anew_keeps_them_apart(tmp_path: Path, monkeypatch: py
         write(tmp_path / "journals" / f"{number}.rsj", frames(number, {0: info(f"t{number}")}, 5))
     made: list[Numbers] = []
     begun = Numbers.__init__
-    monkeypatch.setattr(Numbers, "__init__", lambda self: (begun(self), made.append(self))[0])
+
+    def begins(self: Numbers) -> None:
+        begun(self)
+        made.append(self)
+
+    monkeypatch.setattr(Numbers, "__init__", begins)
     batch, failed = Taking.transaction, list[bool]()
 
     def fails_once(*given: Any) -> Any:
