@@ -41,19 +41,12 @@ def _come_to_end(guard: Any, loop: Any, state: Any, left: bool) -> None:
     def told(state: Any) -> None:
         loops.note(guard, *key, state.place(), within)
 
+    def stop() -> None:
+        loop.stop()
+        loop.call_soon(loops.nothing)  # it waits for nothing more
+
     conductor = boundary.conductor
-    if conductor is None:
+    if conductor is None or not left:
         told(state)
-    elif not left:
-        conductor.leave_out(key)
-        told(state)
-    elif conductor.has(key) and not conductor.has_come_in(state, key, told):
-        with lanes.quietly():  # the task that waits is none of the program's
-            waiting = loop.create_task(_until(conductor, key, told))
-        loop.run_until_complete(waiting)
-
-
-async def _until(conductor: Any, key: Any, told: Any) -> None:
-    settling = conductor.settle(key, told)
-    if settling is not None:
-        await settling
+    elif conductor.is_to_come(state, key, told, stop):
+        loop.run_forever()  # to the end of that turn, as the main task's end stops it

@@ -395,7 +395,7 @@ def _patch_wakes(base: Any) -> None:
         handle = sys.modules["asyncio"].Handle(callback, args, self, context)
         if boundary.conductor is not None:
             boundary.conductor.woken(self, key, handle)
-            original(self, _nothing)
+            original(self, nothing)
         else:
             original(self, _woken, state, key, handle)
         return handle
@@ -428,5 +428,5 @@ def _woken(state: LoopState, key: Any, handle: Any) -> None:
     state.pending.append((release, None))
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Wakes a loop up."""

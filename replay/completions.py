@@ -229,6 +229,8 @@ class Completions:
             number = 0
             while self._pass((Event.PIECE, step, number)):
                 number += 1
+        while (head := self._score.head()) is not None and head not in self._waiting and self._score.is_mark(head):
+            self._score.finish(head)
 
     def _pass(self, key: Key) -> bool:
         index = self._score.find(key)
@@ -258,7 +260,7 @@ class Completions:
         loops = {label.loop for number, label in self._labels.items() if number in self._deaf}
         for index in self._score.left():
             waiter = self._waiting.get(index)
-            if waiter is None and loop_of(self._score.entries[index]) not in loops:
+            if waiter is None and loop_of(self._score.entries[index]) not in loops and not self._score.is_mark(index):
                 return None
             if waiter is not None and not self._is_deaf(waiter):
                 return index
@@ -393,7 +395,7 @@ class Completions:
     def _note_place(self, index: int, label: Label) -> None:
         """A loop is handed an entry at `label`: say so where that is another turn than the recorded one."""
         entry = self._score.entries[index]
-        if entry.loop >= 0 and (entry.loop, entry.epoch, entry.tick) != label:
+        if entry.loop >= 0 and not self._score.is_mark(index) and (entry.loop, entry.epoch, entry.tick) != label:
             self._say(f"The {self._score.told(index)} came in another turn of its event loop than in the recording.")
 
     def _say(self, why: str) -> None:

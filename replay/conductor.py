@@ -110,26 +110,37 @@ class Conductor(Completions):
         A cancellation reaches a live call in the tick in which it is made, where the call was about to go on anyway.
         """
         state = running_state()
-        return state is not None and self.has_come_in(state, key, told)
-
-    def has_come_in(self, state: Any, key: Key, told: Told) -> bool:
-        """The same of a loop that may not be running now."""
         with self._changed:
             index = self._score.find(key)
-            if index is None or not self._is_past(index, state):
+            if state is None or index is None or not self._is_past(index, state):
                 return False
-            self._score.finish(index)
-            self._note_place(index, self._label(state))
-            self.clock.advance_to(self._score.entries[index].at_us)
-            told(state)
+            self._has_come(index, state, told)
             return True
 
-    def leave_out(self, key: Key) -> None:
-        """Nobody has to wait for this completion."""
+    def _has_come(self, index: int, state: Any, told: Told) -> None:
+        self._score.finish(index)
+        self._note_place(index, self._label(state))
+        self.clock.advance_to(self._score.entries[index].at_us)
+        told(state)
+
+    def is_to_come(self, state: Any, key: Key, told: Told, then: Callable[[], object]) -> bool:
+        """True when a loop that is not running now has to run on until this completion, with which `then` is called."""
+        event, lane, number = key
         with self._changed:
-            index = self._score.find(key)
-            if index is not None:
-                self._score.finish(index)
+            self._pass_over()
+            index = self._score.find((event, self._aliases.of(lane), number))
+            if index is None:
+                return False
+            if self._is_past(index, state):
+                self._has_come(index, state, told)
+                return False
+
+            def release() -> None:
+                told(state)
+                then()
+
+            self._wait_for(index, Waiter(state, release, self.clock.now_us), state)
+            return True
 
     def has(self, key: Key) -> bool:
         """True when the recording has this completion."""
@@ -329,7 +340,7 @@ class Conductor(Completions):
             return None
         for index in self._score.left():
             entry = self._score.entries[index]
-            if entry.loop == label.loop:
+            if entry.loop == label.loop and not self._score.is_mark(index):
                 here = index in self._waiting and entry.epoch == label.epoch and entry.tick <= label.tick
                 return index if here else None
         return None

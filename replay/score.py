@@ -45,6 +45,11 @@ class Score:
         """True when the recording has this completion at all."""
         return key in self._index
 
+    def is_mark(self, index: int) -> bool:
+        """True for the end of an event loop: nothing hangs on it but what may come before it."""
+        entry = self.entries[index]
+        return entry.step is None and entry.event is Event.END
+
     def finish(self, index: int) -> None:
         """This entry has been handed out, or will not be asked for."""
         self._done[index] = 1
