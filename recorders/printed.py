@@ -31,10 +31,14 @@ _PASSING = re.compile(
     r"|(?<=[/\\]tmp)[a-z0-9_]{8}(?![a-z0-9_])"  # names that tempfile makes up
 )
 _DIGITS = re.compile(r"\d+")
-_LOGGERS = ("logging", "structlog", "loguru", "tqdm", "rich.progress")
-"""Who writes with them a time or a duration of its own, that a recording does not have."""
-_PACKAGES = tuple(f"{name}." for name in _LOGGERS)
-_DEEPEST = 40
+_ANIMATED = re.compile(r"\r(?!\n)|\x1b\[[0-?]*[ -/]*[@-ln-~]")
+"""Where a line is written over, or the cursor moved: how often is a matter of time."""
+_LOGGERS = ("logging", "structlog", "loguru")
+"""They write times of their own, which a recording does not have."""
+_PROGRESS = ("tqdm", "rich.live", "rich.progress", "alive_progress", "progressbar", "yaspin", "halo")
+"""They write as often as there is time."""
+_DEEPEST = 60
+_PLAIN, _LOGGER, _BAR = range(3)
 
 try:
     from _blake2 import blake2b  # what `hashlib` has it from, which would load OpenSSL as well
@@ -140,14 +144,17 @@ class _Watch:
         if boundary.process_interceptor() is None:
             return
         lane, known = lanes.here()
-        if not known:
+        if not known or (("\r" in text or "\x1b" in text) and _ANIMATED.search(text)):
+            return
+        writer = _writer(frame)
+        if writer == _BAR:
             return
         column = self.columns.get(lane)
         if column is None:
             if len(self.columns) >= _MOST_LANES:
                 return
             column = self.columns[lane] = _Column(self.expected.get(lane))
-        column.write(text, _is_logger(frame))
+        column.write(text, writer == _LOGGER)
 
     def tell(self) -> None:
         """Write down what has been printed since it was told last."""
@@ -205,15 +212,19 @@ def _look() -> list[int]:
         return [0, 0]
 
 
-def _is_logger(frame: FrameType | None) -> bool:
-    """Whether a logger or a progress bar writes: an installed package, or `logging`, is asked who called it."""
+def _writer(frame: FrameType | None) -> int:
+    """Whether a logger or a progress bar writes: where it is a library, it is asked who called it."""
     if frame is None or sites.asker(frame)[1] == sites.USER:
-        return False
+        return _PLAIN
+    found = _PLAIN
     for _ in range(_DEEPEST):
         if frame is None:
-            return False
+            break
         name = frame.f_globals.get("__name__")
-        if isinstance(name, str) and (name in _LOGGERS or name.startswith(_PACKAGES)):
-            return True
+        if isinstance(name, str):
+            if name in _PROGRESS or name.partition(".")[0] in _PROGRESS:
+                return _BAR
+            if name.partition(".")[0] in _LOGGERS:
+                found = _LOGGER
         frame = frame.f_back
-    return False
+    return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import rashomon
+from tests.support import environment, rashomon
 
 CHANCE = "open('/dev/urandom', 'rb').read(8).hex()"
 
@@ -105,6 +107,52 @@ def test_an_unchanged_program_prints_the_same(tmp_path: Path) -> None:
     assert report["held"]
     assert report["output"]["same"] is not None
     assert "rashomon: not recorded" not in said
+
+
+BUSY = """
+import sys, time
+from rich.console import Console
+from rich.progress import track
+console = Console()
+with console.status("thinking"):
+    for number in range(4):
+        time.sleep(0.13)
+        console.print("step", number)
+for number in track(range(5)):
+    time.sleep(0.05)
+for number in range(3):
+    print(f"\\r{number} of 3", end="")
+print()
+print("done", *sys.argv[1:])
+"""
+
+
+def test_progress_bars_may_turn_as_they_like(tmp_path: Path) -> None:
+    """How often they are drawn is a matter of time; what is printed beside them counts."""
+    code, report, said = replay(tmp_path, BUSY)
+    assert (code, report["output"]["same"]) == (0, True), said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_so_they_may_in_a_terminal(tmp_path: Path) -> None:
+    """There they write over their lines all the time."""
+    import pty
+
+    (tmp_path / "agent.py").write_text(BUSY)
+    codes, said = [], b""
+    for words in (["record", "--", sys.executable, "agent.py"], ["replay", "@last"]):
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(tmp_path)
+            environ = environment(tmp_path / "home", TERM="xterm")
+            os.execve(sys.executable, [sys.executable, "-m", "rashomon.cli", *words], environ)
+        with contextlib.suppress(OSError):  # the terminal's other side is closed
+            while data := os.read(terminal, 65_536):
+                said += data
+        os.close(terminal)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    assert codes == [0, 0], said.decode()
+    assert b"the replay held" in said
 
 
 @pytest.mark.parametrize(
