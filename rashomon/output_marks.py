@@ -11,6 +11,8 @@ STDOUT = "sys.stdout"
 """What it reads."""
 MARK = 3
 """How many bytes of a digest a mark is."""
+MOST_LANES = 10_000
+"""Of so many lines of control what they print is kept, in a process; those that print first."""
 _STEPS = ((256, 1), (4096, 16), (65_536, 256))
 
 

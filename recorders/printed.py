@@ -18,13 +18,12 @@ from typing import Any, NamedTuple, Protocol
 
 from rashomon import boundary, collector
 from rashomon.model import Lane
-from rashomon.output_marks import MARK, is_mark
+from rashomon.output_marks import MARK, MOST_LANES, is_mark
 from rashomon.recorders import lanes
 from rashomon.recorders.ambient import sites
 
 _LONGEST = 8192
 """A line is cut into pieces of so many characters: a program may write for ever without ending one."""
-_MOST_LANES = 10_000
 _PASSING = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, which a pipe does not get
     r"|(?<=0x)[0-9a-fA-F]{6,}"  # addresses of objects
@@ -151,7 +150,7 @@ class _Watch:
             return
         column = self.columns.get(lane)
         if column is None:
-            if len(self.columns) >= _MOST_LANES:
+            if len(self.columns) >= MOST_LANES:
                 return
             column = self.columns[lane] = _Column(self.expected.get(lane))
         column.write(text, writer == _LOGGER)

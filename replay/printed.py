@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rashomon.model import Lane, Read, Tape
-from rashomon.output_marks import MARK, OUTPUT, line_of
+from rashomon.output_marks import MARK, MOST_LANES, OUTPUT, line_of
 
 _FIELDS = 7
 
@@ -77,7 +77,7 @@ def is_known(tape: Tape) -> bool:
 def compare(recorded: Tape, replayed: Tape) -> OutputDifference | None:
     """How the output of a replay differs from its recording's; None where it does not, as far as it is known."""
     left, right = by_lane(recorded.reads), by_lane(replayed.reads)
-    if not (is_known(recorded) and is_known(replayed)):
+    if not (is_known(recorded) and is_known(replayed)) or max(len(left), len(right)) >= MOST_LANES:
         left = {lane: printed for lane, printed in left.items() if lane in right}
         right = {lane: printed for lane, printed in right.items() if lane in left}
     apart = [lane for lane in sorted({*left, *right}) if _differ(left.get(lane), right.get(lane))]

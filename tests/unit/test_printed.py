@@ -141,6 +141,15 @@ def test_what_is_not_known_is_not_compared() -> None:
     assert compare(damaged, some) is None
 
 
+def test_of_very_many_lanes_those_are_compared_that_both_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first that print are kept, and which those are is up to the operating system."""
+    monkeypatch.setattr("rashomon.replay.printed.MOST_LANES", 3)
+    main, one = ((), column("a\n")), column("x\n")
+    assert compare(printed(main, ((0,), one), ((1,), one)), printed(main, ((1,), one), ((2,), one))) is None
+    found = compare(printed(main, ((0,), one), ((1,), one)), printed(main, ((1,), column("y\n")), ((2,), one)))
+    assert found is not None
+
+
 def test_a_terminal_is_another_look() -> None:
     """Programs print otherwise into a terminal: told, and no divergence."""
     found = compare(printed(((), column("a\n"))), printed(((), column("A\n")), look=[1, 80]))
