@@ -338,9 +338,16 @@ def main() -> None:
         url = provider.openai_url + "/chat/completions"
         long = {**ask, "messages": [{"role": "user", "content": "word " * 198}], "stream": True}
         results["stream"] = compare(url, long, CALLS // 8)
-        show(f"stream of {chunks(url, long)} chunks on loopback", results["stream"])
+        count = chunks(url, long)
+        show(f"stream of {count} chunks on loopback", results["stream"])
         results["stream, async"] = compare_async(url, long, CALLS // 8)
         show("the same, async", results["stream, async"])
+    results["chunk"] = {
+        way: (results[f"stream{way}"]["rashomon"]["adds_us"] - results[f"small JSON call{way}"]["rashomon"]["adds_us"])
+        / count
+        for way in ("", ", async")
+    }
+    show("a chunk on loopback: what recording adds to that stream beyond a small call", {"us": results["chunk"]})
     results["warm"] = warm()
     show("without a network", {"recording adds": results["warm"]})
     results["reads"] = reads()
