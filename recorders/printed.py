@@ -1,8 +1,9 @@
 """What the program prints, line by line as digests: by them a replay finds out that it printed something else.
 
-Seen is what is written to the `sys.stdout` that the process began with: by `print`, by `write`, by libraries. Each line
-of control is kept by itself, since in which order those of threads come is up to the operating system. No text is kept,
-and nothing of what tools print: a replay that answers them does not run them.
+Seen is what is written to the `sys.stdout` that the process began with: by `print`, by `write`, by libraries. Each
+line of control is kept by itself, since in which order those of threads come is up to the operating system. Of a
+recording no text is kept; of a replay that of the first line which is not the recording's, redacted. Nothing is kept
+of what tools print: a replay that answers them does not run them.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from rashomon.canonical import canonical_url
 from rashomon.model import Grade, Lane, Step, Tape, Trace
 from rashomon.replay.causes import Followed, follow
 from rashomon.replay.differences import Content, same_answered, same_asked
+from rashomon.replay.ends import EndDifference, end_differences
 from rashomon.replay.likeness import LIKE, Sketch, overlap, sketch
 from rashomon.replay.sequences import IndexPair, common, gaps, increasing, pair_in_order
 
@@ -53,13 +54,19 @@ class Pair(NamedTuple):
 class Alignment(NamedTuple):
     """Two traces paired: in the left one's order, extra steps behind the step they came after.
 
-    `first` is the index of the first pair that is not the same, or None.
+    `first` is the index of the first pair that is not the same, or None. `ends`: what differs beside the steps.
     """
 
     left: Trace
     right: Trace
     pairs: tuple[Pair, ...]
     first: int | None
+    ends: tuple[EndDifference, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """True where neither a step differs nor an end, but for what is told in passing."""
+        return self.first is None and all(end.passing for end in self.ends)
 
 
 class Row(NamedTuple):
@@ -79,7 +86,7 @@ def align(left: Tape, right: Tape) -> Alignment:
     table.pair_rest()
     pairs = _with_causes(_in_order(table))
     first = next((n for n, pair in enumerate(pairs) if pair.mark != Mark.SAME), None)
-    return Alignment(left.trace, right.trace, tuple(pairs), first)
+    return Alignment(left.trace, right.trace, tuple(pairs), first, end_differences(left, right))
 
 
 def fold(alignment: Alignment, context: int = 2) -> list[Row]:

@@ -25,6 +25,17 @@ class Printed(NamedTuple):
     look: tuple[Any, ...]
 
 
+class Sides(NamedTuple):
+    """What the two are called that are compared."""
+
+    left: str
+    right: str
+
+
+REPLAYED = Sides("the recording", "the replay")
+ANY = Sides("the left trace", "the right one")
+
+
 class OutputDifference(NamedTuple):
     """How two outputs differ. `passing`: only in digits that loggers wrote, or since one was a terminal: told, and no
     divergence."""
@@ -69,12 +80,13 @@ def expected_marks(reads: Iterable[Read]) -> dict[Lane, bytes]:
 
 
 def is_known(tape: Tape) -> bool:
-    """Whether it was written down what each process printed: not in an old trace, nor of a process that was killed."""
+    """Whether it was written down what each process printed: not in an old trace, nor in one that was begun inside a
+    program or imported, nor of a process that was killed."""
     told = {read.process for read in tape.reads if _printed(read) is not None}
-    return {one.number for one in tape.trace.processes} <= told
+    return bool(told) and {one.number for one in tape.trace.processes} <= told
 
 
-def compare(recorded: Tape, replayed: Tape) -> OutputDifference | None:
+def compare(recorded: Tape, replayed: Tape, sides: Sides = REPLAYED) -> OutputDifference | None:
     """How the output of a replay differs from its recording's; None where it does not, as far as it is known."""
     left, right = by_lane(recorded.reads), by_lane(replayed.reads)
     if not (is_known(recorded) and is_known(replayed)) or max(len(left), len(right)) >= MOST_LANES:
@@ -84,13 +96,13 @@ def compare(recorded: Tape, replayed: Tape) -> OutputDifference | None:
     if not apart:
         if all(left[lane].exact == right[lane].exact for lane in left):
             return None
-        return OutputDifference("Numbers or times in what loggers printed differ from the recording's.", (), True)
+        return OutputDifference(f"Numbers or times in what loggers printed differ from {sides.left}.", (), True)
     if _unnamed(left) == _unnamed(right):  # tasks were started in another order: their names have changed hands
         return None
     main = {one.lane for one in recorded.trace.processes}
     cut = [_is_cut(lane in main, left.get(lane), right.get(lane)) for lane in apart]
     lane = next((lane for lane, is_cut in zip(apart, cut, strict=True) if not is_cut), apart[0])
-    summary, detail = _told(lane, left.get(lane), right.get(lane))
+    summary, detail = _told(lane, left.get(lane), right.get(lane), sides)
     looks = {printed.look for printed in (*left.values(), *right.values())}
     if len(looks) > 1:
         detail = (*detail, "One was printed into a terminal of another width, or into none: programs look at that.")
@@ -112,18 +124,18 @@ def _differ(left: Printed | None, right: Printed | None) -> bool:
     return (None if left is None else left.loose) != (None if right is None else right.loose)
 
 
-def _told(lane: Lane, left: Printed | None, right: Printed | None) -> tuple[str, tuple[str, ...]]:
+def _told(lane: Lane, left: Printed | None, right: Printed | None, sides: Sides) -> tuple[str, tuple[str, ...]]:
     where = "the program" if not lane else "line of control " + ".".join(map(str, lane))
     if right is None or left is None:
         lines = _count((left or right).lines)  # type: ignore[union-attr]
-        return f"In the {'recording' if right is None else 'replay'} alone {where} printed {lines}.", ()
+        return f"In {sides.left if right is None else sides.right} alone {where} printed {lines}.", ()
     at = _first_mark(left.loose_marks, right.loose_marks)
-    text = () if right.differs is None else (f"line {right.differs[0]} here: {right.differs[1]!r}",)
+    text = () if right.differs is None else (f"line {right.differs[0]} in {sides.right}: {right.differs[1]!r}",)
     if at is not None:
-        return f"What {where} printed differs from the recording {_between(at)}.", text
+        return f"What {where} printed differs from {sides.left} {_between(at)}.", text
     if left.lines != right.lines:
-        return f"In the recording {where} printed {_count(left.lines)}, in the replay {_count(right.lines)}.", text
-    return f"What {where} printed last differs from the recording, at line {right.lines}.", text
+        return f"In {sides.left} {where} printed {_count(left.lines)}, in {sides.right} {_count(right.lines)}.", text
+    return f"What {where} printed last differs from {sides.left}, at line {right.lines}.", text
 
 
 def _first_mark(left: bytes, right: bytes) -> int | None:

@@ -302,14 +302,21 @@ class Taking:
         self.parts.keep()
         self.pace.took(size, took, long=expected_s is not None)
         self.parts_of = following
-        ended = {portion.name for portion, _ in batch if portion.ends}
-        ended |= {name for name in entries if entries[name].state != "read"}
+        self.learn(following, entries, {portion.name for portion, _ in batch if portion.ends})
+        self.count(written)
+
+    def learn(self, generation: str, entries: dict[str, Entry], ended: set[str]) -> None:
+        """A batch is written: what the ledger knows now, and which journals are done with."""
+        ended = ended | {name for name in entries if entries[name].state != "read"}
         now_known = entries | dict.fromkeys(ended, _DONE)
-        self.known = Known(following, {**now_known} if self.known is NOTHING else self.known.entries)
+        self.known = Known(generation, {**now_known} if self.known is NOTHING else self.known.entries)
         self.known.entries.update(now_known)
         self.done |= ended
         self.odd |= {name: entry for name, entry in entries.items() if name in ended and (entry.damage or entry.reason)}
         self.begun = {name: entry for name, entry in entries.items() if name not in ended}
+
+    def count(self, written: Written) -> None:
+        """A batch is written: which traces it made or changed, and how many steps."""
         for trace, steps in written.new.items():
             self.new[trace] = None
             self.steps += steps

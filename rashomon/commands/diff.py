@@ -1,4 +1,4 @@
-"""`rashomon diff`: two traces aligned, and what differs in each pair."""
+"""`rashomon diff`: two traces aligned, what differs in each pair, and how they ended."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def diff(
         terminal.print_json(documents.diff_document(alignment))
     else:
         diff_text.print_diff(alignment, folded=not whole)
-    if alignment.first is not None:
+    if not alignment.same:
         raise typer.Exit(1)

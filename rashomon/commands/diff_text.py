@@ -136,7 +136,10 @@ def mark_words(mark: Mark) -> str:
 def verdict(alignment: Alignment) -> str:
     """The comparison in one line."""
     if alignment.first is None:
-        return f"The same: {plural(len(alignment.pairs), 'step')}."
+        steps = plural(len(alignment.pairs), "step")
+        if alignment.same:
+            return f"The same: {steps}."
+        return f"Different: {', '.join(end.kind for end in alignment.ends if not end.passing)}. {steps} the same."
     counts: dict[str, int] = {}
     for pair in alignment.pairs:
         counts[pair.mark.value] = counts.get(pair.mark.value, 0) + 1
@@ -145,6 +148,15 @@ def verdict(alignment: Alignment) -> str:
     step = first.right or first.left
     where = "" if step is None else f" First difference at step {step.index}: {mark_words(first.mark)}."
     return f"Different: {told}.{where}"
+
+
+def end_lines(alignment: Alignment) -> list[str]:
+    """What differs beside the steps."""
+    lines = []
+    for end in alignment.ends:
+        lines.append(f"{' ' if end.passing else '~'} {end.kind}  {end.summary}")
+        lines.extend(f"      {detail}" for detail in end.detail)
+    return lines
 
 
 def numbers(pair: Pair) -> str:
@@ -176,8 +188,7 @@ def unified(alignment: Alignment, folded: bool = True) -> list[str]:
             continue
         _, pair = item
         lines.extend(_unified_pair(pair, alignment.pairs))
-    lines.append(verdict(alignment))
-    return lines
+    return [*lines, *end_lines(alignment), verdict(alignment)]
 
 
 def _unified_pair(pair: Pair, pairs: tuple[Pair, ...]) -> list[str]:
@@ -217,8 +228,10 @@ def _print_rich(alignment: Alignment, folded: bool) -> None:
             out.print(terminal.styled(f"    {fold_line(item)}", "dim"))
         else:
             _print_pair(item[1], alignment)
+    for line in end_lines(alignment):
+        out.print(terminal.styled(line, "yellow" if line.startswith("~") else "dim"))
     out.print()
-    out.print(terminal.styled(verdict(alignment), "green" if alignment.first is None else "bold yellow"))
+    out.print(terminal.styled(verdict(alignment), "green" if alignment.same else "bold yellow"))
 
 
 def _print_pair(pair: Pair, alignment: Alignment) -> None:

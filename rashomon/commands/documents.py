@@ -194,8 +194,9 @@ def diff_document(alignment: Alignment) -> dict[str, Json]:
         "format": "rashomon.diff/1",
         "left": trace_facts(alignment.left),
         "right": trace_facts(alignment.right),
-        "same": alignment.first is None,
+        "same": alignment.same,
         "first": alignment.first,
+        "ends": [_plain(end._asdict()) for end in alignment.ends],
         "counts": counts,
         "pairs": [pair_facts(pair) for pair in alignment.pairs],
     }

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import Any
 
-from rashomon import tapes, values
+from rashomon import tapes
 from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.record import split_command
 from rashomon.commands.terminal import clean
@@ -24,12 +24,16 @@ from rashomon.recorders.complaints import complain
 from rashomon.recorders.reaching import ALONE
 from rashomon.recorders.unseen import OPENED_IN_C
 from rashomon.replay import stubs as stubbing
+from rashomon.replay.ends import EndDifference, end_differences
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
-from rashomon.replay.printed import OutputDifference, compare, is_known
+from rashomon.replay.printed import is_known
 from rashomon.session import Order, new_trace_id
 
 _ANY_OUTPUT = "Where that is as it should be: --any-output."
+_OUTPUT_UNKNOWN = (
+    "not all that was printed could be compared: of a process that was killed, or by an older version, it is not known."
+)
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?|.*\.py")
 
 
@@ -103,9 +107,12 @@ def main(argv: list[str]) -> int:
             f"The program ran (exit code {ended.exit_code}) but the replay did not start in it.",
             "Is it Python 3.11 or newer, and run without -I, -E or -S?",
         )
-    divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ended)]
+    replayed = replayed._replace(trace=replayed.trace._replace(exit_code=ended.exit_code))
+    ends = end_differences(tape, replayed)
+    output = next((end for end in ends if end.kind == "output"), None)
+    divergences = [*replayed.trace.divergences, *_unasked(tape, replayed)]
+    divergences += [Divergence(end.kind, end.summary) for end in ends if end is not output]
     divergences += _unseen(replayed.trace, options.allow)
-    output = compare(tape, replayed)
     if output is not None and not (output.passing or divergences or options.any_output or info["swaps"] or command):
         divergences.append(Divergence("output", output.summary, detail=(*output.detail, _ANY_OUTPUT)))
     for divergence in divergences[len(replayed.trace.divergences) :]:
@@ -113,7 +120,8 @@ def main(argv: list[str]) -> int:
     launch.finish(ended, outcome_of(ended))
     document = report(tape, replayed, ended, divergences, output)
     _warn(tape.trace)
-    _report(options, {**document, "unused_stubs": stubbing.unused(options.stub, replayed.steps)})
+    document["unused_stubs"] = stubbing.unused(options.stub, replayed.steps)
+    _report(options, document, launched=bool(tape.trace.command))
     return 1 if divergences else 0
 
 
@@ -214,23 +222,14 @@ def _absolute(stub: str) -> str:
     return stub
 
 
-def _afterwards(tape: Tape, replayed: Tape, ended: Ended) -> list[Divergence]:
-    """What can only be seen when the program has ended."""
-    found = []
+def _unasked(tape: Tape, replayed: Tape) -> list[Divergence]:
+    """What the recording has and the replay did not come to."""
     left = unserved(tape, replayed)
-    if left:
-        names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
-        noun = "step was" if len(left) == 1 else "steps were"
-        found.append(
-            Divergence("unserved", f"{len(left)} recorded {noun} not asked for: {names}.", recorded=left[0].id)
-        )
-    before = tape.trace.exit_code
-    if before is not None and before != ended.exit_code:
-        found.append(Divergence("exit", f"The program ended with exit code {ended.exit_code}; recorded was {before}."))
-    if tape.trace.entrypoint and tape.trace.result != replayed.trace.result:
-        left_text, right_text = (_short(trace.result) for trace in (tape.trace, replayed.trace))
-        found.append(Divergence("result", f"The function returned {right_text}; recorded was {left_text}."))
-    return found
+    if not left:
+        return []
+    names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
+    noun = "step was" if len(left) == 1 else "steps were"
+    return [Divergence("unserved", f"{len(left)} recorded {noun} not asked for: {names}.", recorded=left[0].id)]
 
 
 def _unseen(replayed: Trace, allow: list[str]) -> list[Divergence]:
@@ -238,11 +237,6 @@ def _unseen(replayed: Trace, allow: list[str]) -> list[Divergence]:
     policy = Policy(Tape(replayed, ()), allow)
     peers = [one.what for one in replayed.uncontrolled if one.reason == OPENED_IN_C]
     return [slipped(peer) for peer in dict.fromkeys(peers) if not policy.may_connect(peer)]
-
-
-def _short(result: bytes | None) -> str:
-    text = "nothing" if result is None else json.dumps(values.to_json(result), ensure_ascii=False)
-    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def unserved(tape: Tape, replayed: Tape) -> list[Step]:
@@ -273,7 +267,7 @@ def _answered(match: Match | None) -> bool:
 
 
 def report(
-    tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence], output: OutputDifference | None
+    tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence], output: EndDifference | None
 ) -> dict[str, Any]:
     """The JSON document `rashomon.replay/1`."""
     from rashomon.commands.documents import uncontrolled_facts
@@ -299,14 +293,14 @@ def report(
     }
 
 
-def _output_facts(tape: Tape, replayed: Tape, output: OutputDifference | None) -> dict[str, Any]:
+def _output_facts(tape: Tape, replayed: Tape, output: EndDifference | None) -> dict[str, Any]:
     """Whether the same was printed; None: it is not known of all processes of both."""
     if output is not None:
         return {"same": False, "summary": output.summary, "detail": list(output.detail)}
     return {"same": True if is_known(tape) and is_known(replayed) else None, "summary": None, "detail": []}
 
 
-def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
+def _report(options: argparse.Namespace, document: dict[str, Any], launched: bool) -> None:
     if options.json or options.report:
         text = json.dumps(document, indent=2, ensure_ascii=False)
         write_report(options.report, text)
@@ -321,14 +315,7 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
         )
     if document["held"]:
         if not options.quiet:
-            for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
-                complain(f"NOTE: the order is not all the recording's. {left}")
-            if document["output"]["same"] is False:
-                complain(clean(" ".join(("NOTE:", document["output"]["summary"], *document["output"]["detail"]))))
-            others = [f"{count} {grade}" for grade, count in document["grades"].items() if grade != Grade.EXACT]
-            steps = f"{document['steps']} of {document['recorded_steps']} steps"
-            steps += f" ({', '.join(others)})" if others else ""
-            complain(f"the replay held: {steps}, exit code {document['exit_code']}. New trace {document['trace']}.")
+            _say_held(document, launched)
         return
     grades = ", ".join(f"{count} {grade}" for grade, count in document["grades"].items()) or "no steps"
     complain(f"the replay diverged ({grades}, exit code {document['exit_code']}).")
@@ -341,3 +328,17 @@ def _report(options: argparse.Namespace, document: dict[str, Any]) -> None:
     if more > 0:
         sys.stderr.write(f"  and {more} more\n")
     sys.stderr.write(clean(f"  {see('diff', document['parent'], document['trace'], home=options.home)}\n"))
+
+
+def _say_held(document: dict[str, Any], launched: bool) -> None:
+    for left in (one["reason"] for one in document["uncontrolled"] if one["what"] == "order"):
+        complain(f"NOTE: the order is not all the recording's. {left}")
+    output = document["output"]
+    if output["same"] is False:
+        complain(clean(" ".join(("NOTE:", output["summary"], *output["detail"]))))
+    if output["same"] is None and launched:
+        complain(f"NOTE: {_OUTPUT_UNKNOWN}")
+    others = [f"{count} {grade}" for grade, count in document["grades"].items() if grade != Grade.EXACT]
+    steps = f"{document['steps']} of {document['recorded_steps']} steps"
+    steps += f" ({', '.join(others)})" if others else ""
+    complain(f"the replay held: {steps}, exit code {document['exit_code']}. New trace {document['trace']}.")

@@ -80,6 +80,19 @@ async def test_screens(name: str, keys: list[str], size: tuple[int, int]) -> Non
         assert_screen(app, f"{name}-{size[0]}x{size[1]}")
 
 
+@pytest.mark.parametrize("steps", [True, False], ids=["steps", "none"])
+async def test_ends_that_differ_are_told(steps: bool) -> None:
+    """Traces whose steps are the same may have printed or returned something else, or failed."""
+    left = recording() if steps else recording()._replace(steps=())
+    ended = left.trace._replace(id="0192f00d", parent=left.trace.id, exit_code=(left.trace.exit_code or 0) + 3)
+    app = app_of(left, left._replace(trace=ended))
+    async with app.run_test(size=(160, 30)) as pilot:
+        await press(pilot, "j", "d")
+        assert isinstance(app.screen, DiffScreen)
+        assert "identical │ another exit code" in screen_text(app)
+        assert "The program ended with exit code 1 in the recording, 4 in the replay." in screen_text(app)
+
+
 async def test_a_filter_narrows_the_list_and_escape_gives_it_back() -> None:
     """`/` takes a filter; the list follows; a mistake is pointed at and the last good result stays; Esc undoes."""
     app = app_of(*family())

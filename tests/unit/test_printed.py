@@ -93,7 +93,7 @@ def test_the_text_of_the_replay_is_told() -> None:
     expected = expected_marks(recorded.reads)[()]
     found = compare(recorded, printed(((), column("a\nc\n", expected=expected))))
     assert found is not None
-    assert found.detail == ("line 2 here: 'c'",)
+    assert found.detail == ("line 2 in the replay: 'c'",)
 
 
 def test_digits_of_loggers_are_told_and_pass() -> None:

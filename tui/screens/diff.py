@@ -64,7 +64,7 @@ class DiffScreen(Page):
         self._rows = AlignedRows(alignment, self.rashomon.glyphs)
         self._write_trail(alignment)
         if not alignment.pairs:
-            self.lines.say([(), (Span("Neither trace has a step.", "strong"),)])
+            self.lines.say([(), (Span("Neither trace has a step.", "strong"),), *_end_lines(alignment)])
             return
         self.lines.show(self._rows, 0)
         if self._rows.first is not None:
@@ -81,6 +81,8 @@ class DiffScreen(Page):
             same = sum(pair.mark.value == "same" for pair in alignment.pairs)
             groups = plural(rows.groups, "group")
             told = f"{groups} of differences {glyphs.bar} {same} of {len(alignment.pairs)} identical"
+        for end in alignment.ends:
+            told += "" if end.passing else f" {glyphs.bar} {_ENDS[end.kind]}"
         self.trail("traces", f"{name} {left.id[:SHORT_ID]} {between} {right.id[:SHORT_ID]}", f"{glyphs.bar} {told}")
 
     def failed(self, group: str, error: Exception) -> None:
@@ -111,7 +113,7 @@ class DiffScreen(Page):
             return
         alignment, glyphs = rows.alignment, self.rashomon.glyphs
         if pair is None:
-            self.in_background("pair", lambda: [_folded()], self._show_pair)
+            self.in_background("pair", lambda: [_folded(), *_end_lines(alignment)], self._show_pair)
         else:
             asked_for = rows.asked_for(pair)
             work = partial(pair_lines, pair, alignment, glyphs, asked_for)
@@ -161,14 +163,22 @@ class DiffScreen(Page):
         """To the first divergence."""
         first = self._rows.first if self._rows is not None else None
         if first is None:
-            self.notify("The traces do not differ.", markup=False, timeout=2)
+            self.notify(self._no_difference(), markup=False, timeout=2)
         else:
             self.lines.go_far(first)
+
+    def _no_difference(self) -> str:
+        ends = self._rows.alignment.ends if self._rows is not None else ()
+        said = " ".join(end.summary for end in ends if not end.passing)
+        return f"The steps do not differ. {said}" if said else "The traces do not differ."
 
     def action_copy(self) -> None:
         """Copy both steps as JSON."""
         if self.pair is not None:
             self.copy(partial(_pair_json, self.pair), "the pair as JSON")
+
+
+_ENDS = {"output": "printed something else", "exit": "another exit code", "result": "returned something else"}
 
 
 def _pair_json(pair: Pair) -> str:
@@ -189,3 +199,12 @@ def _title(pair: Pair) -> str:
 
 def _folded() -> Line:
     return (Span("These steps are identical on both sides. u unfolds them, U all of them.", "dim"),)
+
+
+def _end_lines(alignment: Alignment) -> list[Line]:
+    """What differs beside the steps; nothing where nothing does."""
+    lines: list[Line] = []
+    for end in alignment.ends:
+        lines += [(), (Span(end.summary, "dim" if end.passing else "action"),)]
+        lines += [(Span(detail),) for detail in end.detail]
+    return lines

@@ -151,7 +151,9 @@ def test_an_exit_code_that_changed(tmp_path: Path) -> None:
     home = tmp_path / "home"
     rashomon("record", "--name", "refund", "--", sys.executable, program, home=home, env={"CODE": "0"})
     report, _ = replayed(home, code=1, env={"CODE": "4"})
-    assert report["divergences"][0]["summary"] == "The program ended with exit code 4; recorded was 0."
+    assert (
+        report["divergences"][0]["summary"] == "The program ended with exit code 0 in the recording, 4 in the replay."
+    )
 
 
 def test_an_entry_point(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_it_is_told(tmp_path: Path, write: str) -> None:
     code, report, said = replay(tmp_path, program)
     assert (code, report["held"], report["output"]["same"]) == (1, False, False)
     assert "What the program printed differs from the recording at line 2." in said
-    assert "line 2 here: '" in said
+    assert "line 2 in the replay: '" in said
     assert "--any-output" in said
     assert [one["kind"] for one in report["divergences"]] == ["output"]
 
@@ -192,3 +192,61 @@ def test_a_killed_process_told_nothing(tmp_path: Path) -> None:
     code, report, said = replay(tmp_path, program)
     assert code == 0, said
     assert report["output"]["same"] is None
+    assert "NOTE: not all that was printed could be compared" in said
+
+
+def diff(folder: Path, left: str, right: str) -> tuple[int, dict[str, Any], str]:
+    """Compare two traces: exit code, document and text."""
+    done = rashomon("diff", left, right, "--json", home=folder / "home", cwd=folder)
+    text = rashomon("diff", left, right, home=folder / "home", cwd=folder)
+    assert text.returncode == done.returncode
+    return done.returncode, json.loads(done.stdout), text.stdout
+
+
+@pytest.mark.parametrize("option", [[], ["--any-output"]])
+def test_a_comparison_tells_it_too(tmp_path: Path, option: list[str]) -> None:
+    """The steps of a recording and its replay are the same, and the traces are not."""
+    replay(tmp_path, f"print('a')\nprint({CHANCE})\n", *option)
+    code, document, text = diff(tmp_path, "@prev", "@last")
+    assert (code, document["same"], document["first"], document["pairs"]) == (1, False, None, [])
+    assert [end["kind"] for end in document["ends"]] == ["output"]
+    assert "~ output  What the program printed differs from the recording at line 2." in text
+    assert "line 2 in the replay: '" in text
+    assert text.endswith("Different: output. 0 steps the same.\n")
+
+
+def test_two_recordings_that_ended_otherwise(tmp_path: Path) -> None:
+    """Exit codes and output of any two traces are compared, where they are known; the same trace twice is the same."""
+    (tmp_path / "agent.py").write_text("import sys\nprint('to', sys.argv[1])\nsys.exit(int(sys.argv[1]))\n")
+    for given in "0", "3":
+        rashomon("record", "--", sys.executable, "agent.py", given, home=tmp_path / "home", cwd=tmp_path)
+    code, document, text = diff(tmp_path, "@prev", "@last")
+    assert (code, [end["kind"] for end in document["ends"]]) == (1, ["output", "exit"])
+    assert "~ output  What the program printed differs from the left trace at line 1." in text
+    assert "~ exit  The program ended with exit code 0 in the left trace, 3 in the right one." in text
+    assert text.endswith("Different: output, exit. 0 steps the same.\n")
+    code, document, text = diff(tmp_path, "@last", "@last")
+    assert (code, document["same"], document["ends"]) == (0, True, [])
+    assert text.endswith("The same: 0 steps.\n")
+
+
+def test_what_a_logger_printed_does_not_make_a_difference(tmp_path: Path) -> None:
+    """Its numbers are told in passing."""
+    program = f"import logging, sys\nlogging.basicConfig(stream=sys.stdout)\nlogging.warning(int({CHANCE}, 16))\n"
+    replay(tmp_path, program)
+    code, document, text = diff(tmp_path, "@prev", "@last")
+    assert (code, document["same"], [end["passing"] for end in document["ends"]]) == (0, True, [True])
+    assert "  output  Numbers or times in what loggers printed differ from the recording." in text
+
+
+def test_a_secret_in_the_line_that_differs(tmp_path: Path) -> None:
+    """That line's text is kept of a replay, redacted as all that is kept, and found by who searches for it."""
+    secret = "sk-ant-api03-" + "R4sh0m0nT3st" * 4
+    program = f"print('Key {secret[:20]}' + '{secret[20:]}', 'of Ada Lovelace', {CHANCE})\n"
+    _, report, said = replay(tmp_path, program)
+    kept = b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())
+    assert secret.encode() not in kept
+    assert secret not in said + json.dumps(report)
+    assert "of Ada Lovelace" in said
+    found = rashomon("forget", "--text", "Ada Lovelace", home=tmp_path / "home", cwd=tmp_path)
+    assert report["trace"] in found.stdout + found.stderr

@@ -1,0 +1,45 @@
+"""How two executions ended, beside their steps: what they printed, their exit codes, what the function returned."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from rashomon import values
+from rashomon.model import Tape
+from rashomon.replay import printed
+
+_LONGEST = 200
+
+
+class EndDifference(NamedTuple):
+    """What differs. `kind`: `output`, `exit` or `result`, as of a divergence. `passing`: told, and no divergence."""
+
+    kind: str
+    summary: str
+    detail: tuple[str, ...] = ()
+    passing: bool = False
+
+
+def end_differences(left: Tape, right: Tape) -> tuple[EndDifference, ...]:
+    """What differs at the ends of a recording and its replay, or of any two traces. What is not known of both does not
+    differ: the end of a trace that is still open, the output of a process that was killed."""
+    sides = printed.REPLAYED if right.trace.parent == left.trace.id else printed.ANY
+    found = []
+    output = printed.compare(left, right, sides)
+    if output is not None:
+        found.append(EndDifference("output", *output))
+    exits = left.trace.exit_code, right.trace.exit_code
+    if None not in exits and exits[0] != exits[1]:
+        summary = f"The program ended with exit code {exits[0]} in {sides.left}, {exits[1]} in {sides.right}."
+        found.append(EndDifference("exit", summary))
+    if left.trace.entrypoint and left.trace.result != right.trace.result:
+        results = _short(left.trace.result), _short(right.trace.result)
+        summary = f"The function returned {results[0]} in {sides.left}, {results[1]} in {sides.right}."
+        found.append(EndDifference("result", summary))
+    return tuple(found)
+
+
+def _short(result: bytes | None) -> str:
+    text = "nothing" if result is None else json.dumps(values.to_json(result), ensure_ascii=False)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
