@@ -103,8 +103,8 @@ def _of_place(reads: list[Read], site: Site | None, varies: bool | None) -> Find
     return Finding(group, called(read.what), control, site, len(reads), shown(read), varies)
 
 
-_LOOKS = (".communicate", ".done", ".empty", ".exitcode", ".full", ".is_alive", ".poll", ".qsize", ".ready",
-          ".returncode", ".running", ".connection.wait")  # fmt: skip
+_LOOKS = (".communicate", ".done", ".empty", ".exitcode", ".full", ".is_alive", ".is_set", ".locked", ".poll", ".qsize",
+          ".ready", ".returncode", ".running", ".connection.wait")  # fmt: skip
 """How the names of those end that are told what they found, and not a time."""
 
 
@@ -126,7 +126,7 @@ def _wait_text(what: str, value: Any) -> str:
         return views.one_line(repr(value), 40)
     if isinstance(value, bool):
         return "came in time" if value else "ran out"
-    if what == "queue.Queue.get":  # by whom it was put there, and its number
+    if what in ("queue.Queue.get", "queue.SimpleQueue.get"):  # by whom it was put there, and its number
         return f"item {value[1]}" if isinstance(value, (list, tuple)) else "it was shut down"
     if what == "concurrent.futures.as_completed" and value == -1:
         return "ran out"

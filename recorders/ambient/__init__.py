@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from rashomon.recorders.ambient import chance, clocks, sites, surroundings, waits
+from rashomon.recorders.ambient import chance, clocks, locks, sites, surroundings, waits
 from rashomon.recorders.ambient.chance import begin
 from rashomon.recorders.ambient.surroundings import announce, note
 from rashomon.recorders.imports import when_imported
@@ -34,6 +34,7 @@ def install() -> None:
     waits.patch_conditions()
     waits.patch_joins()
     waits.patch_semaphores()
+    locks.patch()
     if any(name in sys.modules for name in _TIME_MACHINES):
         _give_way()
     else:
@@ -55,9 +56,10 @@ def install() -> None:
 
 
 def _patch_queue(module: Any) -> None:
-    from rashomon.recorders.ambient import queues
+    from rashomon.recorders.ambient import queues, simple_queues
 
     queues.patch(module)
+    simple_queues.patch(module)
 
 
 def _patch_subprocess(module: Any) -> None:

@@ -244,11 +244,9 @@ def _take(queue: Any, name: Any, items: list[Any], conductor: Any) -> bool:
 
     `conductor` is that of the thread's own replay: another one may have begun in the process while it waited.
     """
-    global _hasty
     if not isinstance(name, list):
         return False
-    hasty = _hasty is not None and conductor is not None and _hasty() is conductor
-    until = real.monotonic() + (0 if hasty else PATIENCE)
+    until = real.monotonic() + patience(conductor)
     with queue.not_empty:
         while True:
             names = _names(queue, len(queue.queue))
@@ -260,6 +258,17 @@ def _take(queue: Any, name: Any, items: list[Any], conductor: Any) -> bool:
                 return True
             left = until - real.monotonic()
             if left <= 0:
-                _hasty = None if conductor is None else ref(conductor)
+                be_hasty(conductor)
                 return False
             queue.not_empty.wait(left)
+
+
+def patience(conductor: Any) -> float:
+    """Seconds to wait for an item that came when it was recorded."""
+    return 0 if _hasty is not None and conductor is not None and _hasty() is conductor else PATIENCE
+
+
+def be_hasty(conductor: Any) -> None:
+    """One has not come: this replay is not the recording any more."""
+    global _hasty
+    _hasty = None if conductor is None else ref(conductor)

@@ -145,6 +145,13 @@ def replace(module: ModuleType, name: str, make: Callable[[Any], Callable[..., A
     return original
 
 
+def stand_in(module: ModuleType, name: str, one: type) -> None:
+    """Put a class in the place of a module's class or function."""
+    original = getattr(module, name)
+    _replaced[id(original)] = (original, one)
+    setattr(module, name, one)
+
+
 def restore(module: ModuleType, keep: str) -> None:
     """Put the originals of a module back, but for one."""
     for original, patched in list(_replaced.values()):

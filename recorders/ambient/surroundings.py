@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,11 @@ _BEYOND_CONTROL = {
     "cryptography": "keys and nonces made with it come from OpenSSL's own chance",
     "nacl": "keys and nonces made with it come from libsodium's own chance",
 }
+_FOR_REAL = {
+    ("select", "select"): "which file is ready, and when, is up to the system; a limit is waited for",
+    ("signal", "alarm"): "the signal comes after so much real time, wherever the program is by then",
+    ("signal", "setitimer"): "the signals come after so much real time, wherever the program is by then",
+}
 _notes: dict[tuple[str, str], None] = {}
 
 
@@ -40,6 +46,29 @@ def patch() -> None:
     when_imported("psutil", _patch_psutil)
     for name, reason in _BEYOND_CONTROL.items():
         when_imported(name, lambda _, name=name, reason=reason: note(name, reason))  # type: ignore[misc]
+    for home in dict.fromkeys(module for module, _ in _FOR_REAL):
+        when_imported(home, _patch_for_real)
+
+
+def _patch_for_real(module: Any) -> None:
+    for home, name in _FOR_REAL:
+        if home == module.__name__ and hasattr(module, name):
+            replace(module, name, partial(_noticed, f"{home}.{name}", _FOR_REAL[home, name]))
+
+
+def _noticed(what: str, reason: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is left as it is; that the program's own code uses it is told."""
+
+    def call(*args: Any, **named: Any) -> Any:
+        if _local() is not None or boundary._process is not None:
+            frame, who = asker(_getframe(1))
+            guard = boundary.guard_here() if who == USER else None
+            told = getattr(guard, "uncontrolled", None)
+            if told is not None:
+                told(what, reason, frame)
+        return original(*args, **named)
+
+    return call
 
 
 def note(what: str, reason: str) -> None:

@@ -81,8 +81,8 @@ def nothing() -> None:
 
 
 def patch_events() -> None:
-    """`threading.Event.wait`."""
-    original = threading.Event.wait
+    """`wait` and `is_set` of `threading.Event`."""
+    original, is_set = threading.Event.wait, threading.Event.is_set
 
     def wait(self: threading.Event, timeout: float | None = None) -> bool:
         if timeout is None or (_local() is None and boundary._process is None):
@@ -90,8 +90,16 @@ def patch_events() -> None:
         came = limited("threading.Event.wait", timeout, lambda limit: original(self, limit), _getframe(1))
         return original(self, timeout) if came is None else came
 
+    def look(self: threading.Event) -> bool:
+        if _local() is None and boundary._process is None:
+            return is_set(self)
+        await_it = lambda _: original(self, PATIENCE)  # noqa: E731
+        what = "threading.Event.is_set"
+        return looked(self, what, _getframe(1), False, partial(is_set, self), await_it)  # type: ignore[no-any-return]
+
     stand_for(original, wait)
-    threading.Event.wait = wait  # type: ignore[method-assign]
+    stand_for(is_set, look)
+    threading.Event.wait, threading.Event.is_set = wait, look  # type: ignore[method-assign]
 
 
 def patch_conditions() -> None:
@@ -139,8 +147,8 @@ def patch_conditions() -> None:
 
 
 def patch_joins() -> None:
-    """`threading.Thread.join`."""
-    original = threading.Thread.join
+    """`join` and `is_alive` of `threading.Thread`."""
+    original, is_alive = threading.Thread.join, threading.Thread.is_alive
 
     def join(self: threading.Thread, timeout: float | None = None) -> None:
         if timeout is None or (_local() is None and boundary._process is None):
@@ -148,13 +156,24 @@ def patch_joins() -> None:
 
         def ended(limit: float) -> bool:
             original(self, limit)
-            return not self.is_alive()
+            return not is_alive(self)
 
         came = limited("threading.Thread.join", timeout, ended, _getframe(1))
         return original(self, timeout) if came is None else None
 
+    def look(self: threading.Thread) -> bool:
+        if _local() is None and boundary._process is None:
+            return is_alive(self)
+        what, find = "threading.Thread.is_alive", partial(is_alive, self)
+        return looked(self, what, _getframe(1), True, find, lambda _: ended_by_now(self))  # type: ignore[no-any-return]
+
+    def ended_by_now(thread: threading.Thread) -> None:
+        if is_alive(thread):  # one that has not been started cannot be waited for
+            original(thread, PATIENCE)
+
     stand_for(original, join)
-    threading.Thread.join = join  # type: ignore[method-assign]
+    stand_for(is_alive, look)
+    threading.Thread.join, threading.Thread.is_alive = join, look  # type: ignore[method-assign]
 
 
 def patch_semaphores() -> None:
