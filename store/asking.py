@@ -70,13 +70,15 @@ def directly(work: Callable[[], T], stop: Callable[[], None]) -> T:
 class Answer:
     """What a query gives, while it gives it. It is run when it is first asked for something.
 
-    `columns` and `types` are the names and DuckDB types of its columns, once `start` has run it.
+    `columns` and `types` are the names and DuckDB types of its columns, once `start` has run it; `given` counts the
+    rows that `blocks` gave.
     """
 
     def __init__(self, sql: str, connection: duckdb.DuckDBPyConnection, run: Runner) -> None:
         self._sql, self._connection, self._runner = sql, connection, run
         self.columns: list[str] = []
         self.types: list[str] = []
+        self.given = 0
 
     def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -122,6 +124,7 @@ class Answer:
     def blocks(self) -> Iterator[list[tuple[Any, ...]]]:
         """The rows as Python has them, `BLOCK` at a time, of an answer that was started."""
         while self.columns and (block := self._run(lambda: self._connection.fetchmany(BLOCK))):
+            self.given += len(block)
             yield block
 
     def write_arrow(self, file: IO[bytes]) -> None:

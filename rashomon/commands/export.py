@@ -73,7 +73,7 @@ def export(
         bool, typer.Option("--with-parents", help="Of replays, also the traces that they replay.")
     ] = False,
     sql: Annotated[
-        str | None, typer.Option("--sql", metavar="QUERY", help="Write this query's rows instead; parquet only.")
+        str | None, typer.Option("--sql", metavar="QUERY", help="Write this query's rows instead: parquet or jsonl.")
     ] = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="URL", help="A lake: a folder, or s3://bucket/prefix and the like.")
@@ -180,11 +180,16 @@ def _export(
 
 
 def _query(home: Path | None, sql: str, shape: Format, path: Path, selects: bool) -> dict[str, Any]:
-    if shape is not Format.PARQUET or selects:
+    if shape not in (Format.PARQUET, Format.JSONL) or selects:
         raise UsageError(
-            "--sql writes its rows as Parquet, and nothing else.",
-            "Name a .parquet file; for other formats: rashomon sql",
+            "--sql writes its rows as Parquet or JSONL, and nothing else.",
+            "Name a .parquet or a .jsonl file; for other formats: rashomon sql",
         )
+    if shape is Format.JSONL:
+        from rashomon.commands import sql as sql_command
+        from rashomon.commands.sql_formats import Format as Rows
+
+        return {"to": str(path), "rows": sql_command.once(sql, Rows.JSONL, None if str(path) == "-" else path, home)}
     from rashomon.store import export_tables
 
     return {"to": str(path), "rows": export_tables.export_query(options.reading(home).path, sql, path)}

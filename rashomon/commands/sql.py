@@ -75,8 +75,9 @@ def typed() -> str:
         raise UsageError(f"What stdin has is no UTF-8 at byte {error.start}.", "Write the SQL in UTF-8.") from error
 
 
-def once(query: str, shape: Format, output: Path | None, home: Path | None) -> None:
-    """Ask one question and write what comes of it. Raises `KeyboardInterrupt` when Ctrl-C stopped it."""
+def once(query: str, shape: Format, output: Path | None, home: Path | None) -> int:
+    """Ask one question and write what comes of it: how many rows, where it has none of the binary formats. Raises
+    `KeyboardInterrupt` when Ctrl-C stopped it."""
     if output is not None:
         refuse_own(output, options.chosen_home(home))
     options.begin(home)
@@ -92,6 +93,7 @@ def once(query: str, shape: Format, output: Path | None, home: Path | None) -> N
         except Stopped:
             raise KeyboardInterrupt from None
         run.check()
+    return answer.given
 
 
 @contextmanager

@@ -36,6 +36,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
     CSV = "csv"
     PARQUET = "parquet"
     ARROW = "arrow"
@@ -74,7 +75,7 @@ def opened(shape: Format, path: Path | None) -> Iterator[Any]:
     sys.stdout.flush()
     if shape is Format.TABLE and sys.stdout.isatty():
         yield None
-    elif shape in (Format.TABLE, Format.CSV):
+    elif shape in (Format.TABLE, Format.CSV, Format.JSONL):
         held = _Held(sys.stdout.buffer)
         yield held
         held.finish()
@@ -255,6 +256,22 @@ def _write_json(answer: Answer, out: Sink) -> None:
     out.write(b"\n]}\n")
 
 
+def _write_jsonl(answer: Answer, out: Sink) -> None:
+    """A row is an object: by the name of its column, each value. A name that is there twice gets a number."""
+    answer.start()
+    names: dict[str, None] = {}
+    for name in answer.columns:
+        number, free = 0, name
+        while free in names:
+            number += 1
+            free = f"{name}_{number}"
+        names[free] = None
+    for block in answer.blocks():
+        rows = [dict(zip(names, map(plain, row), strict=True)) for row in block]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        out.write("".join(lines).encode("utf-8", "backslashreplace"))
+
+
 def _write_table(answer: Answer, out: Sink) -> None:
     """Plain columns, two spaces apart and as wide as their widest cell of the first block."""
     from rashomon.commands import terminal
@@ -321,6 +338,7 @@ _WRITERS: dict[Format, Callable[[Answer, Any], None]] = {
     Format.TABLE: _write_table,
     Format.CSV: _write_csv,
     Format.JSON: _write_json,
+    Format.JSONL: _write_jsonl,
     Format.PARQUET: _write_parquet,
     Format.ARROW: _write_arrow,
 }

@@ -103,10 +103,25 @@ def test_a_query_that_fails_leaves_an_older_file(rashomon: Run, tmp_path: Path) 
     assert (tmp_path / "answer.csv").read_text() == "older\n"
 
 
+def test_rows_as_objects(rashomon: Run, tape_home: Path, tmp_path: Path) -> None:
+    """`--format jsonl` writes a row a line, and loses no column that has the name of another; an export does so too."""
+    query = "select range as n, 'a' as n, null as n_1, [1.5, 'nan'::double] as l from range(3)"
+    ran = rashomon("sql", query, "--format", "jsonl")
+    rows = [{"n": number, "n_1": "a", "n_1_1": None, "l": [1.5, "nan"]} for number in range(3)]
+    assert [json.loads(line) for line in ran.out.splitlines()] == rows
+    for command in (["sql", query, "-o"], ["export", "--sql", query, "-o"]):
+        path = tmp_path / f"{command[0]}.jsonl"
+        done = rashomon(*command, str(path))
+        assert (done.code, path.read_text()) == (0, ran.out), done.err
+    assert done.out == f"{path}: 3 rows.\n"
+    assert rashomon("export", "--sql", query, "-o", "-", "--format", "jsonl").out == ran.out
+    assert rashomon("export", "--sql", query, "-o", str(tmp_path / "rows.rsh")).code == 2
+
+
 def test_a_query_that_fails_late_prints_nothing(rashomon: Run) -> None:
     """An error in the ten-thousandth row comes before anything is printed."""
     query = "select (range::varchar || case when range = 9000 then 'x' else '' end)::int as n from range(10000)"
-    for shape in ("table", "csv", "json"):
+    for shape in ("table", "csv", "json", "jsonl"):
         ran = rashomon("sql", query, "--format", shape)
         assert (ran.code, ran.raw) == (2, b""), shape
         assert f"at line 1, column {query.index('::int') + 1}." in ran.err
@@ -142,7 +157,7 @@ def test_a_dash_is_stdout_for_an_output_too(rashomon: Run, tmp_path: Path, monke
     assert not (tmp_path / "-").exists()
 
 
-@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+@pytest.mark.parametrize("shape", ["table", "csv", "json", "jsonl"])
 def test_months_and_nanoseconds_are_what_the_database_has(rashomon: Run, shape: str) -> None:
     """A month is not thirty days, and nanoseconds are not cut, for all that Python's types have neither."""
     query = (
@@ -163,7 +178,7 @@ def test_times_are_in_utc_wherever_the_machine_is(tape_home: Path, zone: str) ->
     """What is compared with the store's times is in UTC as they are, and a time with a zone is in every shape."""
     query = "select current_setting('TimeZone'), to_timestamp(0), now()::timestamp = (now() at time zone 'UTC')"
     environ = {**os.environ, "TZ": zone, "RASHOMON_HOME": str(tape_home)}
-    for shape in ("csv", "table", "json"):
+    for shape in ("csv", "table", "json", "jsonl"):
         command = [sys.executable, "-m", "rashomon.cli", "sql", query, "--format", shape]
         ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert (ran.returncode, ran.stderr) == (0, "")
@@ -172,7 +187,7 @@ def test_times_are_in_utc_wherever_the_machine_is(tape_home: Path, zone: str) ->
         assert "true" in ran.stdout.lower()
 
 
-@pytest.mark.parametrize("shape", ["table", "csv", "json"])
+@pytest.mark.parametrize("shape", ["table", "csv", "json", "jsonl"])
 def test_what_never_ends_is_called_so(tmp_path: Path, shape: str) -> None:
     """The infinite date and timestamp are `infinity`, and the last day that Python knows is that day."""
     query = "select 'infinity'::timestamp as a, '-infinity'::date as b, '9999-12-31'::date as c, 'inf'::timestamptz"
