@@ -249,7 +249,7 @@ def test_chance_from_a_device(program: Path) -> None:
     assert lines[at + 1][2:] != lines[at + 2][2:]
     assert lines[-2] == "It did not hold: 1 thing changed the run, marked with !."
     shown = rashomon(*lines[-1].partition("rashomon ")[2].split(), home=program.parent / "home")
-    assert shown.returncode == 0, shown.stderr
+    assert (shown.returncode, lines[at + 2][2:] in shown.stdout) == (1, True), shown.stderr
 
 
 def test_a_librarys_time_in_a_prompt(program: Path, server: ProviderServer) -> None:
