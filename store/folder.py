@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def listing(folder: Path) -> dict[str, Stat]:
                 except OSError:  # it went away while we looked
                     continue
                 settled = now - stat.st_mtime_ns > UNSETTLED_NS
-                found[entry.name] = Stat(stat.st_size, stat.st_mtime_ns if settled else 0)
+                found[sys.intern(entry.name)] = Stat(stat.st_size, stat.st_mtime_ns if settled else 0)
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -173,7 +173,7 @@ def _merged(
         at = behind + (behind < len(old_keys) and old_keys[behind] == key)
     all_keys += old_keys[at:]
     all_ids += old_ids[at:]
-    return all_keys, all_ids
+    return all_keys[:], all_ids[:]  # without the room that an array keeps to grow
 
 
 def _read(store: duckdb.DuckDBPyConnection, first: int, behind: int) -> tuple[array[int], array[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,8 @@ class Taking:
                 except _Generation:
                     pass
                 self.known = NOTHING  # not twice in memory
+                if all(name in self.done or name in self.unreadable for name in todo):
+                    break
                 self.known = self.look()
         finally:
             self.lease.end()
@@ -307,7 +310,7 @@ class Taking:
 
     def learn(self, generation: str, entries: dict[str, Entry], ended: set[str]) -> None:
         """A batch is written: what the ledger knows now, and which journals are done with."""
-        ended = ended | {name for name in entries if entries[name].state != "read"}
+        ended = {name for name in entries if name in ended or entries[name].state != "read"}
         now_known = entries | dict.fromkeys(ended, _DONE)
         self.known = Known(generation, {**now_known} if self.known is NOTHING else self.known.entries)
         self.known.entries.update(now_known)
@@ -334,7 +337,8 @@ class Taking:
                 entries[item.name] = item
             else:
                 batch.append(item)
-                entries[item[0].name] = self.entry(item[0], entries.get(item[0].name))
+                name = sys.intern(item[0].name)  # one that another process read has its own
+                entries[name] = self.entry(item[0], entries.get(name))
         return batch, entries
 
     def unwritable(self, error: duckdb.Error) -> RashomonError:

@@ -205,7 +205,7 @@ def test_parquet_has_a_file_for_each_table_and_for_a_query(tmp_path: Path) -> No
     query = "select name, count(*) as n from traces group by name"
     assert main("export", "--sql", query, "-o", tmp_path / "q.parquet", home=home).returncode == 0
     assert duckdb.sql(f"SELECT * FROM '{tmp_path}/q.parquet'").fetchall() == [("talk", 2)]
-    for name in ("q.csv", "q.jsonl", "q.rsh"):
+    for name in ("q.csv", "q.json", "q.rsh"):
         other = main("export", "--sql", query, "-o", tmp_path / name, home=home)
         assert (other.returncode, (tmp_path / name).exists()) == (2, False), "no Parquet under another's name"
     bad = main("export", "--sql", "drop table traces", "-o", tmp_path / "x.parquet", home=home)
