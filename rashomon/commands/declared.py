@@ -56,7 +56,7 @@ def for_typer(command: Callable[..., Any]) -> Callable[..., Any]:
             plain, *said = get_args(hint)
             made = [getattr(loaded, one.what)(*one.names, **one.settings) if isinstance(one, Declared) else one
                     for one in said]  # fmt: skip
-            hints[name] = Annotated.__class_getitem__((plain, *made))
+            hints[name] = Annotated[plain, *made]
     command.__annotations__ = hints
     return command
 
