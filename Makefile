@@ -33,9 +33,10 @@ bench: .venv/.dev  ## measure the recorder beside bare calls and beside vcrpy
 bench-store: .venv/.dev links  ## measure the store with a million steps (kept in ~/.cache/rashomon-bench)
 	$(PY) tests/bench/store_at_scale.py
 
-schedules: .venv/.dev links  ## 10,000 random schedules, 1,000 orders of events, 100 replays of each of 4 recordings
-	$(PY) -m tests.schedules.run --count 10000 --seed 700001 --jobs 2
-	$(PY) -m tests.schedules.run --way order --count 1000 --seed 900001 --jobs 2
+schedules: .venv/.dev links  ## 10,500 random schedules, 1,000 orders of events, 100 replays of each of 4 recordings
+	$(PY) -m tests.schedules.run --way inside --count 10000 --seed 970001 --jobs 2
+	$(PY) -m tests.schedules.run --way launched --count 500 --seed 700001 --jobs 2
+	$(PY) -m tests.schedules.run --way order --count 1000 --seed 971001 --jobs 2
 	$(PY) -m tests.schedules.run --way order --count 4 --replays 100 --seed 1 --jobs 2
 
 frameworks: .venv/.dev links  ## agents on other people's frameworks, recorded and replayed 20 times each
