@@ -125,7 +125,12 @@ def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> du
 
 
 def _reading(path: Path, config: _Config) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(str(path), read_only=True, config=config)
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config=config)
+    except duckdb.Error as error:
+        if "replaying WAL" not in str(error) or "extension" not in str(error) or not _log_put_into(path):
+            raise
+        connection = duckdb.connect(str(path), read_only=True, config=config)
     try:
         connection.execute(f"{UTC}; SET lock_configuration = true")
     except duckdb.InvalidInputException:  # another part of this process has it open, and has done that
@@ -133,14 +138,31 @@ def _reading(path: Path, config: _Config) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def _log_put_into(path: Path) -> bool:
+    """Put the log of a migration that was killed as it ended into the store's file; False when the file is not ours.
+
+    Who opens a file directly cannot read a log that changes tables with computed columns: DuckDB 2.0 has not yet loaded
+    the functions in them then, which are in it, and would fetch them from the network. Who attaches the file can.
+    """
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY); USE store")
+        if not migrate.schema_of(connection):
+            return False
+    _attach(path).close()
+    return True
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
 def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
     # who may merge groups of rows says so itself: `rashomon.store.merging`
     connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT, "max_vacuum_tasks": 0})
     form = f", {FORM}" if new else ""  # of an old file they stay as they are
-    quoted = str(path).replace("'", "''")
     try:
-        connection.execute(f"ATTACH '{quoted}' AS store (ROW_GROUP_SIZE {ROW_GROUP}{form})")
+        connection.execute(f"ATTACH '{_quoted(path)}' AS store (ROW_GROUP_SIZE {ROW_GROUP}{form})")
         connection.execute(f"USE store; {UTC}")
     except BaseException:
         connection.close()

@@ -70,8 +70,9 @@ def migrate(connection: duckdb.DuckDBPyConnection, steps: Iterable[Migration] | 
 
 @contextlib.contextmanager
 def _committed_to_the_file(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """What is committed goes into the file itself, and not into its log first: a log with tables that have computed
-    columns, left by a process that was killed, cannot be read by who opens the file directly."""
+    """What is committed goes into the file itself before anything else happens: its log, that changes tables with
+    computed columns, cannot be read by who opens the file directly. One who is killed in between leaves such a log, and
+    `rashomon.store.connection` puts it into the file for the next who reads."""
     (before,) = connection.execute("SELECT current_setting('checkpoint_threshold')").fetchall()[0]
     connection.execute("SET checkpoint_threshold = '1B'")
     try:

@@ -45,6 +45,23 @@ with migrate._committed_to_the_file(store):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
+KILLED_AS_IT_ENDED = """
+import os, signal, sys
+from pathlib import Path
+from rashomon.store import connection, migrate
+store = connection._connect(Path(sys.argv[1]), False, 10)
+migrate._migrate(store, migrate.schema_of(store) or 0, migrate.migrations())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+FOREIGN_AND_KILLED = """
+import os, signal, sys, duckdb
+other = duckdb.connect(sys.argv[1])
+other.execute("create table t (a varchar, b json generated always as (json_extract(a, '$[*]')))")
+other.execute("checkpoint; comment on column t.b is 'computed'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def test_every_earlier_schema_has_a_store() -> None:
     """No schema below the newest is without a store that was left by it."""
@@ -101,6 +118,40 @@ def test_a_store_that_was_just_migrated_opens_without_its_log(tmp_path: Path, sc
     with duckdb.connect(str(path), read_only=True) as reader:
         assert migrate.schema_of(reader) == migrate.newest()
         assert reader.execute("select count(size) = count(*) from parts").fetchall() == [(True,)]
+
+
+def killed(program: str, path: Path) -> None:
+    """Run a program that kills itself, and leaves a log beside a database."""
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert path.with_name(f"{path.name}.wal").stat().st_size > 0
+
+
+def test_a_migration_killed_before_its_log_is_in_the_file_is_read(tmp_path: Path) -> None:
+    """DuckDB cannot open such a file directly; a reader has the log put into it, and then anybody can."""
+    kept = earlier(tmp_path, 10)
+    path = tmp_path / "store.duckdb"
+    killed(KILLED_AS_IT_ENDED, path)
+    with pytest.raises(duckdb.Error, match="replaying WAL"):
+        duckdb.connect(str(path), read_only=True)
+    with connection.open_reader(path) as reader:
+        assert migrate.schema_of(reader) == migrate.newest()
+    assert not path.with_name("store.duckdb.wal").exists()
+    with TraceStore(path) as store:
+        assert {row.id for row in store.traces()} == set(kept)
+
+
+def test_the_log_of_a_foreign_database_is_not_touched(tmp_path: Path) -> None:
+    """A database of somebody else's that cannot be opened directly is refused, as it is."""
+    path = tmp_path / "store.duckdb"
+    killed(FOREIGN_AND_KILLED, path)
+    log = path.with_name("store.duckdb.wal")
+    before = path.read_bytes(), log.read_bytes()
+    with pytest.raises(duckdb.Error, match="replaying WAL"):
+        duckdb.connect(str(path), read_only=True)
+    with pytest.raises((ForeignFile, DamagedData)):
+        connection.open_reader(path)
+    assert (path.read_bytes(), log.read_bytes()) == before
 
 
 def earlier(home: Path, schema: int) -> dict[str, Tape]:
