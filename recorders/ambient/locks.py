@@ -15,8 +15,7 @@ from typing import Any
 from rashomon import boundary
 from rashomon.recorders.ambient import sites
 from rashomon.recorders.ambient.looks import looked
-from rashomon.recorders.ambient.owned import Owned
-from rashomon.recorders.ambient.sites import USER, asker
+from rashomon.recorders.ambient.owned import Owned, is_for_program
 from rashomon.recorders.ambient.waits import PATIENCE, limited
 
 _getframe = sys._getframe
@@ -99,9 +98,7 @@ class _RLock(_thread.RLock):  # type: ignore[misc]  # final in the stubs alone
 
 def _rlock(original: Any) -> Any:
     def make(*args: Any, **named: Any) -> Any:
-        if (_local() is None and boundary._process is None) or asker(_getframe(1))[1] != USER:
-            return original(*args, **named)
-        return _RLock(*args, **named)
+        return (_RLock if is_for_program(_getframe(1)) else original)(*args, **named)
 
     return make
 

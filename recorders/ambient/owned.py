@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any
 
 from rashomon import boundary
@@ -10,6 +11,11 @@ from rashomon.recorders.ambient.sites import USER, asker
 
 _getframe = sys._getframe
 _local = boundary._local.get
+
+
+def is_for_program(caller: FrameType) -> bool:
+    """Whether something is recorded here, and it is the program's own code that asks."""
+    return (_local() is not None or boundary._process is not None) and asker(caller)[1] == USER
 
 
 class Owned(type):
@@ -24,9 +30,7 @@ class Owned(type):
     def __call__(cls, *args: Any, **named: Any) -> Any:
         if "builtin" not in cls.__dict__:  # a class of the program's own, made from this one
             return super().__call__(*args, **named)
-        if (_local() is None and boundary._process is None) or asker(_getframe(1))[1] != USER:
-            return cls.builtin(*args, **named)
-        return super().__call__(*args, **named)
+        return super().__call__(*args, **named) if is_for_program(_getframe(1)) else cls.builtin(*args, **named)
 
     def __instancecheck__(cls, instance: object) -> bool:
         if "builtin" not in cls.__dict__:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from itertools import count
 from queue import Empty
 from queue import SimpleQueue as BuiltIn
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
 from rashomon import boundary
 from rashomon.recorders import lanes
@@ -22,6 +23,7 @@ from rashomon.recorders.ambient.queues import be_hasty, patience
 from rashomon.recorders.ambient.sites import REAL, USER, asker, stand_in
 from rashomon.recorders.ambient.waits import PATIENCE, nothing
 
+T = TypeVar("T")
 WHAT = "queue.SimpleQueue.get"
 _getframe = sys._getframe
 _local = boundary._local.get
@@ -44,10 +46,12 @@ class SimpleQueue(BuiltIn[Any], metaclass=Owned):
     _aside: dict[Any, _Put]
     """Of a replay alone: what has come, by name."""
     _came: threading.Condition
+    _waiting: int
+    """How many threads wait at `_came`: some may still do so when the replay that made them has ended."""
 
     def __new__(cls, *args: Any, **named: Any) -> SimpleQueue:  # a subclass need not call `__init__`
         self = super().__new__(cls, *args, **named)
-        self._counts, self._aside, self._came = {}, {}, threading.Condition()
+        self._counts, self._aside, self._came, self._waiting = {}, {}, threading.Condition(), 0
         return self
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
@@ -56,7 +60,7 @@ class SimpleQueue(BuiltIn[Any], metaclass=Owned):
             lane = lanes.here()[0]
             name = lane, next(self._counts.setdefault(lane, count()))
         super().put(_Put(item, name))
-        if boundary.conductor is not None:
+        if self._waiting:
             with self._came:  # whose lock its thread may take again
                 self._came.notify_all()
 
@@ -71,12 +75,8 @@ class SimpleQueue(BuiltIn[Any], metaclass=Owned):
 
     def empty(self) -> bool:
         if _local() is None and boundary._process is None:
-            return self.qsize() == 0
-
-        def await_it(_: object) -> None:
-            with self._came:
-                self._came.wait_for(self._size, PATIENCE)
-
+            return self._size() == 0
+        await_it = lambda _: _awaited(self, self._size, PATIENCE)  # noqa: E731
         what, find = "queue.SimpleQueue.empty", lambda: self._size() == 0
         return looked(self, what, _getframe(1), True, find, await_it)  # type: ignore[no-any-return]
 
@@ -138,7 +138,7 @@ def _any(queue: Any, take: Any, block: bool, timeout: Any) -> _Put:
     if not block:
         timeout = 0
     with queue._came:
-        if queue._came.wait_for(lambda: _gathered(queue, take), timeout):
+        if _awaited(queue, lambda: _gathered(queue, take), timeout):
             return queue._aside.pop(next(iter(queue._aside)))  # type: ignore[no-any-return]
     raise Empty
 
@@ -148,10 +148,20 @@ def _named(queue: Any, take: Any, name: Any, conductor: Any) -> _Put:
     if isinstance(name, list):
         wanted = tuple(name[0]), name[1]
         with queue._came:
-            if queue._came.wait_for(lambda: wanted in _gathered(queue, take), patience(conductor)):
+            if _awaited(queue, lambda: wanted in _gathered(queue, take), patience(conductor)):
                 return queue._aside.pop(wanted)  # type: ignore[no-any-return]
         be_hasty(conductor)
     return _any(queue, take, True, PATIENCE)
+
+
+def _awaited(queue: Any, found: Callable[[], T], timeout: float | None) -> T:
+    """In a replay: wait until something is found in a queue, or the time is over."""
+    with queue._came:
+        queue._waiting += 1  # before it is looked: what is put from now on is told of
+        try:
+            return queue._came.wait_for(found, timeout)  # type: ignore[no-any-return]
+        finally:
+            queue._waiting -= 1
 
 
 def _gathered(queue: Any, take: Any) -> dict[Any, _Put]:

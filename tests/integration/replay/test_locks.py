@@ -193,3 +193,27 @@ def test_what_cannot_be_controlled_is_listed(tmp_path: Path) -> None:
     beyond = [line for line in shown.splitlines() if line.startswith("beyond")]
     assert [line.rsplit("/", 1)[1] for line in beyond] == ["waits.py:3 in <module>", "waits.py:4 in <module>"]
     assert "select.select: which file is ready" in beyond[0]
+
+
+def test_who_waits_for_an_item_when_a_replay_ends(tmp_path: Path) -> None:
+    """Gets what is put after it, as without a replay: in a program that goes on."""
+    program = """
+import os, queue, threading, rashomon
+rashomon.install()
+
+def begin():
+    items, got = queue.SimpleQueue(), []
+    thread = threading.Thread(target=lambda: got.append(items.get())); thread.start()
+    return items, thread, got
+
+with rashomon.trace("a") as trace: recorded = begin()
+recorded[0].put(1); recorded[1].join(10)
+with rashomon.replay(trace.id): replayed = begin()
+replayed[0].put(2); replayed[1].join(10)
+print(recorded[2], replayed[2], flush=True)
+os._exit(0)  # a thread that still waits would keep it
+"""
+    (tmp_path / "goes_on.py").write_text(program)
+    done = subprocess.run([sys.executable, "goes_on.py"], env=environment(tmp_path / "home"), cwd=tmp_path, text=True,
+                          capture_output=True, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[1] [2]\n"), done.stderr
