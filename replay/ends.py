@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 from rashomon import values
-from rashomon.model import Tape
+from rashomon.model import Tape, Trace
 from rashomon.replay import printed
 
 _LONGEST = 200
@@ -33,11 +33,17 @@ def end_differences(left: Tape, right: Tape) -> tuple[EndDifference, ...]:
     if None not in exits and exits[0] != exits[1]:
         summary = f"The program ended with exit code {exits[0]} in {sides.left}, {exits[1]} in {sides.right}."
         found.append(EndDifference("exit", summary))
-    if left.trace.entrypoint and left.trace.result != right.trace.result:
+    comparable = sides is printed.REPLAYED or right.trace.entrypoint is not None  # another program returns nothing
+    known = left.trace.entrypoint and comparable and _is_over(left.trace) and _is_over(right.trace)
+    if known and left.trace.result != right.trace.result:
         results = _short(left.trace.result), _short(right.trace.result)
         summary = f"The function returned {results[0]} in {sides.left}, {results[1]} in {sides.right}."
         found.append(EndDifference("result", summary))
     return tuple(found)
+
+
+def _is_over(trace: Trace) -> bool:
+    return trace.ended_ns is not None or trace.exit_code is not None
 
 
 def _short(result: bytes | None) -> str:

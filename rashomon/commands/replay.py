@@ -110,9 +110,7 @@ def main(argv: list[str]) -> int:
     replayed = replayed._replace(trace=replayed.trace._replace(exit_code=ended.exit_code))
     ends = end_differences(tape, replayed)
     output = next((end for end in ends if end.kind == "output"), None)
-    divergences = [*replayed.trace.divergences, *_unasked(tape, replayed)]
-    divergences += [Divergence(end.kind, end.summary) for end in ends if end is not output]
-    divergences += _unseen(replayed.trace, options.allow)
+    divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ends, options.allow)]
     if output is not None and not (output.passing or divergences or options.any_output or info["swaps"] or command):
         divergences.append(Divergence("output", output.summary, detail=(*output.detail, _ANY_OUTPUT)))
     for divergence in divergences[len(replayed.trace.divergences) :]:
@@ -222,21 +220,19 @@ def _absolute(stub: str) -> str:
     return stub
 
 
-def _unasked(tape: Tape, replayed: Tape) -> list[Divergence]:
-    """What the recording has and the replay did not come to."""
-    left = unserved(tape, replayed)
-    if not left:
-        return []
-    names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
-    noun = "step was" if len(left) == 1 else "steps were"
-    return [Divergence("unserved", f"{len(left)} recorded {noun} not asked for: {names}.", recorded=left[0].id)]
-
-
-def _unseen(replayed: Trace, allow: list[str]) -> list[Divergence]:
-    """Connections that nobody could refuse: they were opened in C, and found open when the program ended."""
-    policy = Policy(Tape(replayed, ()), allow)
-    peers = [one.what for one in replayed.uncontrolled if one.reason == OPENED_IN_C]
-    return [slipped(peer) for peer in dict.fromkeys(peers) if not policy.may_connect(peer)]
+def _afterwards(tape: Tape, replayed: Tape, ends: tuple[EndDifference, ...], allow: list[str]) -> list[Divergence]:
+    """What can only be seen when the program has ended; of its ends all but the output."""
+    found = []
+    if left := unserved(tape, replayed):
+        names = ", ".join(f"{step.id} {step.name}" for step in left[:5]) + (" …" if len(left) > 5 else "")
+        noun = "step was" if len(left) == 1 else "steps were"
+        summary = f"{len(left)} recorded {noun} not asked for: {names}."
+        found.append(Divergence("unserved", summary, recorded=left[0].id))
+    found += [Divergence(end.kind, end.summary) for end in ends if end.kind != "output"]
+    policy = Policy(Tape(replayed.trace, ()), allow)
+    # connections that nobody could refuse: they were opened in C, and found open when the program ended
+    peers = [one.what for one in replayed.trace.uncontrolled if one.reason == OPENED_IN_C]
+    return found + [slipped(peer) for peer in dict.fromkeys(peers) if not policy.may_connect(peer)]
 
 
 def unserved(tape: Tape, replayed: Tape) -> list[Step]:

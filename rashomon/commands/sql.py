@@ -83,9 +83,7 @@ def once(query: str, shape: Format, output: Path | None, home: Path | None) -> i
     options.begin(home)
     from rashomon.store.asking import Stopped
 
-    store = options.reading(home)
-
-    with Interruptible() as run:
+    with options.reading(home) as store, Interruptible() as run:
         try:
             # the inner block ends first: the store is let go of before a slow reader has taken the answer
             with opened(shape, output) as out, _asked(store, query, run) as answer:

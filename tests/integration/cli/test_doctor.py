@@ -345,14 +345,15 @@ def test_stdin_is_given_to_each_run(program: Path, tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.write_text("a question\n")
     with given.open() as file:
-        doctor(program, "import sys\nprint(len(sys.stdin.read()))\n", code=0, stdin=file)
+        done = doctor(program, "import sys\nprint(len(sys.stdin.read()))\n", code=0, stdin=file)
+    assert "It held." in done.stdout
 
 
 def test_a_pipe_as_stdin(program: Path) -> None:
     """What comes through a pipe is given to each run; a program that reads none of it is not waited for."""
     text = "a question\n" * 20_000
-    doctor(program, "import sys\nprint(len(sys.stdin.read()))\n", code=0, input=text)
-    doctor(program, "print('done')", code=0, input=text)
+    for body in ("import sys\nprint(len(sys.stdin.read()))\n", "print('done')"):
+        assert "It held." in doctor(program, body, code=0, input=text).stdout
 
 
 def test_a_program_that_fails(program: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.in_process import main
 from tests.integration.store.test_forgetting import telling
-from tests.support import rashomon
+from tests.support import environment, rashomon
 
 
 @pytest.fixture
@@ -65,6 +67,19 @@ def test_files_of_another_home_are_refused(home: Path, tmp_path: Path) -> None:
     for target in ("store.duckdb", "journals/one-5f3a9c.rsj"):
         done = main("export", "two", "-o", home / target, home=tmp_path / "other")
         assert (done.returncode, contents(home) == before) == (2, True), done.stdout
+
+
+@pytest.mark.parametrize("words", [("sql", "select 1"), ("export", "--sql", "select 1")], ids=["sql", "export"])
+def test_a_folder_that_is_not_there(home: Path, words: tuple[str, ...]) -> None:
+    """One sentence, also where the store is still being opened by another thread as the command ends."""
+    for options in ([], ["-X", "dev"]):  # a process in development mode takes everything apart at its end
+        command = [sys.executable, *options, "-m", "rashomon.cli", *words, "-o", "nowhere/rows.jsonl"]
+        done = subprocess.run(command, env=environment(home), cwd=home.parent, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(
+            "rows.jsonl cannot be written: No such file or directory. Choose another --output.\n"
+        )
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_parquet_folder_is_none_of_the_home(home: Path) -> None:
