@@ -128,7 +128,10 @@ def _patch_uvloop(module: Any) -> None:
 
 
 def _before_fork() -> None:
-    slots.before_fork(boundary.current() is not None)
+    traced = boundary.current() is not None
+    slots.before_fork(traced)
+    if traced:
+        lanes.await_leaving()
 
 
 def _after_fork() -> None:

@@ -7,13 +7,15 @@ scheduling. Tasks that a library starts inside a live call get no name: they bel
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
-from rashomon import boundary, collector
+from rashomon import boundary, collector, real
 from rashomon.model import Lane
 
 
@@ -264,8 +266,33 @@ def patch_threads() -> None:
                 run = self.run
                 self.run = functools.partial(_run_carried, carried, run, (), {})  # type: ignore[method-assign]
         original(self)
+        _started.append(getattr(self, "native_id", None))
 
     threading.Thread.start = start  # type: ignore[method-assign]
+
+
+_started: deque[int | None] = deque(maxlen=1024)
+"""What the system calls the threads that were started last."""
+
+_LEAVING_S = 0.5
+
+
+def await_leaving() -> None:
+    """Before a fork: wait until threads that have ended are gone for the system, too (Linux).
+
+    A thread that has been joined tidies up in C for another moment, and may hold a lock of OpenSSL's meanwhile: a child
+    that is forked just then has that lock for ever. A program that waits less in a replay forks there more often.
+    """
+    if not _started or sys.platform != "linux":
+        return
+    running = {thread.native_id for thread in threading.enumerate()}
+    limit = real.monotonic() + _LEAVING_S
+    names = tuple(_started)
+    for name in set(names) - running:
+        while os.path.exists(f"/proc/self/task/{name}") and real.monotonic() < limit:
+            real.sleep(0.0002)
+    _started.clear()
+    _started.extend(name for name in names if name in running)
 
 
 def patch_executors(module: Any) -> None:

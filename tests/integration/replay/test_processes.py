@@ -306,3 +306,36 @@ def test_each_step_is_claimed_once_by_all_processes_and_threads(tmp_path: Path) 
     assert all(map(claims.taken, steps))
     assert not claims.taken("0.290")
     assert not claims.take("1.1")
+
+
+LEAVING = """
+import ctypes, os, threading
+libc = ctypes.CDLL(None)
+key = ctypes.c_uint()
+libc.pthread_key_create(ctypes.byref(key), ctypes.cast(libc.usleep, ctypes.c_void_p))
+thread = threading.Thread(target=lambda: libc.pthread_setspecific(key, ctypes.c_void_p(200_000)))
+thread.start()
+place = f"/proc/self/task/{thread.native_id}"
+thread.join()
+print("joined, and here:", os.path.exists(place))
+child = os.fork()
+if child == 0:
+    os._exit(0)
+print("forked, and here:", os.path.exists(place))
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, which lists threads as the system knows them")
+def test_a_fork_waits_for_threads_that_tidy_up(tmp_path: Path) -> None:
+    """A thread that was joined may hold a lock of a C library for another moment: a child would have it for ever."""
+    program = tmp_path / "program.py"
+    program.write_text(LEAVING)
+    home = tmp_path / "home"
+    expected = "joined, and here: True\nforked, and here: False\n"
+    bare = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+    assert bare.stdout == expected.replace("False", "True")  # else this shows nothing
+    done = rashomon("record", "--", sys.executable, str(program), home=home)
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+    done = rashomon("replay", "@last", home=home)
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
