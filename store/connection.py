@@ -97,7 +97,9 @@ def check_file(path: Path, again: bool = False) -> None:
         raise ForeignFile(f"{path} is not a DuckDB file.", _KEEP)
 
 
-def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> duckdb.DuckDBPyConnection:
+def _connect(
+    path: Path, read_only: bool, wait_s: float, memory: str = "", logs: bool = True
+) -> duckdb.DuckDBPyConnection:
     config = {**_READ, "memory_limit": memory} if memory else _READ
     deadline, delay = time.monotonic() + wait_s, _FIRST_DELAY_S
     longest_s = _READER_DELAY_S if read_only else _WRITER_DELAY_S
@@ -106,7 +108,7 @@ def _connect(path: Path, read_only: bool, wait_s: float, memory: str = "") -> du
         while True:
             before = _state(path)
             try:
-                connection = _reading(path, config) if read_only else _attach(path)
+                connection = _reading(path, config) if read_only else _attach(path, logs=logs)
                 if read_only or _state(path)[0] == before[0]:
                     return connection
                 connection.close()  # a compacted store took the place of the file that was opened
@@ -156,11 +158,12 @@ def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def _attach(path: Path, new: bool = False) -> duckdb.DuckDBPyConnection:
+def _attach(path: Path, new: bool = False, logs: bool = True) -> duckdb.DuckDBPyConnection:
     """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
     # who may merge groups of rows says so itself: `rashomon.store.merging`
     connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT, "max_vacuum_tasks": 0})
     form = f", {FORM}" if new else ""  # of an old file they stay as they are
+    form += "" if logs else ", RECOVERY_MODE no_wal_writes"
     try:
         connection.execute(f"ATTACH '{_quoted(path)}' AS store (ROW_GROUP_SIZE {ROW_GROUP}{form})")
         connection.execute(f"USE store; {UTC}")
@@ -267,9 +270,10 @@ def _empty() -> duckdb.DuckDBPyConnection:
         return _reading(path, _READ)
 
 
-def open_writer(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
+def open_writer(path: Path, wait_s: float = WAIT_S, logs: bool = True) -> duckdb.DuckDBPyConnection:
     """Open a store for writing, made and migrated as needed. Raises as `open_reader` does.
 
+    Without `logs`, what is committed is written once, into the file, by the next CHECKPOINT: until then it is nowhere.
     A file that may be somebody else's must have been through `open_reader` first: opening a DuckDB
     file for writing can already change it.
     """
@@ -277,7 +281,7 @@ def open_writer(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection
     if not path.exists():
         _create(path)
     check_file(path)
-    connection, schema = _checked(path, lambda: _connect(path, False, wait_s))
+    connection, schema = _checked(path, lambda: _connect(path, False, wait_s, logs=logs))
     from rashomon.store import listed
 
     listed.drop(path)  # now, for a list is only made by who has the store open

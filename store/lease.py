@@ -37,6 +37,10 @@ _OFTEN = 4
 _LOOK_S = 0.02
 
 
+_ROOM_BYTES = 64 << 20
+"""Where less is free there is a log: one that cannot be written gives back what it took, and a file does not."""
+
+
 class GivenUp(Exception):
     """Somebody else wants the store: a batch ends here, and is to be rolled back."""
 
@@ -60,6 +64,9 @@ class Lease:
         self._whole = False
         self.merges = False
         """Whether the batch at work merges groups of rows."""
+        self.took_s = 0.0
+        """How long the last batch took."""
+        self._logs = True
 
     def widen(self) -> bool:
         """Let DuckDB have more memory until a batch is written, for good where it is too little again and again.
@@ -86,7 +93,8 @@ class Lease:
     def writing(self, more: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """The store, open for writing. Raises as `connection.open_writer` does.
 
-        Where `more` is to come, the log of changes may stay beside the file, and the store open; else both end.
+        Where `more` is to come, the log of changes may stay beside the file, and the store open; else both end. While
+        nobody waits there is no log: each batch is put into the file, which takes half as many writes.
         """
         with self._lock:
             try:
@@ -95,9 +103,11 @@ class Lease:
                 last = not more and self._pace.written < ENOUGH_BYTES
                 self.merges = last and merging.read(self._writer).is_due
                 merging.allow(self._writer, self.merges)
+                began = time.monotonic()
                 yield self._writer
-                if not more:
+                if not more or not self._logs:
                     self._writer.execute("CHECKPOINT")
+                self.took_s = time.monotonic() - began
             except BaseException:
                 self._close()
                 raise
@@ -147,7 +157,8 @@ class Lease:
         self._pace.yields = turns.be_asked(self._store)
         if turns.let_readers_in(self._store):
             self._pace.asked()
-        writer = connections.open_writer(self._store, self._wait_s)
+        self._logs = not self._pace.is_calm or _is_tight(self._store)
+        writer = connections.open_writer(self._store, self._wait_s, self._logs)
         self._held = turns.show_held(self._store)
         writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
         writer.execute("PRAGMA disable_checkpoint_on_shutdown")
@@ -212,3 +223,11 @@ class Lease:
             if now >= self._last_call:
                 self._called = True
                 self._writer.interrupt()
+
+
+def _is_tight(store: Path) -> bool:
+    try:
+        disk = os.statvfs(store.parent)
+    except (AttributeError, OSError):  # a system that does not tell
+        return True
+    return disk.f_bavail * disk.f_frsize < _ROOM_BYTES

@@ -63,7 +63,7 @@ class Pace:
     @property
     def room(self) -> float:
         """How many bytes may be written at once by now."""
-        return max(self._short, self._long) if self._is_calm() else self._short
+        return max(self._short, self._long) if self.is_calm else self._short
 
     def is_full(self, size: int, steps: int) -> bool:
         """Whether so much is to be written by now."""
@@ -84,7 +84,7 @@ class Pace:
 
     def expected_s(self, size: int) -> float | None:
         """How long a batch will take; None for one that is not given up."""
-        return size * self._s_a_byte if self._is_calm() and size > self._short else None
+        return size * self._s_a_byte if self.is_calm and size > self._short else None
 
     def took(self, size: int, seconds: float, long: bool) -> None:
         """Learn from a batch."""
@@ -96,7 +96,9 @@ class Pace:
             self._short = _fit(self._short, ingestion.BATCH_S, seconds)
             self._long = _fit(max(self._long, 2 * self._short), 1.0, 1.0)
 
-    def _is_calm(self) -> bool:
+    @property
+    def is_calm(self) -> bool:
+        """Whether nobody waits, nor did a moment ago."""
         return self.yields and time.monotonic() - self._asked >= CALM_S
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -288,10 +287,8 @@ class Taking:
         expected_s = self.pace.expected_s(size)
         try:
             with self.lease.writing(more) as writer:
-                began = time.monotonic()
                 self.logged = more
                 written = self.transaction(writer, following, batch, entries, expected_s)
-                took = time.monotonic() - began
         except BaseException as error:
             self.parts.undo()
             self.kept, self.skipped = before
@@ -303,7 +300,7 @@ class Taking:
                 raise self.unwritable(error) from error
             raise
         self.parts.keep()
-        self.pace.took(size, took, long=expected_s is not None)
+        self.pace.took(size, self.lease.took_s, long=expected_s is not None)
         self.parts_of = following
         self.learn(following, entries, {portion.name for portion, _ in batch if portion.ends})
         self.count(written)

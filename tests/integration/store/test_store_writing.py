@@ -195,6 +195,29 @@ def test_who_comes_back_often_keeps_the_store_until_somebody_waits(tmp_path: Pat
         writing.end()
 
 
+@pytest.mark.parametrize("room", [0, 1 << 60], ids=["room", "hardly any room"])
+def test_a_batch_is_in_the_file_at_once_where_there_is_room(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits: what is committed is not written into a log first. Where room is short it is, and comes back."""
+    monkeypatch.setattr(lease, "_ROOM_BYTES", room)
+    store, copy = tmp_path / "store.duckdb", tmp_path / "copy.duckdb"
+    connection.open_writer(store).close()
+    writing = lease.Lease(store, 10)
+    try:
+        with writing.writing(more=True) as writer:
+            writer.execute("INSERT INTO meta VALUES ('batch', '1')")
+        logged = store.with_name("store.duckdb.wal").exists()
+        copy.write_bytes(store.read_bytes())  # what is there when the process is killed now, but for a log
+    finally:
+        writing.end()
+    assert logged == (room > 0)
+    for path, there in ((copy, not logged), (store, True)):
+        with connection.open_reader(path) as reader:
+            found = reader.execute("SELECT count(*) FROM meta WHERE key = 'batch'").fetchall()
+        assert found == [(int(there),)]
+
+
 def test_a_long_batch_is_given_up_for_who_waits(tmp_path: Path) -> None:
     """A statement that would take long is interrupted when somebody waits, who has the store as it was before."""
     store = tmp_path / "store.duckdb"
