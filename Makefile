@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint bench bench-store schedules frameworks frameworks-ci links test-wheel wheel clean
+.PHONY: help setup demo test lint bench bench-store schedules frameworks frameworks-ci links test-wheel test-lowest wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
@@ -53,6 +53,9 @@ wheel: .venv/.dev  ## build the sdist and the wheel into dist/
 
 test-wheel: .venv/.dev  ## build the wheel and test it in a fresh environment without the checkout
 	$(PY) tools/test_wheel.py $(PYTEST_ARGS)
+
+test-lowest: .venv/.dev  ## the same with the lowest versions of what it needs
+	$(PY) tools/test_wheel.py --lowest $(PYTEST_ARGS)
 
 links: .venv/.base  ## show the root folders inside rashomon/ (for mypy and import-linter)
 	@$(PY) tools/link_folders.py

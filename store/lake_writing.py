@@ -270,7 +270,8 @@ class _Day:
         left_out = pyarrow.array(sorted(seen), pyarrow.string())
         try:
             with self.place.system.open(path, "rb") as file, parquet.ParquetFile(file) as old:
-                for batch in old.iter_batches(export_tables.ROWS):
+                # without a group there is no batch: pyarrow before 19 fails there
+                for batch in old.iter_batches(export_tables.ROWS) if old.num_row_groups else ():
                     kept = batch.filter(compute.invert(compute.is_in(batch.column(key), left_out)))
                     if kept.num_rows:
                         yield _fitted(kept, schema)
