@@ -40,7 +40,7 @@ ROW_GROUP = 4096
 FORM = f"STORAGE_VERSION '{STORAGE}', BLOCK_SIZE {_BLOCK}"
 """How a new file is made."""
 
-_CHECKPOINT = "4MB"
+LOG_BYTES = 4_000_000
 """How long the log of changes may get before it is put into the file, where the ends of all tables are written anew: a
 longer one would keep who waits for the store waiting for longer."""
 
@@ -161,7 +161,7 @@ def _quoted(path: Path) -> str:
 def _attach(path: Path, new: bool = False, logs: bool = True) -> duckdb.DuckDBPyConnection:
     """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
     # who may merge groups of rows says so itself: `rashomon.store.merging`
-    connection = duckdb.connect(":memory:", config={"checkpoint_threshold": _CHECKPOINT, "max_vacuum_tasks": 0})
+    connection = duckdb.connect(":memory:", config={"checkpoint_threshold": f"{LOG_BYTES}B", "max_vacuum_tasks": 0})
     form = f", {FORM}" if new else ""  # of an old file they stay as they are
     form += "" if logs else ", RECOVERY_MODE no_wal_writes"
     try:

@@ -93,11 +93,13 @@ class Lease:
     def writing(self, more: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """The store, open for writing. Raises as `connection.open_writer` does.
 
-        Where `more` is to come, the log of changes may stay beside the file, and the store open; else both end. While
-        nobody waits there is no log: each batch is put into the file, which takes half as many writes.
+        Where `more` is to come, the log of changes may stay beside the file, and the store open; else both end. There
+        is no log where each batch would overflow it (`Pace.logs`) and nobody waits: it is put into the file at once.
         """
         with self._lock:
             try:
+                if self._writer is not None and self._logs != self._is_to_log():
+                    self._close()
                 if self._writer is None:
                     self._writer = self._open()
                 last = not more and self._pace.written < ENOUGH_BYTES
@@ -157,7 +159,7 @@ class Lease:
         self._pace.yields = turns.be_asked(self._store)
         if turns.let_readers_in(self._store):
             self._pace.asked()
-        self._logs = not self._pace.is_calm or _is_tight(self._store)
+        self._logs = self._is_to_log()
         writer = connections.open_writer(self._store, self._wait_s, self._logs)
         self._held = turns.show_held(self._store)
         writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
@@ -167,6 +169,9 @@ class Lease:
             writer.execute("SET temp_directory = ''")  # content nowhere but in the store
         self._since = time.monotonic()
         return writer
+
+    def _is_to_log(self) -> bool:
+        return self._pace.logs or not self._pace.is_calm or _is_tight(self._store)
 
     def _close(self) -> None:
         """Let go of the store. Its log stays: to put it into the file takes several times as long as to read it."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rashomon.store import ingestion
-from rashomon.store.connection import ROW_GROUP
+from rashomon.store.connection import LOG_BYTES, ROW_GROUP
 from rashomon.store.portions import Portion
 
 STEP_IN_MEMORY, PLACE_IN_MEMORY = 1024, 256
@@ -53,6 +53,8 @@ class Pace:
         self._asked = -CALM_S
         self.written = 0
         """About how many bytes have been written."""
+        self.logs = True
+        """Whether a batch like the last goes into a log, and that into the file later; else all of it at once."""
         self.yields = False
         """Whether those who wait for the store can be seen, so that a long batch can be given up for them."""
 
@@ -86,9 +88,10 @@ class Pace:
         """How long a batch will take; None for one that is not given up."""
         return size * self._s_a_byte if self.is_calm and size > self._short else None
 
-    def took(self, size: int, seconds: float, long: bool) -> None:
+    def took(self, size: int, steps: int, seconds: float, long: bool) -> None:
         """Learn from a batch."""
         self.written += size
+        self.logs = size < LOG_BYTES or steps >= ROW_GROUP // 2
         self._s_a_byte = seconds / max(size, 1)
         if long:
             self._long = _fit(self._long, ingestion.LONG_S, seconds)

@@ -169,7 +169,7 @@ class Taking:
             behind = done + self.pace.fitting(weights[done:])
             last = not more and behind == len(items)
             with contextlib.suppress(GivenUp):  # the same again, in smaller pieces
-                self.write(items[done:behind], sum([one.size for one in weights[done:behind]]), more=not last)
+                self.write(items[done:behind], weights[done:behind], more=not last)
                 done = behind
         self.tell(todo)
 
@@ -268,13 +268,14 @@ class Taking:
 
     # ------------------------------------------------------------------------------------------ writing
 
-    def write(self, items: list[Item], size: int, more: bool = False) -> None:
+    def write(self, items: list[Item], weights: list[Weight], more: bool = False) -> None:
         """Write a batch. Raises `_Generation` when the store is not as it was, `GivenUp` when somebody else wants it.
 
         Where `more` follow, the store's log of changes may stay beside it, which is read with it: putting it into the
         file at each batch would write the ends of all tables again and again.
         """
         batch, entries = self.batch(items)
+        size, steps = sum([one.size for one in weights]), sum([one.steps for one in weights])
         following = str(int(self.known.generation) + 1)
         if self.parts_of != self.known.generation:
             self.parts.forget()
@@ -300,7 +301,7 @@ class Taking:
                 raise self.unwritable(error) from error
             raise
         self.parts.keep()
-        self.pace.took(size, self.lease.took_s, long=expected_s is not None)
+        self.pace.took(size, steps, self.lease.took_s, long=expected_s is not None)
         self.parts_of = following
         self.learn(following, entries, {portion.name for portion, _ in batch if portion.ends})
         self.count(written)

@@ -88,7 +88,7 @@ def test_the_last_of_many_batches_leaves_merging_to_the_next(tmp_path: Path, mon
     for name, value in (("FIRST_BYTES", 100_000), ("LEAST_BYTES", 100_000)):
         monkeypatch.setattr(pace, name, value)
     monkeypatch.setattr(ingestion, "BATCH_BYTES", 100_000)
-    monkeypatch.setattr(connection, "_CHECKPOINT", "400KB")
+    monkeypatch.setattr(connection, "LOG_BYTES", 400_000)
     monkeypatch.setattr(compaction, "tighten", lambda store, since: False)
     one, other = journals(tmp_path / "one", 80, 2400), journals(tmp_path / "other", 80, 2400)
     with monkeypatch.context() as patched:
@@ -199,11 +199,14 @@ def test_who_comes_back_often_keeps_the_store_until_somebody_waits(tmp_path: Pat
 def test_a_batch_is_in_the_file_at_once_where_there_is_room(
     room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits: what is committed is not written into a log first. Where room is short it is, and comes back."""
+    """Nobody waits, and a log would overflow: what is committed is not written into one first. Where room is short, it
+    is, and comes back."""
     monkeypatch.setattr(lease, "_ROOM_BYTES", room)
+    overflowing = pace.Pace()
+    overflowing.took(5_000_000, 100, 1.0, long=True)
     store, copy = tmp_path / "store.duckdb", tmp_path / "copy.duckdb"
     connection.open_writer(store).close()
-    writing = lease.Lease(store, 10)
+    writing = lease.Lease(store, 10, overflowing)
     try:
         with writing.writing(more=True) as writer:
             writer.execute("INSERT INTO meta VALUES ('batch', '1')")
