@@ -22,7 +22,18 @@ from rashomon.model import Lane
 class Line:
     """One line of control, and how many lines, timers, sleeps and wake-ups it has started."""
 
-    __slots__ = ("children", "closings", "commands", "draws", "ends", "lane", "sleeps", "timers", "wakes")
+    __slots__ = (
+        "__weakref__",
+        "children",
+        "closings",
+        "commands",
+        "draws",
+        "ends",
+        "lane",
+        "sleeps",
+        "timers",
+        "wakes",
+    )
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
@@ -83,6 +94,15 @@ def here() -> tuple[Lane, bool]:
 def current_line() -> Line:
     """The line of the running code; the root where it is not known."""
     return _line.get() or _root
+
+
+UNKNOWN: Lane = (-1,)
+
+
+def putting() -> tuple[Line, Lane]:
+    """The line of the running code, and what it is called where items are named by it: `UNKNOWN` if it is not known."""
+    line = _line.get()
+    return (_root, UNKNOWN) if line is None else (line, line.lane)
 
 
 def start_root() -> Any:

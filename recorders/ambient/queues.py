@@ -1,6 +1,7 @@
 """Which item of a `queue.Queue` each thread got: workers that share a queue would meet otherwise in a replay.
 
-An item is named by who put it there: a lane, and the how many-th of that lane in this queue. What a thread got is
+An item is named by who put it there: a lane, and the how many-th of that lane in this queue. (A queue may outlive many
+lanes, and traces: it counts for those that are still there.) What a thread got is
 recorded where the program's own code asks; in a replay it waits for that item, and leaves the others to those who got
 them. Only queues that keep the order of `Queue` itself: `PriorityQueue` and `LifoQueue` have their own.
 """
@@ -10,15 +11,20 @@ from __future__ import annotations
 import sys
 from collections import deque
 from functools import partial
+from itertools import count
 from threading import get_ident
-from typing import Any
-from weakref import ref
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary, ref
 
 from rashomon import boundary, real
+from rashomon.model import Lane
 from rashomon.recorders import lanes
 from rashomon.recorders.ambient.looks import looked
 from rashomon.recorders.ambient.sites import REAL, USER, asker
 from rashomon.recorders.ambient.waits import PATIENCE, limited, nothing, stand_for
+
+Counts: TypeAlias = "WeakKeyDictionary[lanes.Line, count[int]]"
+"""How many items each line has put into a queue."""
 
 WHAT = "queue.Queue.get"
 _getframe = sys._getframe
@@ -59,13 +65,18 @@ def _naming(original: Any) -> Any:
         if (_local() is None and boundary._process is None) or type(self.queue) is not deque:
             return
         names = _names(self, len(self.queue) - 1)
-        lane = lanes.here()[0]
-        number = self._rashomon_counts[lane] = self._rashomon_counts.get(lane, -1) + 1
+        lane, number = put_here(self._rashomon_counts)
         names.append([list(lane), number])
         if boundary.conductor is not None and self.mutex.locked():  # who waits for it may not be the first who waits
             self.not_empty.notify_all()
 
     return _put
+
+
+def put_here(counts: Counts) -> tuple[Lane, int]:
+    """The name of an item that the running code puts into the queue that counts so."""
+    line, lane = lanes.putting()
+    return lane, next(counts.setdefault(line, count()))
 
 
 def _named(original: Any) -> Any:
@@ -78,13 +89,13 @@ def _named(original: Any) -> Any:
     return _get
 
 
-def _names(queue: Any, count: int) -> Any:
-    """The names of the `count` items of a queue; none of what came or went behind our back."""
+def _names(queue: Any, length: int) -> Any:
+    """The names of the items of a queue, of which there are so many; none of what came or went behind our back."""
     names = queue.__dict__.get("_rashomon_names")
     if names is None:
-        queue._rashomon_counts = {}
-    if names is None or len(names) != count:
-        names = queue._rashomon_names = deque([None] * count)
+        queue._rashomon_counts = WeakKeyDictionary()
+    if names is None or len(names) != length:
+        names = queue._rashomon_names = deque([None] * length)
     return names
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from itertools import count
 from queue import Empty
 from queue import SimpleQueue as BuiltIn
 from threading import get_ident
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from rashomon import boundary
-from rashomon.recorders import lanes
 from rashomon.recorders.ambient.looks import looked
 from rashomon.recorders.ambient.owned import Owned
-from rashomon.recorders.ambient.queues import be_hasty, patience
+from rashomon.recorders.ambient.queues import Counts, be_hasty, patience, put_here
 from rashomon.recorders.ambient.sites import REAL, USER, asker, stand_in
 from rashomon.recorders.ambient.waits import PATIENCE, nothing
 
@@ -42,7 +41,7 @@ class SimpleQueue(BuiltIn[Any], metaclass=Owned):
     """Stands for `queue.SimpleQueue`."""
 
     builtin = made = BuiltIn
-    _counts: dict[Any, Any]
+    _counts: Counts
     _aside: dict[Any, _Put]
     """Of a replay alone: what has come, by name."""
     _came: threading.Condition
@@ -51,14 +50,13 @@ class SimpleQueue(BuiltIn[Any], metaclass=Owned):
 
     def __new__(cls, *args: Any, **named: Any) -> SimpleQueue:  # a subclass need not call `__init__`
         self = super().__new__(cls, *args, **named)
-        self._counts, self._aside, self._came, self._waiting = {}, {}, threading.Condition(), 0
+        self._counts, self._aside, self._came, self._waiting = WeakKeyDictionary(), {}, threading.Condition(), 0
         return self
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         name = None
         if _local() is not None or boundary._process is not None:
-            lane = lanes.here()[0]
-            name = lane, next(self._counts.setdefault(lane, count()))
+            name = put_here(self._counts)
         super().put(_Put(item, name))
         if self._waiting:
             with self._came:  # whose lock its thread may take again

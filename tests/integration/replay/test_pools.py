@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import queue
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 import rashomon
 from rashomon.model import Tape
 from rashomon.recorders import slots
-from rashomon.recorders.ambient import queues
+from rashomon.recorders.ambient import queues, simple_queues
 from rashomon.recorders.writer import Writer
 from tests.support import rashomon as command
 
@@ -262,6 +263,48 @@ def test_a_replay_that_waited_in_vain_does_not_hurry_the_next(
         assert work("ab", count=1) == {"a": 0}
     with rashomon.replay(tape):
         assert work("ba") == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize("kind", [queue.Queue, queue.SimpleQueue])
+def test_a_queue_that_outlives_its_traces(
+    kind: Any, home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's queue serves one trace after another: items are named within each, and who is gone is forgotten."""
+    monkeypatch.setattr(queues, "PATIENCE", 0.05)
+    monkeypatch.setattr(simple_queues, "PATIENCE", 0.05)
+    kept: list[Any] = []
+
+    def work(order: str) -> dict[str, int]:
+        items = kept[0] if kept else queue.SimpleQueue() if kind is queue.SimpleQueue else queue.Queue()
+        kept[:] = [items]
+        got: dict[str, int] = {}
+        begin = {name: threading.Event() for name in "ab"}
+
+        def take(name: str) -> None:
+            begin[name].wait()
+            got[name] = items.get_nowait()
+
+        threads = {name: threading.Thread(target=take, args=(name,)) for name in "ab"}
+        putting = [threading.Thread(target=items.put, args=(number,)) for number in range(2)]
+        for thread in putting:
+            thread.start()
+            thread.join()
+        for thread in threads.values():
+            thread.start()
+        for name in order:
+            begin[name].set()
+            threads[name].join()
+        return got
+
+    for name in ("first", "second"):
+        with rashomon.trace(name):
+            assert work("ab") == {"a": 0, "b": 1}
+    with rashomon.replay(last_tape()):
+        assert work("ba") == {"a": 0, "b": 1}
+    gc.collect()
+    counts = vars(kept[0]).get("_rashomon_counts", vars(kept[0]).get("_counts"))
+    assert counts is not None
+    assert len(counts) <= 1
 
 
 def test_threads_that_read_at_one_place_at_once_are_told_apart(
