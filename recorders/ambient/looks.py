@@ -10,6 +10,7 @@ from collections.abc import Callable
 from threading import get_ident
 from types import FrameType
 from typing import Any
+from weakref import ref
 
 from rashomon import boundary, real
 from rashomon.recorders.ambient.sites import USER, asker
@@ -22,11 +23,12 @@ _STATE = "_rashomon_looks"
 
 
 class _Run:
-    """The looks of one thread at one thing."""
+    """The looks of one thread at one thing, within one trace or replay."""
 
-    __slots__ = ("answer", "looks", "owed", "unwritten")
+    __slots__ = ("answer", "looks", "of", "owed", "unwritten")
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Any) -> None:
+        self.of = ref(guard)
         self.looks = self.unwritten = self.owed = 0
         self.answer: Any = None
 
@@ -47,7 +49,10 @@ def looked(
     guard: Any = boundary.guard_here() if who == USER else None
     if guard is None:
         return find()
-    run = thing.__dict__.setdefault(_STATE, {}).setdefault((what, get_ident(), real.getpid()), _Run())
+    runs, key = thing.__dict__.setdefault(_STATE, {}), (what, get_ident(), real.getpid())
+    run = runs.get(key)
+    if run is None or run.of() is not guard:  # a thing may outlive the trace
+        run = runs[key] = _Run(guard)
     if guard.isolates:
         return _replayed(guard, run, what, frame, nothing, find, await_it)
     found = find()

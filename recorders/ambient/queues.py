@@ -119,7 +119,7 @@ def _recorded(original: Any, empty: Any, shut: Any, get_nowait: Any) -> Any:
             guard.read("sleep", WHAT, lambda: came, frame)
         if came and not taking.is_over():
             taking.played(came, timeout, getattr(guard, "conductor", None))
-        _polls(self, bool(taking.items))
+        _polls(self, bool(taking.items), guard)
         if taking.items:
             return taking.items[0]
         if taking.ended:
@@ -229,25 +229,29 @@ def _looked(original: Any) -> Any:
         if guard is None or (_is_polling(self, guard) and original(self)):
             return original(self)  # type: ignore[no-any-return]
         found: bool = guard.read("sleep", "queue.Queue.empty", lambda: original(self), frame)
-        _polls(self, not found)
+        _polls(self, not found, guard)
         return found
 
     return empty
 
 
-def _polls(queue: Any, found: bool) -> None:
-    """Count how often in a row a thread has found nothing."""
+def _polls(queue: Any, found: bool, guard: Any) -> None:
+    """Count how often in a row a thread has found nothing, within one trace."""
     counts = queue.__dict__.setdefault("_rashomon_polls", {})
     if found:
         counts.pop(get_ident(), None)
     else:
-        counts[get_ident()] = counts.get(get_ident(), 0) + 1
+        of, polls = counts.get(get_ident(), (None, 0))
+        counts[get_ident()] = (of, polls + 1) if of is not None and of() is guard else (ref(guard), 1)
 
 
 def _is_polling(queue: Any, guard: Any) -> bool:
     """True for a thread that does nothing else: what it finds is written down no more, until it finds something."""
     counts = queue.__dict__.get("_rashomon_polls")
-    return bool(counts) and not guard.isolates and counts.get(get_ident(), 0) >= _POLLS
+    if not counts or guard.isolates:
+        return False
+    of, polls = counts.get(get_ident(), (None, 0))
+    return polls >= _POLLS and of is not None and of() is guard
 
 
 def _take(queue: Any, name: Any, items: list[Any], conductor: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import queue
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 import rashomon
 from rashomon.model import Tape
-from rashomon.recorders.ambient import looks
+from rashomon.recorders.ambient import looks, queues
 from tests.support import rashomon as command
 
 COMMANDS = """
@@ -248,6 +249,37 @@ def test_many_looks_in_a_row_are_counted(
     with rashomon.replay(tape) as replaying:
         assert program(live=False) == [20, 0, 3]
     replaying.check()
+
+
+def test_looks_at_what_outlives_a_trace_are_counted_in_each(
+    home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one trace left uncounted is not owed by the next, nor does it stop what that one writes down."""
+    monkeypatch.setattr(looks, "_MOST", 5)
+    monkeypatch.setattr(queues, "_POLLS", 3)
+
+    def found(look: Callable[[], object], then: Callable[[int], object]) -> list[object]:
+        said = []
+        for number in range(9):
+            if number == 8:
+                then(1)
+            said.append(look())
+        return said
+
+    ends, items = multiprocessing.Pipe(), queue.Queue[int]()
+    with rashomon.trace("first"):
+        for _ in range(8):
+            assert not ends[1].poll()
+            assert items.empty()
+    with rashomon.trace("second"):
+        assert found(ends[1].poll, ends[0].send) == [False] * 8 + [True]
+        assert found(items.empty, items.put) == [True] * 8 + [False]
+    tape = last_tape()
+    assert [read.value for read in tape.reads if read.what.endswith("poll")] == [False] * 5 + [[True, 3]]
+    assert [read.value for read in tape.reads if read.what.endswith("empty")] == [True] * 3 + [False]
+    ends[1].recv()
+    with rashomon.replay(tape):
+        assert found(ends[1].poll, ends[0].send) == [False] * 8 + [True]
 
 
 def test_limits_of_processes_are_the_programs_own(home: Path) -> None:
