@@ -146,7 +146,7 @@ def _log_put_into(path: Path) -> bool:
     Who opens a file directly cannot read a log that changes tables with computed columns: DuckDB 2.0 has not yet loaded
     the functions in them then, which are in it, and would fetch them from the network. Who attaches the file can.
     """
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         connection.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY); USE store")
         if not migrate.schema_of(connection):
             return False

@@ -34,11 +34,10 @@ would be written anew (`compaction.tighten`)."""
 _OFTEN = 4
 """Where 48 MB were too little so often, they will be again; before that, it was the matter of one batch."""
 
-_LOOK_S = 0.02
-
-
 _ROOM_BYTES = 64 << 20
 """Where less is free there is a log: one that cannot be written gives back what it took, and a file does not."""
+
+_LOOK_S = 0.02
 
 
 class GivenUp(Exception):
