@@ -230,6 +230,25 @@ def test_an_item_that_a_worker_does_not_find_is_not_waited_for(home: Path, last_
         assert work(3) == [1, 2]
 
 
+def _taken(items: Any, order: str) -> dict[str, int]:
+    """What two threads got that took an item each, in this order."""
+    got: dict[str, int] = {}
+    begin = {name: threading.Event() for name in "ab"}
+
+    def take(name: str) -> None:
+        begin[name].wait()
+        with contextlib.suppress(queue.Empty):
+            got[name] = items.get_nowait()
+
+    threads = {name: threading.Thread(target=take, args=(name,)) for name in "ab"}
+    for thread in threads.values():
+        thread.start()
+    for name in order:
+        begin[name].set()
+        threads[name].join()
+    return got
+
+
 def test_a_replay_that_waited_in_vain_does_not_hurry_the_next(
     home: Path, last_tape: Callable[[], Tape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,23 +256,9 @@ def test_a_replay_that_waited_in_vain_does_not_hurry_the_next(
 
     def work(order: str, count: int = 2) -> dict[str, int]:
         items: queue.Queue[int] = queue.Queue()
-        got: dict[str, int] = {}
-        begin = {name: threading.Event() for name in "ab"}
-
-        def take(name: str) -> None:
-            begin[name].wait()
-            with contextlib.suppress(queue.Empty):
-                got[name] = items.get_nowait()
-
-        threads = {name: threading.Thread(target=take, args=(name,)) for name in "ab"}
         for number in range(count):
             items.put(number)
-        for thread in threads.values():
-            thread.start()
-        for name in order:
-            begin[name].set()
-            threads[name].join()
-        return got
+        return _taken(items, order)
 
     monkeypatch.setattr(queues, "PATIENCE", 0.05)
     with rashomon.trace("shared"):
@@ -275,26 +280,14 @@ def test_a_queue_that_outlives_its_traces(
     kept: list[Any] = []
 
     def work(order: str) -> dict[str, int]:
+        # of the program's own making: a simple queue is another one within a trace
         items = kept[0] if kept else queue.SimpleQueue() if kind is queue.SimpleQueue else queue.Queue()
         kept[:] = [items]
-        got: dict[str, int] = {}
-        begin = {name: threading.Event() for name in "ab"}
-
-        def take(name: str) -> None:
-            begin[name].wait()
-            got[name] = items.get_nowait()
-
-        threads = {name: threading.Thread(target=take, args=(name,)) for name in "ab"}
-        putting = [threading.Thread(target=items.put, args=(number,)) for number in range(2)]
-        for thread in putting:
+        for number in range(2):
+            thread = threading.Thread(target=items.put, args=(number,))
             thread.start()
             thread.join()
-        for thread in threads.values():
-            thread.start()
-        for name in order:
-            begin[name].set()
-            threads[name].join()
-        return got
+        return _taken(items, order)
 
     for name in ("first", "second"):
         with rashomon.trace(name):
