@@ -127,7 +127,7 @@ class Arrival(Reader):
             if trace in members:
                 self.members[number] = members[trace]
                 self.traces[number] = members[trace].info
-            elif trace in forgotten.read(self.path.parent.parent):
+            elif forgotten.is_mark(trace):
                 self.forgotten[number] = trace
 
     def step(self, elements: list[Any], head: dict[str, Any] | None = None) -> ArrivingStep | None:
@@ -156,7 +156,8 @@ class Arrival(Reader):
         if isinstance(named, str):
             if not is_id(named):
                 shapes.refuse(f"a trace has the id {named!r}")
-            if forgotten.is_forgotten(self.path.parent.parent, named):
+            known = forgotten.read(self.path.parent.parent)
+            if forgotten.among(known, {named: forgotten.kin(elements[2])}):
                 self.forgotten[elements[1]] = forgotten.mark(named)
                 return  # `rashomon verify` names it
         super().on_trace(elements)

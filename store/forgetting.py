@@ -161,7 +161,7 @@ def forget(
     back = came_back(home)
     retention.make_room(home)
     try:
-        forgotten.add(home, [*choice.traces, *elsewhere, *[note.id for note in _noted(home, needles)]])
+        forgotten.add(home, [*choice.traces, *back.traces, *elsewhere, *[note.id for note in _noted(home, needles)]])
     except OSError as error:
         raise UsageError(f"{forgotten.path_of(home)} cannot be written: {error.strerror}.", "Check it.") from error
     went = retention.forget_notes(home, [], lambda line: _holds(line, needles)) if needles else 0
@@ -183,15 +183,18 @@ def came_back(home: Path | str) -> Returned:
     known = forgotten.read(home)
     if not known:
         return Returned()
-    found = []
+    told: list[tuple[Path, dict[str, tuple[str, ...]]]] = []
     for path in sorted(Path(homes.journals(home)).glob(f"*{SUFFIX}")):
         try:
-            named = [one for one in journal_removal.outline(path).traces.values() if isinstance(one, str)]
+            told.append((path, journal_removal.outline(path).kin))
         except Exception:  # not a journal, or not to be read: the proof searches its bytes
             continue
-        again = tuple(one for one in named if forgotten.mark(one) in known)
-        if again:
-            found.append((path, again))
+    kin: dict[str, set[str]] = {}
+    for _, traces in told:  # of each process that took part in it
+        for own, others in traces.items():
+            kin.setdefault(own, set()).update(others)
+    here = forgotten.among(known, kin)
+    found = [(path, tuple(own for own in traces if own in here)) for path, traces in told if here & traces.keys()]
     try:
         listed = tuple(note for note in notes.read(home).notes if forgotten.has_note(known, note))
     except OSError:  # the proof names a file that cannot be read

@@ -7,8 +7,10 @@ One digest a line. An id is made of chance, so nothing about a person can be tol
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rashomon.canonical import digest
 from rashomon.notes import Note
@@ -16,6 +18,10 @@ from rashomon.notes import Note
 FILE = "forgotten.txt"
 WAS = "was forgotten here"
 """Why something is left out, as the rest of a sentence."""
+KIN = "replays what was forgotten here, or lies within it"
+"""The same, of a trace that holds what another one held."""
+
+_MARK = re.compile(r"b2:[0-9a-f]{32}")
 
 
 def path_of(home: Path | str) -> Path:
@@ -31,10 +37,21 @@ def read(home: Path | str) -> frozenset[str]:
         return frozenset()
 
 
-def is_forgotten(home: Path | str, trace: str) -> bool:
-    """Whether a home has forgotten a trace."""
-    known = read(home)
-    return bool(known) and mark(trace) in known
+def kin(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a trace's frame says that it replays and is within: those hold the same content."""
+    return tuple(one for one in (info.get("parent"), info.get("within")) if isinstance(one, str))
+
+
+def among(known: Collection[str], traces: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Those of `traces` (with their `kin`) that the list of a home has, with the replays of what it has, what lies
+    within that, and theirs."""
+    if not known:
+        return frozenset()
+    marks = {one: mark(one) for own, others in traces.items() for one in (own, *others)}
+    found: set[str] = {one for one in marks if marks[one] in known}
+    while new := {own for own, others in traces.items() if own not in found and not found.isdisjoint(others)}:
+        found |= new
+    return frozenset(found & traces.keys())
 
 
 def has_note(known: Collection[str], note: Note) -> bool:
@@ -45,6 +62,11 @@ def has_note(known: Collection[str], note: Note) -> bool:
 def mark(trace: str) -> str:
     """What the file says of a trace."""
     return digest(trace.encode("utf-8", "surrogatepass"))
+
+
+def is_mark(text: str) -> bool:
+    """Whether it stands in the place of the id of a trace that was forgotten."""
+    return _MARK.fullmatch(text) is not None
 
 
 def add(home: Path | str, ids: Iterable[str]) -> None:

@@ -152,6 +152,7 @@ class _Import:
         """Traces under ids of their own, those that were there already among them."""
         self._traces: dict[str, Path] = {}
         self._started: dict[str, int] = {}
+        self._kin: dict[str, tuple[str, ...]] = {}
 
     def __enter__(self) -> _Import:
         try:
@@ -190,10 +191,8 @@ class _Import:
         own = tape.trace.id
         if own in self._traces or (expected is not None and expected != own):
             raise DamagedData(f"{self.source} holds the trace {own} twice.", "Export it again.")
-        if self.left(own):
-            path.unlink()
-            return
         self._traces[own], self._started[own] = path, tape.trace.started_ns
+        self._kin[own] = tuple(one for one in (tape.trace.parent, tape.trace.within) if one is not None)
 
     def left(self, own: str, what: str = "") -> bool:
         """Whether something is left out since it was forgotten here; then it is noted."""
@@ -202,10 +201,22 @@ class _Import:
         self.forgotten.append((f"{what}{own}", forgotten.WAS))
         return True
 
+    def leave(self) -> None:
+        """Leave out what was forgotten here, and what replays it or lies within it: that holds the same. All of it is
+        known as forgotten from then on."""
+        found = sorted(forgotten.among(self.gone, self._kin))
+        with contextlib.suppress(OSError):  # a list that cannot be written: they are found again
+            forgotten.add(self.home, found)
+        for own in found:
+            self._traces.pop(own).unlink()
+            reason = forgotten.WAS if forgotten.mark(own) in self.gone else forgotten.KIN
+            self.forgotten.append((own, reason))
+
     # --------------------------------------------------------------------------------------- finishing
 
     def finish(self, written: list[Note]) -> Imported:
         """Compare with what is there, and put what is new among the journals."""
+        self.leave()
         same, new, copies = self._sorted()
         for own in new:
             self._place(self._traces[own], own, self._started[own])

@@ -16,7 +16,7 @@ from rashomon import journal as journals
 from rashomon.errors import DamagedData, RashomonError
 from rashomon.journal import BASE_WINDOW, DELTA_MIN, Code, Delta, Scan
 from rashomon.model import Loss
-from rashomon.store import liveness
+from rashomon.store import forgotten, liveness
 
 BESIDE = ".rewrite-"
 """What follows a journal's name while it is written anew; then the number of the process that does it."""
@@ -48,11 +48,13 @@ class Removed(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What a journal tells of, without its contents: its process, whether that ended, ids of traces by number."""
+    """What a journal tells of, without its contents: its process, whether that ended, ids of traces by number, and of
+    each trace what it replays and is within."""
 
     process: dict[str, Any]
     closed: bool
     traces: dict[Any, Any]
+    kin: dict[str, tuple[str, ...]]
     damaged: int
     loss: Loss | None
 
@@ -62,6 +64,7 @@ def outline(path: Path) -> Outline:
     process: dict[str, Any] = {}
     closed = False
     traces: dict[Any, Any] = {}
+    kin: dict[str, tuple[str, ...]] = {}
     with path.open("rb") as file:
         scan = Scan(file, str(path))
         for elements in scan:
@@ -70,9 +73,12 @@ def outline(path: Path) -> Outline:
                 process = elements[1]
             elif code == Code.TRACE and len(elements) > 2 and isinstance(elements[2], dict):
                 number = elements[1]
-                traces[number if isinstance(number, int) else str(number)] = elements[2].get("id")
+                name = elements[2].get("id")
+                traces[number if isinstance(number, int) else str(number)] = name
+                if isinstance(name, str):
+                    kin[name] = forgotten.kin(elements[2])
             closed = closed or code == Code.CLOSE
-    return Outline(process, closed, traces, len(scan.damage), scan.loss)
+    return Outline(process, closed, traces, kin, len(scan.damage), scan.loss)
 
 
 def remove_from(path: Path, gone: Collection[str], ended: bool = False) -> Removed:

@@ -136,7 +136,7 @@ class _Check:
         try:
             with path.open("rb") as file:
                 scan = Scan(file, str(path))
-                named = [item[2].get("id") for item in scan if item[0] == 1 and _is_trace(item)]
+                named = {item[2]["id"]: forgotten.kin(item[2]) for item in scan if item[0] == 1 and _is_trace(item)}
         except RashomonError as error:
             self.flaw(path.name, "the file", error.problem)
             return
@@ -145,9 +145,8 @@ class _Check:
             return
         for damage in scan.damage:
             self.flaw(path.name, f"offset {damage.offset}, {damage.size} bytes", damage.reason)
-        for one in named:
-            if isinstance(one, str) and forgotten.mark(one) in gone:
-                self.flaw(path.name, f"trace {one}", BACK)
+        for one in sorted(forgotten.among(gone, named)):
+            self.flaw(path.name, f"trace {one}", BACK)
 
     def notes(self) -> None:
         """Lines that are no notes, and notes that were forgotten."""
@@ -294,7 +293,7 @@ class _Check:
 
 
 def _is_trace(item: list[Any]) -> bool:
-    return len(item) > 2 and isinstance(item[2], dict)
+    return len(item) > 2 and isinstance(item[2], dict) and isinstance(item[2].get("id"), str)
 
 
 def window(

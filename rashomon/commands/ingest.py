@@ -83,7 +83,7 @@ def adopt(path: Path, folder: Path) -> Adopted:
         ) from error
     home.prepare(str(folder))
     known = forgotten.read(folder)
-    gone = [one for one in found.traces.values() if isinstance(one, str) and known and forgotten.mark(one) in known]
+    gone = sorted(forgotten.among(known, found.kin))
     place = Path(home.journals(folder), path.stem + journal.SUFFIX)
     if place.exists() and place.samefile(path):
         return Adopted(place)

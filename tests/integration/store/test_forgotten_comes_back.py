@@ -138,3 +138,77 @@ def test_a_journal_of_which_one_trace_was_forgotten_is_read_for_the_others(home:
     texts = TraceStore(home / "store.duckdb").query("SELECT count(*) FROM parts").rows
     both = TraceStore(whole / "store.duckdb").query("SELECT count(*) FROM parts").rows
     assert texts < both
+
+
+def family(home: Path) -> Path:
+    """A home with a trace, its replay, a replay of that, one that lies within the last, and one of somebody else's."""
+    telling(home, "jane-5f3a9c", answer=f"dear {TEXT}".encode())
+    telling(home, "again-5f3a9c", answer=f"dear {TEXT}".encode(), parent="jane-5f3a9c")
+    telling(home, "twice-5f3a9c", answer=f"dear {TEXT}".encode(), parent="again-5f3a9c")
+    telling(home, "inner-5f3a9c", answer=f"dear {TEXT}".encode(), within="twice-5f3a9c")
+    telling(home, "bert-5f3a9c", answer=b"dear Bert")
+    ingest_new(home)
+    return home
+
+
+KIN = {"again-5f3a9c", "inner-5f3a9c", "twice-5f3a9c"}
+
+
+@pytest.mark.parametrize("first", [KIN, {"again-5f3a9c"}, set()])
+def test_replays_of_what_was_forgotten_are_left_out_too(home: Path, tmp_path: Path, first: set[str]) -> None:
+    """They hold the same answers. What replays a replay is known with it, in one bundle or in the next."""
+    other = family(tmp_path / "other")
+    if first:
+        assert main("export", *sorted(first), "-o", tmp_path / "one.rsh", home=other).returncode == 0
+        done = main("import", tmp_path / "one.rsh", home=home)
+        assert "0 new traces." in done.stdout
+        for one in first:
+            assert f"LEFT OUT: {one}: replays what was forgotten here, or lies within it." in done.stdout
+        assert_forgotten(home)
+    rest = (KIN - first) or KIN
+    assert main("export", *sorted(rest), "bert", "-o", tmp_path / "two.rsh", home=other).returncode == 0
+    done = main("import", tmp_path / "two.rsh", home=home)
+    assert "1 new trace." in done.stdout
+    assert done.stdout.count("LEFT OUT") == len(rest)
+    assert ids(home) == {"bert-5f3a9c", "other-5f3a9c"}
+    assert parts_with(home, TEXT) == 0
+    assert main("verify", "--deep", home=home).returncode == 0
+
+
+def test_a_replay_copied_by_hand_is_not_read_either(home: Path, tmp_path: Path) -> None:
+    """One of what was forgotten; `forget` takes it away, and what replays that, in whatever file it is."""
+    other = family(tmp_path / "other")
+    shutil.copyfile(other / "journals" / "again-5f3a9c.rsj", home / "journals" / "again.rsj")
+    ingest_new(home)
+    ingest_new(home)
+    assert ids(home) == {"other-5f3a9c"}
+    assert "again.rsj: trace again-5f3a9c: was forgotten" in main("verify", home=home).stdout
+    shutil.copyfile(other / "journals" / "twice-5f3a9c.rsj", home / "journals" / "twice.rsj")
+    found = json.loads(main("forget", "--yes", "--json", home=home).stdout)
+    assert found["returned"]["traces"] == ["again-5f3a9c", "twice-5f3a9c"]
+    assert_forgotten(home)
+
+
+def test_a_named_journal_of_a_replay_is_left_out(home: Path, tmp_path: Path) -> None:
+    """`ingest FILE` takes no replay of what was forgotten."""
+    other = family(tmp_path / "other")
+    done = main("ingest", other / "journals" / "again-5f3a9c.rsj", home=home)
+    assert "LEFT OUT: again-5f3a9c" in done.stdout
+    assert_forgotten(home)
+
+
+def test_a_replay_that_is_read_on_stays_left_out(home: Path) -> None:
+    """A journal that grew, of which one trace replays what was forgotten: what follows of it is not taken in."""
+    content = interleaved(40, "again-5f3a9c", "bert-5f3a9c")
+    content = [
+        [one[0], one[1], {**one[2], "parent": "jane-5f3a9c"}] if one[0] == 1 and one[2]["id"] == "again-5f3a9c" else one
+        for one in content
+    ]
+    write_frames(home / "journals" / "mixed.rsj", content[: len(content) // 2])
+    ingest_new(home)
+    write_frames(home / "journals" / "mixed.rsj", content)
+    ingest_new(home)
+    assert ids(home) == {"bert-5f3a9c", "other-5f3a9c"}
+    reader = TraceStore(home / "store.duckdb")
+    counts = reader.query("SELECT trace, count(*) FROM steps GROUP BY trace ORDER BY trace").rows
+    assert [tuple(row) for row in counts] == [("bert-5f3a9c", 20), ("other-5f3a9c", 3)]
