@@ -1,4 +1,4 @@
-"""Ages, sizes in bytes and lengths of time: how people write them, and how they are shown to people.
+"""Ages, sizes in bytes, lengths of time and sums of money: how people write them, and how they are shown to people.
 
 age     30s 15m 24h 7d 2w 1y
 size    500 20kB 1.5MB 20GiB, in any case, with or without the B; k is 1000, Ki is 1024
@@ -61,3 +61,27 @@ def shown_duration(us: int | None) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours < 100 else f"{hours}h"
+
+
+def shown_cost(dollars: float | None, unpriced: int = 0) -> str:
+    """What calls cost, in at most eight characters: `$0.0123`, `$4.10`, `$12.3k`. `?` where no price is known, and a
+    `+` behind a sum that lacks the price of some. Empty where nothing was to be paid for."""
+    if dollars is None:
+        return "?" if unpriced else ""
+    more = "+" if unpriced else ""
+    if dollars == 0:
+        return f"$0{more}"
+    if dollars < 0.00005:
+        return f"<$.0001{more}"
+    decimals = 4 if dollars < 0.99995 else 2 if dollars < 999.995 else None
+    if decimals is not None:
+        return f"${dollars:.{decimals}f}{more}"
+    return f"${dollars / 1000:.1f}k{more}" if dollars < 999_950 else f"${dollars / 1e6:.1f}M{more}"
+
+
+def told_cost(dollars: float | None, unpriced: int) -> str:
+    """The same in words; empty where nothing was to be paid for."""
+    if dollars is None:
+        return "not known" if unpriced else ""
+    without = f", without {unpriced:,} call{'s' * (unpriced != 1)} of unknown price" if unpriced else ""
+    return f"${dollars:,.4f}{without}"

@@ -304,10 +304,10 @@ class TraceStore:
                 return self.outline(trace_id)
             return Shown(self.trace(trace_id), listed(ShownLine, self._listed(trace_id, ShownLine)))
 
-    def cost(self, trace_id: str) -> tuple[float | None, int, int]:
-        """What a trace and those within it cost in US dollars, how many calls have no known price, and how many are."""
-        found = self._tuples("SELECT cost, unpriced, llm_calls FROM trace_list WHERE id = ?", [trace_id])
-        return found[0] if found else (None, 0, 0)
+    def cost(self, trace_id: str) -> tuple[float | None, int]:
+        """What a trace and those within it cost in US dollars, and how many calls have no known price."""
+        found = self._tuples("SELECT cost, unpriced FROM trace_list WHERE id = ?", [trace_id])
+        return found[0] if found else (None, 0)
 
     def step(self, trace_id: str, reference: str, within: bool = True) -> Step:
         """One step, whole, by its id (`0.3`) or its index (`7`) in `tape`. Raises `UsageError`."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from rashomon.measures import shown_duration
+from rashomon.measures import shown_cost, shown_duration, told_cost
 from rashomon.model import Kind, Trace
 from rashomon.tui.glyphs import Glyphs
 from rashomon.tui.spans import (
@@ -54,7 +54,8 @@ class TraceItem(NamedTuple):
 
     `missed` counts peers reached outside of any recorded call, `unseen` programs that it started and no recorder looks
     into, `losses` the reasons why `lost` steps were not recorded; `swaps` are a replay's changes in few words; `notes`
-    counts what people wrote on it.
+    counts what people wrote on it; `cost` is in US dollars, None where no call has a price, and `unpriced` counts those
+    without one.
     """
 
     id: str
@@ -80,6 +81,8 @@ class TraceItem(NamedTuple):
     lost: int = 0
     imported: bool = False
     notes: int = 0
+    cost: float | None = None
+    unpriced: int = 0
 
 
 def shortest(ids: Iterable[str], least: int = SHORT_ID) -> int:
@@ -95,6 +98,10 @@ def shortest(ids: Iterable[str], least: int = SHORT_ID) -> int:
 def duration_us(trace: Trace) -> int | None:
     """How long a trace took; None while it is open."""
     return None if trace.ended_ns is None else (trace.ended_ns - trace.started_ns) // 1000
+
+
+_LEAST_NAME = 28
+"""So many cells are left for the name of a trace before a column goes."""
 
 
 class _Placed(NamedTuple):
@@ -144,11 +151,12 @@ class TraceRows:
         Column("mark", "", 1),
         Column("id", "trace", SHORT_ID),
         Column("name", "name", 0),
-        Column("outcome", "outcome", 9, keep=8),
+        Column("outcome", "outcome", 8, keep=8),
         Column("steps", "steps", 5, keep=7, right=True),
         Column("div", "div", 4, keep=6, right=True),
         Column("time", "time", 6, keep=5, right=True),
-        Column("tokens", "tokens", 9, keep=1, right=True),
+        Column("tokens", "tokens", 9, keep=0, right=True),
+        Column("cost", "cost", 8, keep=1, right=True),
         Column("coverage", "cov", 3, keep=4),
         Column("notes", "", 1, keep=2),
         Column("when", "when", 11, keep=3),
@@ -158,10 +166,13 @@ class TraceRows:
         self._placed = _families(items)
         self._glyphs = glyphs
         self._shown = shortest(item.id for item in items)
+        noted = any(item.notes for item in items)
+        paid = any(item.cost is not None or item.unpriced for item in items)
+        lacking = {name for name, there in (("notes", noted), ("cost", paid)) if not there}
         self._columns = [
             column._replace(width=self._shown) if column.name == "id" else column
             for column in self.COLUMNS
-            if column.name != "notes" or any(item.notes for item in items)
+            if column.name not in lacking
         ]
         self.marked = marked
         self.stops: Sequence[int] = [
@@ -180,13 +191,13 @@ class TraceRows:
 
     def head(self, width: int) -> Line:
         """The names of the columns."""
-        return heading(layout(self._columns, width))
+        return heading(layout(self._columns, width, _LEAST_NAME))
 
     def line(self, index: int, width: int) -> Line:
         """A trace as a line."""
         placed = self._placed[index]
         line: list[Span] = []
-        for column in layout(self._columns, width):
+        for column in layout(self._columns, width, _LEAST_NAME):
             text, style = self._cell(column.name, placed)
             line.append(Span(fit(text, column.width, column.right, column.name == "name"), style))
             line.append(Span(" "))
@@ -213,14 +224,21 @@ class TraceRows:
             case "tokens":
                 told = f"{count_of(item.input_tokens)}/{count_of(item.output_tokens)}"
                 return (told if item.input_tokens or item.output_tokens else ""), "dim"
+            case "cost":
+                return shown_cost(item.cost, item.unpriced), "dim"
             case "coverage":
-                if item.missed or item.losses:
-                    return "!", "bad"
-                return ("?", "dim") if item.imported or item.unseen else ("", "")
+                return _covered(item)
             case "notes":
                 return (glyphs.kinds[Kind.NOTE] if item.notes else ""), "yours"
             case _:
                 return moment(item.started_ns, "%m-%d %H:%M"), "dim"
+
+
+def _covered(item: TraceItem) -> tuple[str, str]:
+    """Whether all of a trace is known, in one character."""
+    if item.missed or item.losses:
+        return "!", "bad"
+    return ("?", "dim") if item.imported or item.unseen else ("", "")
 
 
 def tree_name(item: TraceItem, depth: int, glyphs: Glyphs) -> str:
@@ -255,6 +273,7 @@ def item_lines(item: TraceItem, rows: TraceRows, glyphs: Glyphs) -> list[Line]:
             Span(ended, _OUTCOMES.get(item.outcome, "")),
             Span(f"   recorded {moment(item.started_ns)}", "dim"),
             Span(f"   took {shown_duration(item.duration_us)}" if item.duration_us is not None else "", "dim"),
+            Span(f"   cost {cost}" if (cost := told_cost(item.cost, item.unpriced)) else "", "dim"),
         ),
         (
             Span(

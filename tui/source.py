@@ -77,6 +77,8 @@ def trace_item(row: TraceRow, notes: int = 0) -> TraceItem:
         row.lost,
         row.imported,
         notes,
+        row.cost,
+        row.unpriced,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rashomon.commands import filtering, options
 from rashomon.commands.declared import typer
-from rashomon.measures import shown_duration
+from rashomon.measures import shown_cost, shown_duration
 
 if TYPE_CHECKING:
     from rashomon.filters import Query
@@ -136,15 +136,15 @@ def start_ns(text: str, now_ns: int) -> int:
     return moment_ns(wanted, now_ns)
 
 
-HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "COVERAGE", "NOTES")
+HEADS = ("TRACE", "NAME", "STARTED", "TOOK", "OUTCOME", "STEPS", "LLM", "TOOL", "TOKENS", "COST", "COVERAGE", "NOTES")
 
 
 _FLEXIBLE = ("NAME", "COVERAGE", "NOTES")
 _LEAST = 12
 """These columns give way when the terminal is narrow, but not below so many characters."""
 
-_FIRST_TO_GO = ("TOKENS", "TOOL", "LLM", "TOOK", "STEPS", "STARTED")
-_RIGHT = ("TOOK", "STEPS", "LLM", "TOOL", "TOKENS")
+_FIRST_TO_GO = ("TOKENS", "TOOL", "LLM", "COST", "TOOK", "STEPS", "STARTED")
+_RIGHT = ("TOOK", "STEPS", "LLM", "TOOL", "TOKENS", "COST")
 
 
 def notes(row: TraceRow, noted: int = 0) -> list[str]:
@@ -185,8 +185,8 @@ def cells(row: TraceRow, missed: tuple[str, ...] = (), noted: int = 0) -> list[s
     tokens = f"{row.input_tokens:,}/{row.output_tokens:,}" if row.input_tokens or row.output_tokens else ""
     started, took = terminal.local_time(row.started_ns), shown_duration(row.duration_us)
     counts = [f"{count:,}" for count in (row.steps, row.llm_calls, row.tool_calls)]
-    return [row.id, row.name, started, took, outcome, *counts, tokens, coverage(row, missed),
-            " ".join(notes(row, noted))]  # fmt: skip
+    return [row.id, row.name, started, took, outcome, *counts, tokens, shown_cost(row.cost, row.unpriced),
+            coverage(row, missed), " ".join(notes(row, noted))]  # fmt: skip
 
 
 def facts(row: TraceRow, missed: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def show(
 
 def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | None) -> None:
     options.begin(home, options.TO_SHOW)
+    from rashomon import measures
     from rashomon.commands import note, terminal
 
     if as_json:  # what prints is loaded while the store is opened
@@ -88,7 +89,7 @@ def _show_trace(trace: str, query: Query | None, as_json: bool, home: Path | Non
             shown = whole or store.shown(found)
         store.leave()
     if not as_json:
-        trace_text.print_trace(shown, narrowed, trace_text.costs(*cost), note.lines(noted))
+        trace_text.print_trace(shown, narrowed, measures.told_cost(*cost), note.lines(noted))
         return
     if whole is not None and narrowed is not None:
         document = whole._replace(steps=tuple(step for step in whole.steps if step.id in narrowed.ids))

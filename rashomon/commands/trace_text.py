@@ -264,22 +264,12 @@ class Narrowed(NamedTuple):
     ids: frozenset[str]
 
 
-def costs(dollars: float | None, unpriced: int, calls: int) -> str:
-    """What the LLM calls of a trace cost, in words; empty where there are none."""
-    if not calls:
-        return ""
-    if dollars is None:
-        return "not known" if unpriced else ""
-    without = f", without {terminal.plural(unpriced, 'call')} of unknown price" if unpriced else ""
-    return f"${dollars:,.4f}{without}"
-
-
 def print_trace(
     tape: Tape | Outline | Shown, narrowed: Narrowed | None = None, cost: str = "", noted: Sequence[str] = ()
 ) -> None:
     """Print a trace for whoever reads stdout; of its steps those that a filter chose, where there is one.
 
-    `cost` is what it cost, as `costs` has it, and `noted` what people wrote on it, line by line.
+    `cost` is what it cost, as `measures.told_cost` has it, and `noted` what people wrote on it, line by line.
     """
     loud = [f"WARNING: {warning}" for warning in warnings(tape)] + divergences(tape.trace)
     labels, found = header(tape), cells(tape)

@@ -171,6 +171,9 @@ def item_of(tape: Tape) -> TraceItem:
     """The light facts of a tape, as the store would list it."""
     trace, steps = tape.trace, tape.steps
     said = [views.summary(step) for step in steps if step.kind == Kind.LLM]
+    taken, given = sum(one.input_tokens or 0 for one in said), sum(one.output_tokens or 0 for one in said)
+    live = any("live" in swap for swap in trace.swaps)
+    cost = 0.0 if trace.parent and not live else taken * 2.5e-6 + given * 1e-5
     return TraceItem(
         trace.id,
         trace.name,
@@ -186,14 +189,16 @@ def item_of(tape: Tape) -> TraceItem:
         len(steps),
         sum(step.kind == Kind.LLM for step in steps),
         sum(step.kind == Kind.TOOL for step in steps),
-        sum(one.input_tokens or 0 for one in said),
-        sum(one.output_tokens or 0 for one in said),
+        taken,
+        given,
         len(trace.divergences),
         len(trace.coverage.missed),
         len(beside.uncovered(trace)),
         len(trace.losses),
         sum(loss.steps for loss in trace.losses),
         trace.imported,
+        cost=cost,
+        unpriced=int(live),
     )
 
 

@@ -358,7 +358,7 @@ async def test_a_home_on_disk_is_taken_in_and_shown(tmp_path: Path) -> None:
         await press(pilot, "F")
         assert "⊕" in screen_text(app)
         await press(pilot, "q", "j", "j")
-        assert "└ refund-agent  stub" in app.screen.query_one(LineList).get_line_text(2)
+        assert "└ refund-agent" in app.screen.query_one(LineList).get_line_text(2)
         assert "3 traces" in screen_text(app)
 
 

@@ -91,3 +91,30 @@ def test_durations_have_six_characters_at_most(us: int) -> None:
 def test_filters_take_the_same(text: str) -> None:
     """What an option takes for an age or a size, a filter takes."""
     assert len(filters.parse(text).terms) == 1
+
+
+@pytest.mark.parametrize(
+    ("dollars", "unpriced", "shown"),
+    [(None, 0, ""), (None, 3, "?"), (0.0, 0, "$0"), (0.0, 1, "$0+"), (0.00002, 0, "<$.0001"), (0.0123, 0, "$0.0123"),
+     (0.99994, 2, "$0.9999+"), (0.99996, 0, "$1.00"), (4.1, 0, "$4.10"), (999.994, 1, "$999.99+"),
+     (999.996, 0, "$1.0k"), (12_345, 0, "$12.3k"), (999_960, 0, "$1.0M")],
+)  # fmt: skip
+def test_what_calls_cost_is_short(dollars: float | None, unpriced: int, shown: str) -> None:
+    """A price that is not known is no zero, and a sum without some of them says so."""
+    assert measures.shown_cost(dollars, unpriced) == shown
+
+
+@given(st.floats(0, 1e8), st.integers(0, 3))
+def test_it_fits_its_column(dollars: float, unpriced: int) -> None:
+    """Eight characters, whatever it cost."""
+    assert len(measures.shown_cost(dollars, unpriced)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("dollars", "unpriced", "told"),
+    [(None, 0, ""), (None, 1, "not known"), (1.5, 0, "$1.5000"), (0.0, 1, "$0.0000, without 1 call of unknown price"),
+     (1234.5, 2, "$1,234.5000, without 2 calls of unknown price")],
+)  # fmt: skip
+def test_it_is_told_in_words(dollars: float | None, unpriced: int, told: str) -> None:
+    """How many calls a sum lacks is told."""
+    assert measures.told_cost(dollars, unpriced) == told
