@@ -236,7 +236,7 @@ def explained(sql: str, error: Exception) -> UsageError:
     known = meant is not None and not meant[1].startswith(("pg_", "duckdb_", "sqlite_"))
     remedy = _READ_ONLY if re.search(_REFUSED, text) else f"Did you mean {meant[1]}?" if meant and known else _TABLES
     if meant and meant[1].startswith("main.") and meant[1] not in sql:
-        remedy = f"A lake does not have all views: docs/formats/lake.md. `{meant[1]}` is this home's own."
+        remedy = f"A lake does not have all tables: docs/formats/lake.md. `{meant[1]}` is this home's own."
     return UsageError(f"The SQL cannot be run: {said}{where}.", remedy)
 
 

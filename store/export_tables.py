@@ -53,7 +53,7 @@ TABLES = (
             "input_tokens", "output_tokens", "status", "finish", "title", "text", "request_digest", "response_digest",
             "request_head JSON", "response_head JSON", "request_size", "response_size", "piece_offsets_us",
             "piece_sizes", "dialect", "decoded", "unknown", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-            "cost", "reasoning", "refusal", "error_type", "error_message", "prompt", "conversation",
+            "cost", "reasoning", "refusal", "error_type", "error_message", "prompt", "conversation", "holes",
         ),
     ),
     Table("step_values", ("trace", "step", "arguments JSON", "result JSON")),
@@ -61,6 +61,7 @@ TABLES = (
     Table("parts", ("digest", "size", "text", "body"), ""),
     Table("tool_requests", ("trace", "step", "position", "call", "name", "arguments JSON")),
     Table("processes", ("trace", "number", "pid", "argv", "python", "ended", "lane")),
+    Table("launched", ("trace", "position", "argv", "lane", "file", "line", "function", "within")),
     Table("losses", ("trace", "position", "reason", "steps")),
     Table(
         "divergences", ("trace", "position", "kind", "summary", "step", "recorded", "paths", "detail")

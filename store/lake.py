@@ -22,7 +22,6 @@ from rashomon.store.engine import duckdb
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-    from rashomon.store.export_tables import Table
 
 FORMAT = "rashomon.lake/1"
 HEAD = "rashomon-lake.json"
@@ -220,9 +219,11 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
 
 
 def _see(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
+    from rashomon.store.lake_views import make  # with all that writes lakes: only who has one needs it
+
     try:
         with explained(lake.url):
-            _make_views(made, lake, system)
+            make(made, lake, system)
     except duckdb.Error as error:
         raise DamagedData(
             f"The lake {lake.name!r}, {lake.url}, cannot be read: {connections.first_line(error)}.",
@@ -253,79 +254,3 @@ def check(lake: Lake) -> None:
         raise UsageError(
             f"The lake {lake.name!r}, {lake.url}, {problem}.", f"Detach it: rashomon lake detach {lake.name}"
         )
-
-
-def _make_views(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
-    """The tables of a lake as views, then the store's own views over them."""
-    from rashomon.store.export_tables import TABLES  # with all that writes them: only who has lakes needs it
-
-    lost = system.missing(lake.name, [table.name for table in TABLES])
-    if lost:
-        raise DamagedData(_lacking(lake, lost), f"{_PUT_BACK}, or detach the lake: rashomon lake detach {lake.name}")
-    quoted = '"' + lake.name.replace('"', '""') + '"'
-    made.execute(f"ATTACH ':memory:' AS {quoted}")
-    made.execute(f"USE {quoted}")
-    for table in TABLES:
-        url = f"{SCHEME}://{lake.name}/table={table.name}/day=*/*.parquet"
-        if system.glob(url):
-            made.execute(f"CREATE VIEW {table.name} AS {_rows(made, table, url)}")
-        else:
-            made.execute(f"CREATE VIEW {table.name} AS {_nothing(made, table)}")
-    waiting = made.execute(
-        "SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
-    ).fetchall()
-    names = {table.name for table in TABLES}
-    macros = [sql for (sql,) in made.execute(_MACROS).fetchall()]
-    missing = macros + [str(sql) for name, sql in waiting if name not in names]
-    while missing:
-        left = [sql for sql in missing if not _made(made, sql)]
-        if len(left) == len(missing):  # they ask for tables that lakes do not have
-            return
-        missing = left
-
-
-def _lacking(lake: Lake, lost: list[str]) -> str:
-    """The sentence about files that are not there: read without them, a lake would give fewer rows in silence."""
-    more = f" and {len(lost) - 1} other files" if len(lost) > 1 else ""
-    return f"The lake {lake.name!r}, {lake.url}, lacks {lost[0]}{more}, which it should have."
-
-
-_PUT_BACK = "Put it back, export that day again from its home, delete the day's file in _manifest to go on without it"
-_MACROS = (
-    "SELECT format('CREATE MACRO {}() AS TABLE {}', function_name, macro_definition) FROM duckdb_functions()"
-    " WHERE database_name = 'store' AND function_type = 'table_macro'"
-)
-"""What makes the macros that the store's views are made of, in another database."""
-
-
-def _made(made: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    try:
-        made.execute(sql)
-    except duckdb.Error:
-        return False
-    return True
-
-
-def _rows(made: duckdb.DuckDBPyConnection, table: Table, url: str) -> str:
-    found = f"read_parquet('{url}', hive_partitioning = true, union_by_name = true, hive_types = {{'day': DATE}})"
-    there = {row[0] for row in made.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
-    if not table.trace:  # the same part may be in several days
-        columns = ", ".join(
-            f"any_value({name}) AS {name}" for name in table.names if name != "digest" and name in there
-        )
-        return f"SELECT digest, {columns} FROM {found} GROUP BY digest"
-    json_columns = [f"{name}::JSON AS {name}" for name in table.json if name in there]
-    replaced = f" REPLACE ({', '.join(json_columns)})" if json_columns else ""
-    missing = [f", NULL AS {name}" for name in table.names if name not in there]
-    return f'SELECT * EXCLUDE ("table"){replaced}{"".join(missing)} FROM {found}'
-
-
-def _nothing(made: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """A table without rows, with the store's own types where it has it."""
-    try:
-        there = {row[0] for row in made.execute(f"DESCRIBE store.{table.name}").fetchall()}
-    except duckdb.Error:
-        there = set()
-    listed = [name if name in there else f"NULL AS {name}" for name in table.names]
-    day = ", NULL::DATE AS day" if table.trace else ""
-    return f"SELECT {', '.join(listed)}{day} FROM {f'store.{table.name}' if there else '(SELECT 1)'} WHERE false"

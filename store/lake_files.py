@@ -5,9 +5,11 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from threading import get_ident
+from typing import Any, NamedTuple, Self
 
 from fsspec import AbstractFileSystem
 
@@ -33,6 +35,52 @@ class _File(NamedTuple):
     system: Any
     path: str
     detail: dict[str, Any]
+
+
+class _Shared:
+    """A file that is read by several threads at once: each has a handle of its own.
+
+    DuckDB's threads share what was opened, and each goes to a place in it and reads there in two steps. Through one
+    handle a thread would get what lies where another one has gone meanwhile.
+    """
+
+    def __init__(self, opened: Callable[[], Any]) -> None:
+        self._opened = opened
+        self._handles: dict[int, Any] = {get_ident(): opened()}  # what cannot be opened says so at once
+        self.closed = False
+
+    def _mine(self) -> Any:
+        if self.closed:
+            raise ValueError("The file is closed.")
+        thread = get_ident()
+        handle = self._handles.get(thread)
+        if handle is None:
+            handle = self._handles[thread] = self._opened()
+        return handle
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, for this thread."""
+        return int(self._mine().seek(offset, whence))
+
+    def tell(self) -> int:
+        """Where this thread is."""
+        return int(self._mine().tell())
+
+    def read(self, size: int = -1) -> bytes:
+        """Read where this thread is."""
+        return bytes(self._mine().read(size))
+
+    def close(self) -> None:
+        """Close it for all threads."""
+        self.closed = True
+        while self._handles:
+            self._handles.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -119,4 +167,4 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         if mode != "rb":
             raise PermissionError(f"{path} is of an attached lake, which is read-only")
         file = self._file(path)
-        return file.system.open(file.path, "rb")
+        return _Shared(partial(file.system.open, file.path, "rb"))

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 import pytest
 
 from rashomon.errors import DamagedData, ForeignFile, NewerFormat, UsageError
-from rashomon.model import Tape
+from rashomon.model import Launched, Tape
 from rashomon.notes import Note, write
 from rashomon.store import lake, open_home
 from rashomon.store.importing import import_tapes
+from tests.dialect_samples import SAMPLES
 from tests.in_process import main
 from tests.steps import asked, llm, said, tool, user
 from tests.steps import tape as tape_of
@@ -33,7 +35,7 @@ import duckdb  # as above
 
 from rashomon.commands.sql_words import Completer
 from rashomon.store.asking import relations
-from rashomon.store.export_tables import TABLES
+from rashomon.store.lake_files import LakeFiles
 from rashomon.store.lake_writing import LakeReport, export_lake  # it needs what may be missing
 
 DAY_NS = 86_400 * 10**9
@@ -248,20 +250,81 @@ def test_the_views_of_the_domain_look_into_the_lake(lake_home: Path) -> None:
     ]
 
 
-def test_the_page_tells_which_views_a_lake_has(lake_home: Path) -> None:
-    """Those that are named are there, those that need a store are not, and who asks for one of these is told so."""
-    page = (Path(__file__).parents[3] / "docs" / "formats" / "lake.md").read_text(encoding="utf-8")
-    told = re.search(r"and these of the store's views over them:(.*?)\. The others \((.*?)\)", page, re.S)
-    assert told is not None
-    there, missing = ({*re.findall(r"`(\w+)`", words)} for words in told.groups())
-    found = asked_of(lake_home, "SELECT view_name FROM duckdb_views() WHERE database_name = 'years' AND NOT internal")
-    of_the_store = asked_of(lake_home, "SELECT view_name FROM duckdb_views() WHERE database_name = 'store'")
-    tables = {table.name for table in TABLES}
-    assert {name for (name,) in found} - tables == there
-    assert {name for (name,) in of_the_store} - tables - there == missing
-    ran = main("sql", "select count(*) from years.messages", home=lake_home)
+def test_what_a_lake_does_not_have_is_told(lake_home: Path) -> None:
+    """Who asks a lake for a table that only stores have is not answered from this home's."""
+    ran = main("sql", "select count(*) from years.points", home=lake_home)
     assert ran.returncode == 2
-    assert "A lake does not have all views" in ran.stderr
+    assert "A lake does not have all tables" in ran.stderr
+
+
+def _columns(reader: Any, view: str) -> str:
+    """What there is to compare of a view: sums of dollars to a billionth, and no first one of equals."""
+    found = [(name, kind) for name, kind, *_ in reader.execute(f"DESCRIBE {view}").fetchall() if name != "first_trace"]
+    return ", ".join(f'round("{name}", 9)' if kind == "DOUBLE" else f'"{name}"' for name, kind in found)
+
+
+@pytest.fixture(scope="module")
+def every_dialect(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with calls of each provider, tools that models asked for, a tool's own trace, replays, and its lake."""
+    folder = tmp_path_factory.mktemp("dialects")
+    calls = [one.step() for one in SAMPLES.values()]
+    runs = [trace(1), trace(2, day=1, text="other")]
+    for number in range(3):
+        made = tape_of(calls, f"{number}" * 26)
+        curl = Launched(("curl", "-s", "https://example.com"), ())
+        info: dict[str, Any] = {
+            "started_ns": MONDAY + number * DAY_NS,
+            "launched": (curl,) * number,
+            "tags": {"customer": "acme"},
+        }
+        within, parent = "0" * 26 if number == 1 else None, "0" * 26 if number == 2 else None
+        runs.append(made._replace(trace=made.trace._replace(**info, within=within, parent=parent)))
+    home = home_of(folder / "home", *runs)
+    write(home, Note("n1", runs[0].trace.id, None, 1, "ann", "why", ("root-cause",)))
+    exported(home, str(folder / "lake"))
+    lake.attach(home, str(folder / "lake"), "years")
+    return home
+
+
+def test_each_view_has_the_rows_of_the_stores_own(every_dialect: Path) -> None:
+    """A lake has every view of the store, and gives what that gives, of every provider's calls."""
+    sql = "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal ORDER BY 1"
+    with lake.open_reader(every_dialect / "store.duckdb") as reader:
+        views = [name for (name,) in reader.execute(sql).fetchall()]
+        assert {"messages", "prompts", "requested_calls", "trace_list"} <= set(views)
+        for view in views:
+            here, there = (
+                sorted(map(repr, reader.execute(f"SELECT {_columns(reader, view)} FROM {of}{view}").fetchall()))
+                for of in ("", "years.")
+            )
+            assert here == there, view
+            assert here, view
+
+
+def test_threads_read_a_file_each_for_itself(tmp_path: Path) -> None:
+    """DuckDB's threads share a file that it has opened: none reads where another one has gone meanwhile."""
+    exported(home_of(tmp_path / "home", trace(1)), str(tmp_path / "lake"))
+    system = LakeFiles({"years": str(tmp_path / "lake")})
+    (name,) = system.glob("rashomon-lake://years/table=steps/day=*/*.parquet")
+    content = (tmp_path / "lake" / name.removeprefix("years/")).read_bytes()
+    gone, done = threading.Barrier(2, timeout=20), threading.Barrier(2, timeout=20)
+    got: dict[int, bytes] = {}
+    with system.open(f"rashomon-lake://{name}") as file:
+
+        def read(place: int) -> None:
+            file.seek(place)
+            gone.wait()
+            got[place] = file.read(8)
+            done.wait()
+            assert file.tell() == place + 8
+
+        other = threading.Thread(target=read, args=(100,))
+        other.start()
+        read(4)
+        other.join()
+    assert got == {place: content[place : place + 8] for place in (4, 100)}
+    with pytest.raises(ValueError, match="closed"):
+        file.read(1)
 
 
 def test_a_home_without_recordings_reads_lakes(lake_home: Path, tmp_path: Path) -> None:
