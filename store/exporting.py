@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -17,6 +18,9 @@ from rashomon.notes import Note
 from rashomon.store.bundle_frames import BundleWriter
 from rashomon.store.reading import TraceStore
 from rashomon.version import __version__
+
+_HELD_S = 0.2
+"""For how long a store is kept open over several traces: others want to write."""
 
 
 class Exported(NamedTuple):
@@ -56,9 +60,23 @@ def chosen(store: TraceStore, references: Sequence[str], found: Iterable[str], p
 
 
 def tapes(store: TraceStore, ids: Iterable[str]) -> Iterator[Tape]:
-    """These traces, each by itself, one at a time in memory."""
-    for own in ids:
-        yield store.tape(own, within=False)
+    """These traces, each by itself, in memory only those that are read within `_HELD_S`.
+
+    To open the store takes as long as to read a short trace from it, and whoever gets the traces may take their time.
+    """
+    waiting = iter(ids)
+    while True:
+        few: list[Tape] = []
+        with store:
+            begun = time.monotonic()
+            for own in waiting:
+                few.append(store.tape(own, within=False))
+                if time.monotonic() - begun > _HELD_S:
+                    break
+        if not few:
+            return
+        while few:
+            yield few.pop(0)
 
 
 def export_bundle(store: TraceStore, home: Path, ids: Sequence[str], path: Path) -> Exported:
