@@ -180,7 +180,9 @@ def _export(
 
 
 def _query(home: Path | None, sql: str, shape: Format, path: Path, selects: bool) -> dict[str, Any]:
-    if shape not in (Format.PARQUET, Format.JSONL) or selects:
+    if selects:
+        raise UsageError("--sql chooses what is written by itself.", "Name no traces; choose them in the query.")
+    if shape not in (Format.PARQUET, Format.JSONL):
         raise UsageError(
             "--sql writes its rows as Parquet or JSONL, and nothing else.",
             "Name a .parquet or a .jsonl file; for other formats: rashomon sql",

@@ -116,6 +116,8 @@ def test_rows_as_objects(rashomon: Run, tape_home: Path, tmp_path: Path) -> None
     assert done.out == f"{path}: 3 rows.\n"
     assert rashomon("export", "--sql", query, "-o", "-", "--format", "jsonl").out == ran.out
     assert rashomon("export", "--sql", query, "-o", str(tmp_path / "rows.rsh")).code == 2
+    both = rashomon("export", "@last", "--sql", query, "-o", str(tmp_path / "rows.jsonl"))
+    assert (both.code, "--sql chooses what is written by itself" in both.err) == (2, True)
 
 
 def test_a_query_that_fails_late_prints_nothing(rashomon: Run) -> None:
