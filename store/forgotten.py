@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,18 @@ def path_of(home: Path | str) -> Path:
 
 def read(home: Path | str) -> frozenset[str]:
     """Digests of the ids that a home has forgotten."""
+    path = path_of(home)
     try:
-        return frozenset(path_of(home).read_text(encoding="ascii", errors="replace").split())
+        found = path.stat()
+        return _read(path, found.st_mtime_ns, found.st_size, found.st_ino)
     except OSError:  # nothing was ever forgotten here
         return frozenset()
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, *_changed: int) -> frozenset[str]:
+    """The same, read once while the file stays as it is: an ingestion asks for each trace that begins."""
+    return frozenset(path.read_text(encoding="ascii", errors="replace").split())
 
 
 def kin(info: Mapping[str, Any]) -> tuple[str, ...]:
