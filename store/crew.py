@@ -1,8 +1,8 @@
 """Reading journals in other processes: decoding takes most of an ingestion's time, and Python uses one core for it.
 
 Each of a crew reads every n-th journal and sends its portions through a pipe; they are taken in the order of the
-journals, so that nothing depends on who was faster. A process is a parcel or two ahead and then waits, so memory is
-bounded. When this process dies, theirs end at the closed pipe.
+journals, so that nothing depends on who was faster. A process is two parcels ahead, one here and one there, and then
+waits, so memory is bounded. When this process dies, theirs end at the closed pipe.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class _Hand:
             env={**environ, "RASHOMON_OFF": "1"},
         )
         self.numbers = Numbers()
-        self.arriving: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self.arriving: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.room = threading.Semaphore(_AHEAD)
         self.items: deque[Portion | Done] = deque()
         self.send((folder, home))
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -74,6 +75,7 @@ class _Hand:
         """In a thread: what the process sends."""
         assert self.process.stdout is not None
         while True:
+            self.room.acquire()  # what nobody waits for yet stays in the other process
             try:
                 message = pickle.load(self.process.stdout)
             except Exception as error:  # the pipe is closed, or was cut in the middle
@@ -85,6 +87,7 @@ class _Hand:
         """What the process read next. Raises `Lost`."""
         while not self.items:
             message = self.arriving.get()
+            self.room.release()
             if not isinstance(message, Sent):
                 raise Lost from message
             self.items.extend(opened(message))
@@ -93,9 +96,8 @@ class _Hand:
     def stop(self) -> None:
         """End the process."""
         self.process.kill()
-        while self.reader.is_alive():
-            with contextlib.suppress(queue.Empty):
-                self.arriving.get(timeout=0.01)
+        self.room.release()
+        self.reader.join()  # the pipe has ended
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:

@@ -32,7 +32,7 @@ of rows that were merged are free until something is written there: in a file of
 would be written anew (`compaction.tighten`)."""
 
 _OFTEN = 4
-"""Where 48 MB were too little so often, they will be again; before that, it was the matter of one batch."""
+"""Where 38 MB were too little so often, they will be again; before that, it was the matter of one batch."""
 
 _ROOM_BYTES = 64 << 20
 """Where less is free there is a log: one that cannot be written gives back what it took, and a file does not."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import duckdb
 import pyarrow as pa
 
-LIMIT = "48MB"
+LIMIT = "38MB"
 """What DuckDB may take for itself: by default it keeps all that it has read of a store while that is open."""
 
-LIMITS = LIMIT, "72MB", "108MB", ""
+LIMITS = LIMIT, "46MB", "64MB", "96MB", ""
 """Where it is too little for a batch, that is rolled back and done again with the next (`Lease.widen`), at last with as
 much as there is."""
 
