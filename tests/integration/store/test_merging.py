@@ -255,5 +255,5 @@ def test_one_portion_with_more_in_it_gets_memory_for_itself(
     with held.writing(more=False) as writer:
         told.append(writer.execute(ask).fetchall()[0][0])
     held.end()
-    assert told[0] == told[3] == "45.7 MiB"
+    assert told[0] == told[3] == f"{int(memory.LIMIT.removesuffix('MB')) * 10**6 / 2**20:.1f} MiB"
     assert told[1] == told[2] != told[0]
