@@ -6,6 +6,7 @@ One digest a line. An id is made of chance, so nothing about a person can be tol
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -71,6 +72,18 @@ def has_note(known: Collection[str], note: Note) -> bool:
 def mark(trace: str) -> str:
     """What the file says of a trace."""
     return digest(trace.encode("utf-8", "surrogatepass"))
+
+
+def left_out(home: Path | str, traces: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Those of `traces` (with their `kin`) that a home does not take in again, and why.
+
+    They are on its list from then on: who replays one of them need not come in the same file.
+    """
+    known = read(home)
+    found = sorted(among(known, traces))
+    with contextlib.suppress(OSError):  # where the list cannot be written, those with a kin on it are still told
+        add(home, found)
+    return {one: WAS if mark(one) in known else KIN for one in found}
 
 
 def is_mark(text: str) -> bool:

@@ -202,14 +202,9 @@ class _Import:
         return True
 
     def leave(self) -> None:
-        """Leave out what was forgotten here, and what replays it or lies within it: that holds the same. All of it is
-        known as forgotten from then on."""
-        found = sorted(forgotten.among(self.gone, self._kin))
-        with contextlib.suppress(OSError):  # a list that cannot be written: they are found again
-            forgotten.add(self.home, found)
-        for own in found:
+        """Leave out what was forgotten here, and what replays it or lies within it: that holds the same."""
+        for own, reason in forgotten.left_out(self.home, self._kin).items():
             self._traces.pop(own).unlink()
-            reason = forgotten.WAS if forgotten.mark(own) in self.gone else forgotten.KIN
             self.forgotten.append((own, reason))
 
     # --------------------------------------------------------------------------------------- finishing

@@ -75,7 +75,8 @@ def _export(
         known, others = place.manifests(day, source)
         own = {trace: mark for trace, mark in marks.items() if trace not in others or trace in known.get("traces", {})}
         lost = [name for name in _named(known, day, source) if name not in there] if own else []
-        if own and (lost or any(known.get("traces", {}).get(trace) != mark for trace, mark in own.items())):
+        changed = any(known.get("traces", {}).get(trace) != mark for trace, mark in own.items())
+        if own and (lost or changed or _is_of_older(known)):
             writing = _Day(readings, place, source, day, own, known)
             writing.check(lost)
             rows += writing.write()
@@ -90,6 +91,14 @@ def _named(manifest: dict[str, Any], day: str, source: str) -> list[str]:
     """The files that a manifest names, as paths in the lake."""
     tables = manifest.get("tables")
     return [f"table={name}/day={day}/{source}.parquet" for name in tables] if isinstance(tables, dict) else []
+
+
+def _is_of_older(manifest: dict[str, Any]) -> bool:
+    """Whether a day was written by a version that knew fewer tables or columns: its views give less, in silence."""
+    tables = manifest.get("tables")
+    if not isinstance(tables, dict):
+        return False
+    return any(tables.get(table.name, {}).get("columns", 0) < len(table.columns) for table in TABLES)
 
 
 class Place:
@@ -220,7 +229,7 @@ class _Day:
             if sql is None:
                 continue
             rows = self._table(self.readings.reader(), table, sql)
-            tables[table.name] = {"file": self._name(table), "rows": rows}
+            tables[table.name] = {"file": self._name(table), "rows": rows, "columns": len(table.columns)}
             total += rows
         facts = {"format": lake.FORMAT, "day": self.day, "source": self.source, "made_by": f"rashomon {__version__}"}
         manifest = {**facts, "tables": tables, "traces": {**self.kept, **self.marks}}

@@ -20,6 +20,7 @@ from rashomon.store import contents, forgotten, ledger, removal, retention, step
 from rashomon.store.bodies import NO_PARTS, Apart
 from rashomon.store.engine import duckdb, unless_stopped
 from rashomon.store.folder import listing
+from rashomon.store.forgetting import came_back
 from rashomon.store.reading import TraceStore
 
 WINDOW = 64
@@ -107,6 +108,7 @@ class _Check:
             self.journal(self.folder / name)
             self.tell()
         self.notes()
+        self.returned()
         traces = 0
         if self.store.exists():
             try:
@@ -131,12 +133,12 @@ class _Check:
     # ------------------------------------------------------------------------------------------- journals
 
     def journal(self, path: Path) -> None:
-        """Its header and checksums; and that it tells of nothing that was forgotten."""
-        gone = forgotten.read(self.home)
+        """Its header and checksums."""
         try:
             with path.open("rb") as file:
                 scan = Scan(file, str(path))
-                named = {item[2]["id"]: forgotten.kin(item[2]) for item in scan if item[0] == 1 and _is_trace(item)}
+                for _ in scan:
+                    pass
         except RashomonError as error:
             self.flaw(path.name, "the file", error.problem)
             return
@@ -145,19 +147,21 @@ class _Check:
             return
         for damage in scan.damage:
             self.flaw(path.name, f"offset {damage.offset}, {damage.size} bytes", damage.reason)
-        for one in sorted(forgotten.among(gone, named)):
-            self.flaw(path.name, f"trace {one}", BACK)
+
+    def returned(self) -> None:
+        """Traces and notes that were forgotten and are here again."""
+        back = came_back(self.home)
+        for path, ids in back.journals:
+            for one in ids:
+                self.flaw(path.name, f"trace {one}", BACK)
+        for note in back.notes:
+            self.flaw(notes.FILE, f"note {note.id}", BACK)
 
     def notes(self) -> None:
-        """Lines that are no notes, and notes that were forgotten."""
-        gone = forgotten.read(self.home)
+        """Lines that are no notes."""
         try:
-            found = notes.read(self.home)
-            for line, why in found.unread:
+            for line, why in notes.read(self.home).unread:
                 self.flaw(notes.FILE, f"line {line}", why)
-            for note in found.notes:
-                if gone and forgotten.has_note(gone, note):
-                    self.flaw(notes.FILE, f"note {note.id}", BACK)
         except OSError as error:
             self.flaw(notes.FILE, "the file", f"cannot be read: {error.strerror}")
 
@@ -290,10 +294,6 @@ class _Check:
         difference = first_difference(told, held)
         if difference is not None:
             self.flaw(f"trace {trace}", difference, f"is not as {', '.join(names)} tells it")
-
-
-def _is_trace(item: list[Any]) -> bool:
-    return len(item) > 2 and isinstance(item[2], dict) and isinstance(item[2].get("id"), str)
 
 
 def window(

@@ -25,13 +25,13 @@ class Report(NamedTuple):
     """What was taken in now, and what is wrong with the journals of the home, whenever they were read.
 
     `damage` and `unread` are (file name, what is wrong); an unread file is not a journal, or too new. `left_out` are
-    ids of traces that were forgotten here, and that files from elsewhere tell of.
+    traces that files from elsewhere tell of and that were forgotten here, each with the reason.
     """
 
     done: IngestReport
     damage: tuple[tuple[str, Damage], ...]
     unread: tuple[tuple[str, str], ...]
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def ingest(
@@ -51,8 +51,10 @@ def ingest(
     from rashomon.commands import terminal
 
     folder = options.chosen_home(home)
-    gone = [one for path in journals or () for one in adopt(path, folder).left_out]
-    report = take_in(folder)._replace(left_out=tuple(dict.fromkeys(gone)))
+    gone: dict[str, str] = {}
+    for path in journals or ():
+        gone |= {one: why for one, why in adopt(path, folder).left_out.items() if one not in gone}
+    report = take_in(folder)._replace(left_out=tuple(gone.items()))
     priced = reckon(folder) if prices else None
     if as_json:
         costs = {} if priced is None else {"prices": priced._asdict()}
@@ -64,10 +66,10 @@ def ingest(
 
 
 class Adopted(NamedTuple):
-    """A journal from elsewhere: where it is now, if any of it is, and ids of its traces that were forgotten here."""
+    """A journal from elsewhere: where it is now, if any of it is, and which of its traces were left out, and why."""
 
     place: Path | None
-    left_out: tuple[str, ...] = ()
+    left_out: dict[str, str]
 
 
 def adopt(path: Path, folder: Path) -> Adopted:
@@ -82,18 +84,17 @@ def adopt(path: Path, folder: Path) -> Adopted:
             f"{path} cannot be read: {error.strerror}.", "Name journals: files that end in .rsj."
         ) from error
     home.prepare(str(folder))
-    known = forgotten.read(folder)
-    gone = sorted(forgotten.among(known, found.kin))
+    gone = forgotten.left_out(folder, found.kin)
     place = Path(home.journals(folder), path.stem + journal.SUFFIX)
     if place.exists() and place.samefile(path):
-        return Adopted(place)
+        return Adopted(place, {})
     copy = place.with_name(f"{place.name}.{os.getpid()}")
     try:
         shutil.copyfile(path, copy)
         if gone:
             done = journal_removal.remove_from(copy, gone, ended=True)
             if done.action == "deleted":
-                return Adopted(None, tuple(gone))
+                return Adopted(None, gone)
             if done.action == "left":
                 raise UsageError(f"{path} tells of what was forgotten, and {done.reason}.", "Wait for its end.")
         content = copy.read_bytes()
@@ -103,7 +104,7 @@ def adopt(path: Path, folder: Path) -> Adopted:
             os.replace(copy, place)  # whole or not at all: another command may be ingesting
     finally:
         copy.unlink(missing_ok=True)
-    return Adopted(place, tuple(gone))
+    return Adopted(place, gone)
 
 
 def take_in(folder: Path) -> Report:
@@ -137,8 +138,6 @@ def priced_line(priced: Repriced) -> str:
 
 def document(report: Report) -> dict[str, Any]:
     """`rashomon.ingest/1`."""
-    from rashomon.store import forgotten
-
     done = report.done
     return {
         "format": "rashomon.ingest/1",
@@ -149,20 +148,19 @@ def document(report: Report) -> dict[str, Any]:
         "damage": [{"journal": name, **damage._asdict()} for name, damage in report.damage],
         "unread": [{"journal": name, "reason": reason} for name, reason in report.unread],
         "kept": [{"trace": trace, "reason": reason} for trace, reason in done.kept],
-        "left_out": [{"trace": trace, "reason": forgotten.WAS} for trace in report.left_out],
+        "left_out": [{"trace": trace, "reason": why} for trace, why in report.left_out],
     }
 
 
 def lines(report: Report) -> list[str]:
     """The report as text: counts first, then whatever is wrong."""
     from rashomon.commands.terminal import plural
-    from rashomon.store import forgotten
 
     done = report.done
     read, new = plural(done.journals, "journal"), plural(len(done.new), "new trace")
     found = [f"{read} read: {new}, {len(done.updated)} updated, {plural(done.steps, 'step')}."]
     found.extend(f"Kept as it was: trace {trace}: {reason}." for trace, reason in done.kept)
-    found.extend(f"LEFT OUT: {trace}: {forgotten.WAS}." for trace in report.left_out)
+    found.extend(f"LEFT OUT: {trace}: {why}." for trace, why in report.left_out)
     for name, damage in report.damage:
         where = f" at byte {damage.offset:,}, {plural(damage.size, 'byte')}" if damage.size else ""
         found.append(f"DAMAGED: {name}{where}: {damage.reason}")

@@ -354,11 +354,11 @@ async def test_a_home_on_disk_is_taken_in_and_shown(tmp_path: Path) -> None:
     for one in family():
         write_tape(tmp_path / "journals" / f"{one.trace.id}.rsj", one)
     app = RashomonApp(StoreSource(tmp_path), ("7f3c", "815e"), UNICODE, rest_s=0)
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(120, 30)) as pilot:
         await press(pilot, "F")
         assert "⊕" in screen_text(app)
         await press(pilot, "q", "j", "j")
-        assert "└ refund-agent" in app.screen.query_one(LineList).get_line_text(2)
+        assert "└ refund-agent  stub" in app.screen.query_one(LineList).get_line_text(2)
         assert "3 traces" in screen_text(app)
 
 

@@ -182,18 +182,24 @@ def test_a_replay_copied_by_hand_is_not_read_either(home: Path, tmp_path: Path) 
     ingest_new(home)
     ingest_new(home)
     assert ids(home) == {"other-5f3a9c"}
-    assert "again.rsj: trace again-5f3a9c: was forgotten" in main("verify", home=home).stdout
+    told = main("verify", home=home)
+    assert (told.returncode, "is not in the store" in told.stdout) == (4, False), told.stdout
+    assert "again.rsj: trace again-5f3a9c: was forgotten" in told.stdout
     shutil.copyfile(other / "journals" / "twice-5f3a9c.rsj", home / "journals" / "twice.rsj")
+    assert "twice.rsj: trace twice-5f3a9c: was forgotten" in main("verify", home=home).stdout
     found = json.loads(main("forget", "--yes", "--json", home=home).stdout)
     assert found["returned"]["traces"] == ["again-5f3a9c", "twice-5f3a9c"]
     assert_forgotten(home)
 
 
-def test_a_named_journal_of_a_replay_is_left_out(home: Path, tmp_path: Path) -> None:
-    """`ingest FILE` takes no replay of what was forgotten."""
+def test_named_journals_of_replays_are_left_out(home: Path, tmp_path: Path) -> None:
+    """`ingest FILE` takes no replay of what was forgotten, says why, and knows the replays of that from then on."""
     other = family(tmp_path / "other")
-    done = main("ingest", other / "journals" / "again-5f3a9c.rsj", home=home)
-    assert "LEFT OUT: again-5f3a9c" in done.stdout
+    for name in ("again-5f3a9c", "twice-5f3a9c", "inner-5f3a9c"):
+        done = main("ingest", other / "journals" / f"{name}.rsj", home=home)
+        assert f"LEFT OUT: {name}: replays what was forgotten here, or lies within it." in done.stdout
+    told = json.loads(main("ingest", other / "journals" / "again-5f3a9c.rsj", "--json", home=home).stdout)
+    assert told["left_out"] == [{"trace": "again-5f3a9c", "reason": "was forgotten here"}]
     assert_forgotten(home)
 
 

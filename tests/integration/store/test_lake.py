@@ -34,7 +34,9 @@ pytest.importorskip("pyarrow", reason="lakes need pyarrow")
 import duckdb  # as above
 
 from rashomon.commands.sql_words import Completer
+from rashomon.store import lake_writing
 from rashomon.store.asking import relations
+from rashomon.store.export_tables import TABLES
 from rashomon.store.lake_files import LakeFiles
 from rashomon.store.lake_writing import LakeReport, export_lake  # it needs what may be missing
 
@@ -299,6 +301,36 @@ def test_each_view_has_the_rows_of_the_stores_own(every_dialect: Path) -> None:
             )
             assert here == there, view
             assert here, view
+
+
+def test_a_lake_of_an_older_version_is_read_and_brought_up_to_date(
+    every_dialect: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files without `holes` and `launched` have all views; the next export writes those days again, once."""
+    home = tmp_path / "home"
+    shutil.copytree(every_dialect, home, ignore=shutil.ignore_patterns("lakes.json"))
+    before = tuple(
+        table._replace(columns=tuple(name for name in table.columns if name != "holes"))
+        for table in TABLES
+        if table.name != "launched"
+    )
+    with monkeypatch.context() as older:
+        older.setattr(lake_writing, "TABLES", before)
+        exported(home, str(tmp_path / "lake"))
+    lake.attach(home, str(tmp_path / "lake"), "years")
+    sql = "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
+    views = [name for (name,) in asked_of(home, sql)]
+    fewer = {view for view in views if _counts(home, view, "years.") != _counts(home, view)}
+    assert fewer == {"messages"}
+    assert asked_of(home, "SELECT sum(unseen) FROM years.trace_list") == [(0,)]
+    assert len(exported(home, str(tmp_path / "lake")).days) == 3
+    assert [view for view in views if _counts(home, view, "years.") != _counts(home, view)] == []
+    assert asked_of(home, "SELECT sum(unseen) FROM years.trace_list") == [(3,)]
+    assert exported(home, str(tmp_path / "lake")).days == ()
+
+
+def _counts(home: Path, view: str, of: str = "") -> list[tuple[Any, ...]]:
+    return asked_of(home, f"SELECT count(*) FROM {of}{view}")
 
 
 def test_threads_read_a_file_each_for_itself(tmp_path: Path) -> None:
