@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
-from rashomon.errors import RashomonError, UsageError
+from rashomon.errors import DamagedData, RashomonError, UsageError
 from rashomon.store import connection as connections
 from rashomon.store import lake
 from rashomon.store.engine import duckdb
@@ -226,11 +226,18 @@ def statements(text: str) -> tuple[list[str], str]:
 # -------------------------------------------------------------------------------------------- errors
 
 
-def explained(sql: str, error: Exception) -> UsageError:
-    """What the database says about a statement, in a sentence with the place, and one that says what to do."""
+def explained(sql: str, error: Exception) -> RashomonError:
+    """What the database says about a statement, in a sentence with the place, and one that says what to do.
+
+    `DamagedData` for what is wrong with a file of a lake, which the statement cannot help.
+    """
     text = str(error)
-    place = position(sql, text)
     said = connections.first_line(error)
+    # of a broken page DuckDB names the file, of a broken description of one it passes on what Parquet's reader says
+    of_file = type(error) is duckdb.Error or (isinstance(error, _OF_FILES) and re.search(_BROKEN, said))
+    if of_file and not said.endswith(lake.READ_ONLY):
+        return DamagedData(f"A file of an attached lake cannot be read: {said}.", _DO_WITHOUT)
+    place = position(sql, text)
     where = f", at line {place[0]}, column {place[1]}" if place else ""
     meant = re.search(r'Did you mean "([^"]+)"', text)
     known = meant is not None and not meant[1].startswith(("pg_", "duckdb_", "sqlite_"))
@@ -240,6 +247,9 @@ def explained(sql: str, error: Exception) -> UsageError:
     return UsageError(f"The SQL cannot be run: {said}{where}.", remedy)
 
 
+_OF_FILES = duckdb.InvalidInputException, duckdb.IOException
+_BROKEN = rf"{lake.SCHEME}://| Python file |Invalid unicode .* in value construction"
+_DO_WITHOUT = "Export its day again from its home, or detach the lake: rashomon lake list"
 _LINE = r"^LINE (\d+): (.*)\n( *)\^"
 
 

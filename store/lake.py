@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "rashomon.lake/1"
 HEAD = "rashomon-lake.json"
 SCHEME = "rashomon-lake"
+READ_ONLY = "is of an attached lake, which is read-only"
 _CONFIG = "lakes.json"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _NEARLY = re.compile(r"[A-Za-z][A-Za-z0-9+]+:/?(?![/:])")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from fsspec import AbstractFileSystem
 
-from rashomon.store.lake import SCHEME, file_system
+from rashomon.store.lake import READ_ONLY, SCHEME, file_system
 
 _FILE = re.compile(r"(?:.*/)?table=(\w+)/day=(\d{4}-\d\d-\d\d)/([^/]+\.parquet)")
 _MANIFEST = re.compile(r"(?:.*/)?_manifest/day=(\d{4}-\d\d-\d\d)/([^/]+)\.json")
@@ -165,6 +165,6 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
         if mode != "rb":
-            raise PermissionError(f"{path} is of an attached lake, which is read-only")
+            raise PermissionError(f"{path} {READ_ONLY}")
         file = self._file(path)
         return _Shared(partial(file.system.open, file.path, "rb"))

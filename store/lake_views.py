@@ -83,7 +83,7 @@ def make(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
 
 def _lacking(lake: Lake, lost: list[str]) -> str:
     """The sentence about files that are not there: read without them, a lake would give fewer rows in silence."""
-    more = f" and {len(lost) - 1} other files" if len(lost) > 1 else ""
+    more = f" and {len(lost) - 1} other file{'s' * (len(lost) > 2)}" if len(lost) > 1 else ""
     return f"The lake {lake.name!r}, {lake.url}, lacks {lost[0]}{more}, which it should have."
 
 

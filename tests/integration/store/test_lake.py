@@ -333,6 +333,19 @@ def _counts(home: Path, view: str, of: str = "") -> list[tuple[Any, ...]]:
     return asked_of(home, f"SELECT count(*) FROM {of}{view}")
 
 
+def test_a_broken_file_of_a_lake_is_told_as_that(lake_home: Path, tmp_path: Path) -> None:
+    """Damage in its pages is a sentence about the lake, with exit code 4, or is not noticed; it is never the SQL's."""
+    (path, *_) = sorted((tmp_path / "lake").glob("table=parts/*/*.parquet"))
+    good, chance, codes = path.read_bytes(), random.Random(8), set()
+    for _ in range(20):
+        broken, at = bytearray(good), chance.randrange(4, len(good) - 8 - int.from_bytes(good[-8:-4], "little"))
+        broken[at : at + 4] = chance.randbytes(len(broken[at : at + 4]))
+        path.write_bytes(broken)
+        ran = main("sql", "select max(digest), sum(length(part.text)) from years.parts as part", home=lake_home)
+        codes.add((ran.returncode, "A file of an attached lake cannot be read" in ran.stderr))
+    assert {(4, True)} <= codes <= {(0, False), (4, True), (4, False)}  # (4, False): met as it is attached
+
+
 def test_threads_read_a_file_each_for_itself(tmp_path: Path) -> None:
     """DuckDB's threads share a file that it has opened: none reads where another one has gone meanwhile."""
     exported(home_of(tmp_path / "home", trace(1)), str(tmp_path / "lake"))
