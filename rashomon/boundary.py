@@ -238,7 +238,10 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
     if state is None:
         settling = handed_out(witness, _HEAD, 0, None)
     elif state.here is not before:
-        settling = state.settle(partial(witness.at, _HEAD, 0))
+        if state.pending or state.loop._ready:
+            settling = state.settle(partial(witness.at, _HEAD, 0))
+        else:  # nobody stands behind it: it has the same place now as at the start of the next turn
+            witness.at(_HEAD, 0, state.here)
     try:
         answer = codec.tee(answer, witness)
     except Exception as error:

@@ -157,7 +157,10 @@ class _AsyncTee:
             if state is None:
                 settling = handed_out(witness, _PIECE, self._number, None)
             elif before is not state.here:
-                settling = state.settle(partial(witness.at, _PIECE, self._number))
+                if state.pending or state.loop._ready:
+                    settling = state.settle(partial(witness.at, _PIECE, self._number))
+                else:  # as in `boundary.make_async`
+                    witness.at(_PIECE, self._number, state.here)
             self._number += 1
             report(chunk)
             try:

@@ -1,9 +1,9 @@
 """Where in the life of its event loop a completion reaches the program, so that a replay can repeat it.
 
 A loop's life is counted in epochs and ticks: a tick is one turn of the loop, and an epoch ends when nothing
-is ready to run. A recorded call does not hand its answer on at once but at the start of the next tick, behind
-all that is ready by then. That place can be found again in a replay, where nothing of what a live call does
-inside the loop happens. Timers and wake-ups by other threads are counted as completions too.
+is ready to run. Where anything else is ready, a recorded call does not hand its answer on at once but at the start of
+the next tick, behind all that is ready by then. That place can be found again in a replay, where nothing of what a live
+call does inside the loop happens. Timers and wake-ups by other threads are counted as completions too.
 
 On loops without a selector (uvloop) turns cannot be counted; a replay goes by the order of completions there.
 """
@@ -76,27 +76,28 @@ def attach(loop: Any) -> LoopState | None:
 
 def _counting(state: LoopState, real: Callable[[float | None], Any]) -> Callable[..., Any]:
     def select(timeout: float | None = None) -> Any:
-        pending = state.pending
-        if pending:
-            timeout = 0
         number, epoch, tick = state.here
-        place = (number, epoch + 1, 0) if timeout is None or timeout > 0 else (number, epoch, tick + 1)
-        state.here = place
-        if pending:
-            state.pending = []
-            for release, future in pending:
-                release(place)
-                if future is not None and not future.done():
-                    future.set_result(None)
-        conductor = boundary.conductor
-        if conductor is not None:
-            events = conductor.select(state, timeout, real)
-        elif pending and state.looked:  # a turn that is ours: it takes half the time without a look, which the next has
-            events, state.looked = [], False
-        else:
+        if state.pending:
+            timeout = 0
+        place = state.here = (number, epoch + 1, 0) if timeout is None or timeout > 0 else (number, epoch, tick + 1)
+        if not state.pending and boundary.conductor is None:
             events, state.looked = real(timeout), True
+        else:
+            events = hand_out(place, timeout)
         state.turned_ns = perf_counter_ns()
         return events
+
+    def hand_out(place: Place, timeout: float | None) -> Any:
+        pending, state.pending = state.pending, []
+        for release, future in pending:
+            release(place)
+            if future is not None and not future.done():
+                future.set_result(None)
+        conductor = boundary.conductor
+        if conductor is not None:
+            return conductor.select(state, timeout, real)
+        state.looked = not (pending and state.looked)  # a turn that is ours takes half the time without; the next looks
+        return real(timeout) if state.looked else []
 
     return select
 
@@ -188,7 +189,7 @@ def patch_asyncio(module: Any) -> None:
     boundary.ticker = _Ticker()
     base = module.BaseEventLoop
     _patch_run(base)
-    _patch_time(base, module.tasks.current_task, module.time)
+    _patch_time(base, _task_of(module.tasks), module.time)
     _patch_timers(base)
     _patch_wakes(base)
     _patch_shutdown(base)
@@ -242,6 +243,13 @@ def fired(key: Any, callback: Any, *args: Any) -> None:
     callback(*args)
 
 
+def _task_of(tasks: Any) -> Callable[[Any], Any]:
+    """`current_task`, or what it does where it is written in Python: it is asked a dozen times during one call."""
+    running: Any = getattr(tasks, "_current_tasks", None)
+    plain = running is not None and hasattr(tasks.current_task, "__code__")
+    return running.get if plain else tasks.current_task  # type: ignore[no-any-return]
+
+
 def _patch_time(base: Any, current_task: Callable[[Any], Any], clocks: Any) -> None:
     """The clock of a loop: what a task reads there, itself or through asyncio, is as other reads of a clock are. The
     loop's own timers, among them those of live calls, go by the real one."""
@@ -251,12 +259,14 @@ def _patch_time(base: Any, current_task: Callable[[Any], Any], clocks: Any) -> N
     @functools.wraps(original)
     def time(self: Any) -> float:
         # twice in each turn the loop itself asks: that must cost next to nothing, and to ask for a frame does not
-        guard = None if current_task(self) is None else boundary.guard_here()
+        task = current_task(self)
+        clock = clocks.monotonic  # what is patched would ask who is asking, and that is asyncio
+        is_real = is_plain and type(clock) is Patched
+        if task is None and is_real:
+            return clock.original()  # type: ignore[no-any-return]
+        guard = None if task is None else boundary.guard_here()
         if guard is None or getattr(self, "_rashomon", None) is None or lanes.is_quiet():
-            clock = clocks.monotonic
-            if is_plain and type(clock) is Patched:  # it would ask who is asking, and that is asyncio
-                return clock.original()  # type: ignore[no-any-return]
-            return original(self)  # type: ignore[no-any-return]
+            return clock.original() if is_real else original(self)  # type: ignore[no-any-return]
         frame, who = asker(sys._getframe(1))
         if who == USER:
             return guard.read("clock", "time.monotonic", lambda: original(self), frame)  # type: ignore[no-any-return]
