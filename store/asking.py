@@ -249,7 +249,7 @@ def explained(sql: str, error: Exception) -> RashomonError:
 
 _OF_FILES = duckdb.InvalidInputException, duckdb.IOException
 _BROKEN = rf"{lake.SCHEME}://| Python file |Invalid unicode .* in value construction"
-_DO_WITHOUT = "Export its day again from its home, or detach the lake: rashomon lake list"
+_DO_WITHOUT = "`rashomon verify --lakes` finds all such files; delete them and export again, or detach the lake."
 _LINE = r"^LINE (\d+): (.*)\n( *)\^"
 
 

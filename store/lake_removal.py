@@ -219,7 +219,7 @@ def _listed(place: Place) -> list[_Files]:
             paths.setdefault((file[2], file[3]), {})[file[1]] = name
         elif manifest is not None:
             manifests[manifest[1], manifest[2]] = name
-    named = {key: _manifest(place, name) for key, name in manifests.items()}
+    named = {key: place.document(name) for key, name in manifests.items()}
     return [
         _Files(*key, paths.get(key, {}), _ids(named.get(key)), _lacking(named.get(key), paths.get(key, {})))
         for key in sorted({*paths, *manifests})
@@ -239,16 +239,6 @@ def sweep(home: Path | str) -> None:
     for one in lake.attached(Path(home)):
         with contextlib.suppress(RashomonError):
             Place.of(one.url).sweep()
-
-
-def _manifest(place: Place, name: str) -> dict[str, Any]:
-    with lake.explained(place.url):
-        content = place.system.cat_file(name)
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _ids(manifest: dict[str, Any] | None) -> frozenset[str] | None:
@@ -284,7 +274,8 @@ def _rewrite(place: Place, files: _Files, going: set[str], notes: Sequence[str])
     """Write the files of one home and day without these traces and notes."""
     manifest_path = place.path("_manifest", f"day={files.day}", f"{files.source}.json")
     tables = [table for table in reversed(export_tables.TABLES) if table.name in files.paths]
-    rows: dict[str, int] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    _check(place, files)
     with _opened(place, files) as reader:
         left = any(_stays(reader, table, going) for table in tables if table.trace)
         if "parts" in files.paths and "step_parts" in files.paths:  # before that is written anew
@@ -298,9 +289,9 @@ def _rewrite(place: Place, files: _Files, going: set[str], notes: Sequence[str])
             given: list[object] = [sorted(going)] if table.trace else []
             if table.name == searching.NOTES:
                 where, given = f"{where} AND id NOT IN (SELECT unnest(?::VARCHAR[]))", [*given, list(notes)]
-            rows[table.name] = _written(place, files, table, reader, where, given)
+            facts[table.name] = _written(place, files, table, reader, where, given)
     with lake.explained(place.url):
-        manifest = _manifest(place, manifest_path) if files.named is not None else {}
+        manifest = place.document(manifest_path) if files.named is not None else {}
         if not left:
             # the manifest first: files that it names and that are gone would be missed
             for path in (*([manifest_path] if manifest else []), *(files.paths[table.name] for table in tables)):
@@ -308,11 +299,23 @@ def _rewrite(place: Place, files: _Files, going: set[str], notes: Sequence[str])
             return
     if manifest:
         told: Any = manifest.get("tables")
-        for name, count in rows.items() if isinstance(told, dict) else ():
+        for name, known in facts.items() if isinstance(told, dict) else ():
             if isinstance(told.get(name), dict):
-                told[name]["rows"] = count
+                told[name].update(known)
         manifest["traces"] = {one: mark for one, mark in manifest["traces"].items() if one not in going}
         place.write_text(manifest_path, manifest)
+
+
+def _check(place: Place, files: _Files) -> None:
+    """Raise `DamagedData` for files with damage in them: written anew they would look sound."""
+    for path in files.paths.values():
+        try:
+            with lake.explained(place.url), place.system.open(path, "rb") as file:
+                export_tables.read_through(file)
+        except DamagedData as error:
+            raise DamagedData(
+                f"{place.url} has a file that cannot be read, {path}: {error.problem}.", "Move it away."
+            ) from error
 
 
 def _stays(reader: duckdb.DuckDBPyConnection, table: export_tables.Table, going: set[str]) -> bool:
@@ -327,8 +330,8 @@ def _written(
     reader: duckdb.DuckDBPyConnection,
     where: str,
     parameters: list[object],
-) -> int:
-    """Put some rows of a file in its place; how many."""
+) -> dict[str, Any]:
+    """Put some rows of a file in its place; what a manifest says of it."""
     facts = {"lake": lake.FORMAT, "table": table.name, "day": files.day}
     staged = place.staging(files.paths[table.name])
     try:
@@ -337,7 +340,7 @@ def _written(
             count = export_tables.write_parquet(file, schema, found, facts)
             file.flush()
             os.fsync(file.fileno())
-        place.put(staged, files.paths[table.name])
+        digest = place.put(staged, files.paths[table.name])
     finally:
         staged.unlink(missing_ok=True)
-    return count
+    return {"rows": count, "sha256": digest}

@@ -6,6 +6,7 @@ whoever reads between two files reads a lake. What the home has forgotten since 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -94,11 +95,13 @@ def _named(manifest: dict[str, Any], day: str, source: str) -> list[str]:
 
 
 def _is_of_older(manifest: dict[str, Any]) -> bool:
-    """Whether a day was written by a version that knew fewer tables or columns: its views give less, in silence."""
+    """Whether a day was written by a version that knew fewer tables or columns, whose views give less in silence; or by
+    one that noted no digests of files."""
     tables = manifest.get("tables")
     if not isinstance(tables, dict):
         return False
-    return any(tables.get(table.name, {}).get("columns", 0) < len(table.columns) for table in TABLES)
+    known = [(tables.get(table.name, {}), len(table.columns)) for table in TABLES]
+    return any(told.get("columns", 0) < columns or "sha256" not in told for told, columns in known)
 
 
 class Place:
@@ -155,22 +158,24 @@ class Place:
         for name in names:
             if not str(name).endswith(".json"):
                 continue
-            manifest = self._manifest(name)
+            manifest = self.document(name)
+            if not isinstance(manifest.get("traces"), dict):  # not ours, or written by hand: the day is written again
+                manifest = {}
             if PurePosixPath(name).stem == source:
                 own = manifest
             else:
                 others |= manifest.get("traces", {}).keys()
         return own, others
 
-    def _manifest(self, name: str) -> dict[str, Any]:
+    def document(self, path: str) -> dict[str, Any]:
+        """A JSON document; empty where it is none."""
+        with lake.explained(self.url):
+            content = self.system.cat_file(path)
         try:
-            with lake.explained(self.url):
-                found = json.loads(self.system.cat_file(name))
-            if isinstance(found, dict) and isinstance(found.get("traces"), dict):
-                return found
+            found = json.loads(content)
         except ValueError:
-            pass  # not ours, or written by hand: the day is written again
-        return {}
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_text(self, path: str, value: dict[str, Any]) -> None:
         """Write a JSON document, whole or not at all."""
@@ -183,13 +188,16 @@ class Place:
             else:
                 self.system.pipe_file(path, content)
 
-    def put(self, local: Path, path: str) -> None:
-        """Put a finished file in its place, whole or not at all."""
+    def put(self, local: Path, path: str) -> str:
+        """Put a finished file in its place, whole or not at all; its SHA-256, in hex."""
         with lake.explained(self.url):
+            with local.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
             if self.local:
                 os.replace(local, path)
             else:
                 self.system.put_file(str(local), path)
+        return found
 
     def staging(self, path: str) -> Path:
         """Where a file is made ready: beside its place, or in the folder for temporary files."""
@@ -228,8 +236,9 @@ class _Day:
             sql = export_tables.select(self.readings.reader(), table)
             if sql is None:
                 continue
-            rows = self._table(self.readings.reader(), table, sql)
-            tables[table.name] = {"file": self._name(table), "rows": rows, "columns": len(table.columns)}
+            rows, digest = self._table(self.readings.reader(), table, sql)
+            columns = len(table.columns)
+            tables[table.name] = {"file": self._name(table), "rows": rows, "columns": columns, "sha256": digest}
             total += rows
         facts = {"format": lake.FORMAT, "day": self.day, "source": self.source, "made_by": f"rashomon {__version__}"}
         manifest = {**facts, "tables": tables, "traces": {**self.kept, **self.marks}}
@@ -239,7 +248,7 @@ class _Day:
     def _name(self, table: Table) -> str:
         return f"table={table.name}/day={self.day}/{self.source}.parquet"
 
-    def _table(self, reader: duckdb.DuckDBPyConnection, table: Table, sql: str) -> int:
+    def _table(self, reader: duckdb.DuckDBPyConnection, table: Table, sql: str) -> tuple[int, str]:
         path = self.place.path(self._name(table))
         staged = self.place.staging(path)
         try:
@@ -250,12 +259,12 @@ class _Day:
                 rows = export_tables.write_parquet(file, schema, found, facts)
                 file.flush()
                 os.fsync(file.fileno())
-            self.place.put(staged, path)
+            digest = self.place.put(staged, path)
         except OSError as error:
             raise UsageError(f"{staged} cannot be written: {error.strerror or error}.", "Make room.") from error
         finally:
             staged.unlink(missing_ok=True)
-        return rows
+        return rows, digest
 
     def _with_old(
         self, table: Table, path: str, schema: pyarrow.Schema, new: Iterator[pyarrow.RecordBatch]
@@ -274,20 +283,18 @@ class _Day:
 
     def _old(self, path: str, schema: pyarrow.Schema, key: str, seen: set[str]) -> Iterator[pyarrow.RecordBatch]:
         import pyarrow
-        from pyarrow import compute, parquet
+        from pyarrow import compute
 
         left_out = pyarrow.array(sorted(seen), pyarrow.string())
         try:
-            with self.place.system.open(path, "rb") as file, parquet.ParquetFile(file) as old:
-                # without a group there is no batch: pyarrow before 19 fails there
-                for batch in old.iter_batches(export_tables.ROWS) if old.num_row_groups else ():
+            with self.place.system.open(path, "rb") as file:
+                for batch in export_tables.read_parquet(file):
                     kept = batch.filter(compute.invert(compute.is_in(batch.column(key), left_out)))
                     if kept.num_rows:
                         yield _fitted(kept, schema)
-        except pyarrow.ArrowException as error:
-            reason = str(error).split("\n")[0].rstrip(".")
+        except DamagedData as error:
             raise DamagedData(
-                f"{self.place.url} has a file that cannot be read, {path}: {reason}.",
+                f"{self.place.url} has a file that cannot be read, {path}: {error.problem.rstrip('.')}.",
                 "Move it away; what the home still has of that day is written again.",
             ) from error
 

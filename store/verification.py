@@ -63,6 +63,11 @@ class Flaw(NamedTuple):
     problem: str
 
 
+def is_of_lake(flaw: Flaw) -> bool:
+    """Whether it is one of an attached lake's."""
+    return flaw.place.startswith("lake ")
+
+
 class Verified(NamedTuple):
     """What was checked, in numbers, what is wrong, and what is merely worth knowing."""
 
@@ -75,11 +80,21 @@ class Verified(NamedTuple):
     remarks: tuple[str, ...]
     not_in_store: int = 0
     """How many journals could not be taken into the store."""
+    lake_files: int = 0
+    """How many files of attached lakes were checked."""
 
 
-def verify(home: Path | str, deep: bool = False, progress: Progress | None = None) -> Verified:
-    """Check a home. `deep` also compares each trace in the store with what its journals say, step by step."""
-    return _Check(Path(home), deep, progress).run()
+def verify(home: Path | str, deep: bool = False, progress: Progress | None = None, lakes: bool = False) -> Verified:
+    """Check a home. `deep` also compares each trace in the store with what its journals say, step by step; `lakes` also
+    reads each file of the attached lakes."""
+    found = _Check(Path(home), deep, progress).run()
+    if not lakes:
+        return found
+    from rashomon.store.lake_checking import check
+
+    files, wrong, remarks = check(home, progress)
+    flaws = (*found.flaws, *(Flaw(*one) for one in wrong))
+    return found._replace(lake_files=files, flaws=flaws, remarks=(*found.remarks, *remarks))
 
 
 def not_in_store(home: Path | str) -> int:

@@ -21,6 +21,7 @@ def verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also compare each trace with what its journals say, step by step.")
     ] = False,
+    lakes: Annotated[bool, typer.Option("--lakes", help="Also read all files of the attached lakes.")] = False,
     as_json: options.AsJson = False,
     home: options.Home = None,
 ) -> None:
@@ -48,7 +49,7 @@ def verify(
         if isinstance(error, NotWritable):
             behind, problem = verification.not_in_store(folder), error.problem
     with Bar("verifying") as bar:
-        found = verification.verify(folder, deep, bar.tell)
+        found = verification.verify(folder, deep, bar.tell, lakes)
     if behind:
         known = f"{terminal.plural(behind, 'journal')} of {found.journals:,} not in the store, or not as now: {problem}"
         found = found._replace(not_in_store=behind, remarks=(known, *found.remarks))
@@ -63,7 +64,7 @@ def verify(
 def lines(found: Verified) -> list[str]:
     """What was found, for people."""
     from rashomon.commands.terminal import plural
-    from rashomon.store.verification import BACK
+    from rashomon.store.verification import BACK, is_of_lake
 
     counts = [
         plural(found.journals, "journal"),
@@ -71,12 +72,16 @@ def lines(found: Verified) -> list[str]:
         plural(found.steps, "step"),
         plural(found.parts, "part"),
     ]
+    if found.lake_files:
+        counts.append(plural(found.lake_files, "lake file"))
     told = [f"{flaw.place}: {flaw.where}: {flaw.problem}." for flaw in found.flaws]
     told += found.remarks
     checked = f"Checked {', '.join(counts[:-1])} and {counts[-1]}"
     if found.flaws:
-        damaged = any(flaw.problem != BACK for flaw in found.flaws)
-        remedy = " `rashomon salvage` rebuilds the store." if damaged else ""
+        damaged = [flaw for flaw in found.flaws if flaw.problem != BACK]
+        remedy = " `rashomon salvage` rebuilds the store." if any(not is_of_lake(flaw) for flaw in damaged) else ""
+        if any(map(is_of_lake, damaged)):
+            remedy += " A damaged file of a lake: delete it, and export again from the home that wrote it."
         told.append(f"{checked}: {plural(len(found.flaws), 'flaw')}.{remedy}")
     else:
         told.append(f"{checked}: {'what is in the store' if found.not_in_store else 'all'} is well.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -36,9 +37,10 @@ import duckdb  # as above
 from rashomon.commands.sql_words import Completer
 from rashomon.store import lake_writing
 from rashomon.store.asking import relations
-from rashomon.store.export_tables import TABLES
+from rashomon.store.export_tables import TABLES, read_through
 from rashomon.store.lake_files import LakeFiles
 from rashomon.store.lake_writing import LakeReport, export_lake  # it needs what may be missing
+from rashomon.store.verification import verify
 
 DAY_NS = 86_400 * 10**9
 MONDAY = 20_000 * DAY_NS
@@ -344,6 +346,111 @@ def test_a_broken_file_of_a_lake_is_told_as_that(lake_home: Path, tmp_path: Path
         ran = main("sql", "select max(digest), sum(length(part.text)) from years.parts as part", home=lake_home)
         codes.add((ran.returncode, "A file of an attached lake cannot be read" in ran.stderr))
     assert {(4, True)} <= codes <= {(0, False), (4, True), (4, False)}  # (4, False): met as it is attached
+
+
+def test_verify_finds_any_damage_in_a_lake(lake_home: Path, tmp_path: Path) -> None:
+    """A flipped bit anywhere in any file is found, where Parquet's readers mostly see nothing wrong."""
+    files, chance = sorted((tmp_path / "lake").rglob("*.parquet")), random.Random(11)
+    sound = verify(lake_home, lakes=True)
+    assert (sound.flaws, sound.remarks, sound.lake_files) == ((), (), len(files))
+    for _ in range(40):
+        path = chance.choice(files)
+        good = path.read_bytes()
+        broken = bytearray(good)
+        broken[chance.randrange(len(broken))] ^= 1 << chance.randrange(8)
+        path.write_bytes(broken)
+        (flaw,) = verify(lake_home, lakes=True).flaws
+        assert (flaw.place, flaw.where) == ("lake years", str(path.relative_to(tmp_path / "lake")))
+        path.write_bytes(good)
+    assert verify(lake_home).lake_files == 0
+
+
+@pytest.fixture
+def own_lake(tmp_path: Path) -> Path:
+    """A home that has its own lake attached as `years`."""
+    home = home_of(tmp_path / "home", trace(1), trace(2), trace(3, day=1))
+    exported(home, str(tmp_path / "lake"))
+    lake.attach(home, str(tmp_path / "lake"), "years")
+    return home
+
+
+def test_a_damaged_file_that_is_deleted_is_written_again(own_lake: Path, tmp_path: Path) -> None:
+    """What `verify --lakes` says to do: delete it, and export again."""
+    path = min((tmp_path / "lake").rglob("table=steps/*/*.parquet"))
+    _flip(path)
+    told = main("verify", "--lakes", home=own_lake)
+    assert (told.returncode, "is not what its manifest says" in told.stdout, "salvage" in told.stdout) == (
+        4,
+        True,
+        False,
+    )
+    assert "delete it, and export again from the home that wrote it" in told.stdout
+    path.unlink()
+    assert "is not there, and its manifest names it" in main("verify", "--lakes", home=own_lake).stdout
+    assert len(exported(own_lake, str(tmp_path / "lake")).days) == 1
+    told = main("verify", "--lakes", "--json", home=own_lake)
+    assert (told.returncode, json.loads(told.stdout)["lake_files"] > 10) == (0, True)
+
+
+def test_damage_is_not_made_sound_by_writing_it_anew(own_lake: Path, tmp_path: Path) -> None:
+    """Neither an export that keeps old rows nor `forget --lakes` reads a damaged page, and gives it a new checksum."""
+    path = min((tmp_path / "lake").rglob("table=steps/*/*.parquet"))
+    before = _flip(path)
+    gone = trace(1).trace.id
+    told = main("forget", "--trace", gone, "--lakes", "--yes", home=own_lake)
+    assert (told.returncode, "cannot be read" in told.stdout + told.stderr) == (4, True)
+    assert path.read_bytes() == before
+    home_of(own_lake, trace(9))
+    with pytest.raises(DamagedData, match="has a file that cannot be read"):
+        exported(own_lake, str(tmp_path / "lake"))
+    assert path.read_bytes() == before
+
+
+def test_days_without_digests_are_read_and_get_them(own_lake: Path, tmp_path: Path) -> None:
+    """A lake of an older version is read through, says so, and has digests with the next export."""
+    for path in (tmp_path / "lake" / "_manifest").rglob("*.json"):
+        manifest = json.loads(path.read_bytes())
+        for told in manifest["tables"].values():
+            del told["sha256"]
+        path.write_text(json.dumps(manifest))
+    found = verify(own_lake, lakes=True)
+    assert (found.flaws, len(found.remarks), "without a digest" in found.remarks[0]) == ((), 1, True)
+    _flip(min((tmp_path / "lake").rglob("table=steps/*/*.parquet")))
+    assert [flaw.problem.split(":")[0] for flaw in verify(own_lake, lakes=True).flaws] == ["cannot be read"]
+    exported(own_lake, str(tmp_path / "lake"))
+    found = verify(own_lake, lakes=True)
+    assert (found.flaws, found.remarks) == ((), ())
+
+
+def test_a_lake_that_cannot_be_checked_is_a_flaw(lake_home: Path, tmp_path: Path) -> None:
+    """One that is gone, and manifests that are none; without a lake that is said."""
+    manifest = min((tmp_path / "lake" / "_manifest").rglob("*.json"))
+    manifest.write_text("[]")
+    assert [flaw.problem for flaw in verify(lake_home, lakes=True).flaws] == ["is no manifest"]
+    shutil.rmtree(tmp_path / "lake")
+    (flaw,) = verify(lake_home, lakes=True).flaws
+    assert "is not there any more" in flaw.problem
+    lake.detach(lake_home, "years")
+    assert verify(lake_home, lakes=True).remarks == ("No lake is attached.",)
+
+
+def _flip(path: Path) -> bytes:
+    """Damage a page of a Parquet file so that its readers do not see it, unless they compare checksums."""
+    good = path.read_bytes()
+    for at in range(4, len(good)):
+        broken = bytearray(good)
+        broken[at] ^= 1
+        path.write_bytes(broken)
+        with duckdb.connect() as client:
+            try:
+                client.execute(f"SELECT max(columns(*)) FROM read_parquet('{path}')").fetchall()
+            except duckdb.Error:
+                continue
+        with path.open("rb") as file, contextlib.suppress(DamagedData):
+            read_through(file)
+            continue
+        return bytes(broken)
+    raise AssertionError("every flip was seen, or none was")
 
 
 def test_threads_read_a_file_each_for_itself(tmp_path: Path) -> None:
