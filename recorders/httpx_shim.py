@@ -17,6 +17,7 @@ from typing import Any
 from rashomon.boundary import Scribe, Witness, cross, cross_async, end_of, guard_here, make, make_async, sent
 from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders.endpoints import classify
+from rashomon.recorders.httpx_apps import Apps, enclosing, enclosing_async, is_step
 from rashomon.recorders.httpx_streams import recorded_failure, stream_classes
 
 
@@ -30,6 +31,7 @@ class _Shim:
         self.plain_body: Any = module.ByteStream
         self.told_body = type("ByteStream", (_ToldBody, module.ByteStream), {})
         self.transports = (module.HTTPTransport, module.AsyncHTTPTransport)
+        self.apps = Apps(module)
 
     def call(self, request: Any, body: bytes) -> Call:
         url = request.url
@@ -179,6 +181,32 @@ class _AsyncTransport(_Transport):
         return await (live() if call is None else cross_async(call, live, self._codec))
 
 
+class _SyncAppTransport(_Transport):
+    """A transport to an application of the program's own: `rashomon.recorders.httpx_apps`."""
+
+    __slots__ = ()
+
+    def handle_request(self, request: Any) -> Any:
+        live = partial(self._transport.handle_request, request)
+        if not is_step(request):
+            return live()
+        call = _describe(self._shim, request, request.read())
+        return live() if call is None else cross(call, enclosing(live), self._codec)
+
+
+class _AsyncAppTransport(_Transport):
+    """The same, for an async client."""
+
+    __slots__ = ()
+
+    async def handle_async_request(self, request: Any) -> Any:
+        live = partial(self._transport.handle_async_request, request)
+        if not is_step(request):
+            return await live()
+        call = _describe(self._shim, request, await request.aread())
+        return await (live() if call is None else cross_async(call, enclosing_async(live), self._codec))
+
+
 _shims: dict[str, _Shim] = {}
 
 
@@ -192,8 +220,8 @@ def _shim_for(module: ModuleType) -> _Shim:
 def patch(module: ModuleType) -> None:
     """Let every client of `httpx` or `httpx2` cross the boundary."""
     shim = _shim_for(module)
-    _patch_class(module.Client, shim, _SyncTransport, _Codec(shim, shim.sync_stream))
-    _patch_class(module.AsyncClient, shim, _AsyncTransport, _Codec(shim, shim.async_stream))
+    _patch_class(module.Client, shim, _SYNC, _Codec(shim, shim.sync_stream))
+    _patch_class(module.AsyncClient, shim, _ASYNC, _Codec(shim, shim.async_stream))
     _patch_closing(module.AsyncHTTPTransport)
 
 
@@ -216,7 +244,12 @@ def _closes(original: Any) -> Any:
     return close
 
 
-def _patch_class(cls: Any, shim: _Shim, transport_class: Any, codec: Any) -> None:
+_SYNC: Any = (_SyncTransport, _SyncAppTransport)
+_ASYNC: Any = (_AsyncTransport, _AsyncAppTransport)
+
+
+def _patch_class(cls: Any, shim: _Shim, classes: Any, codec: Any) -> None:
+    transport_class, app_class = classes
     original = cls._transport_for_url
     if hasattr(original, "__rashomon__"):
         return
@@ -228,7 +261,7 @@ def _patch_class(cls: Any, shim: _Shim, transport_class: Any, codec: Any) -> Non
             return transport
         if type(transport) in shim.transports and hasattr(guard, "put_off"):
             return transport_class(shim, codec, transport, guard)
-        return transport_class(shim, codec, transport)
+        return (app_class if shim.apps.reached_by(transport) else transport_class)(shim, codec, transport)
 
     _transport_for_url.__rashomon__ = True  # type: ignore[attr-defined]
     cls._transport_for_url = _transport_for_url
@@ -250,7 +283,12 @@ def wrap_client(client: Any) -> bool:
     if not hasattr(original, "__rashomon__"):  # else it is recorded already, as every client is
         shim = _shim_for(sys.modules[root])
         asynchronous = hasattr(inner, "aclose")
-        transport_class: Any = _AsyncTransport if asynchronous else _SyncTransport
+        classes = _ASYNC if asynchronous else _SYNC
         codec = _Codec(shim, shim.async_stream if asynchronous else shim.sync_stream)
-        inner._transport_for_url = lambda url: transport_class(shim, codec, original(inner, url))
+
+        def _transport_for_url(url: Any) -> Any:
+            transport = original(inner, url)
+            return classes[shim.apps.reached_by(transport)](shim, codec, transport)
+
+        inner._transport_for_url = _transport_for_url
     return True
