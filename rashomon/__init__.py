@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from rashomon.version import __version__
 
 if TYPE_CHECKING:
+    from rashomon.entrypoints import entrypoint
     from rashomon.errors import Escaped, Missed, RashomonError, ReplayStop
     from rashomon.recorders.tools import tool
     from rashomon.replaying import Diverged, replay
-    from rashomon.session import entrypoint, install, note, trace, wrap
+    from rashomon.session import install, note, trace, wrap
 
 __all__ = [
     "Diverged",
@@ -30,7 +31,8 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Escaped", "Missed", "RashomonError", "ReplayStop"), "rashomon.errors"),
     **dict.fromkeys(("Diverged", "replay"), "rashomon.replaying"),
-    **dict.fromkeys(("entrypoint", "install", "note", "trace", "wrap"), "rashomon.session"),
+    "entrypoint": "rashomon.entrypoints",
+    **dict.fromkeys(("install", "note", "trace", "wrap"), "rashomon.session"),
     "tool": "rashomon.recorders.tools",
 }
 

@@ -9,14 +9,20 @@ import os
 import sys
 from typing import Any
 
-from rashomon import boundary, tapes, values
-from rashomon.session import SESSION, Order
+from rashomon import boundary, entrypoints, tapes, values
+from rashomon.session import SESSION, UNCALLED, Order
 
 
 def find(entry: dict[str, Any]) -> Any:
     """The recorded function: by import, or from its file when it was in the program's main module."""
     module_name, _, path = entry["ref"].partition(":")
+    if "<locals>" in path:
+        raise ImportError("it was made inside of another function")
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise ImportError("it is an object that can be called, and has no name of its own")
     if module_name == "__main__":
+        if not entry.get("file"):
+            raise ImportError("nobody knows the file it is in")
         folder = os.path.dirname(os.path.abspath(entry["file"]))
         sys.path.insert(0, folder)
         spec = importlib.util.spec_from_file_location("__rashomon_main__", entry["file"])
@@ -40,28 +46,23 @@ def main() -> int:
     """Call the function of the tape in `RASHOMON_SESSION`, and keep its result in the new trace."""
     order = Order(**json.loads(os.environ[SESSION]))
     assert order.tape is not None
-    entry = tapes.only_tape(order.tape).trace.entrypoint
+    trace = tapes.only_tape(order.tape).trace
+    entry = trace.entrypoint
     if not entry:
         return 3
     try:
         function = find(entry)
         args, kwargs = values.decode(entry["args"])
     except (ImportError, AttributeError, OSError, values.NotRebuildable) as error:
-        sys.stderr.write(f"rashomon: the recorded function {entry['ref']} cannot be called: {error}\n")
+        with open(order.tape + UNCALLED, "w", encoding="utf-8") as file:  # who launched this says it
+            file.write(f"The recorded function {entry['ref']} cannot be called: {error}.")
         return 3
-    result = getattr(function, "__wrapped__", function)(*args, **kwargs)
-    if hasattr(result, "__await__"):
-        import asyncio
-
-        result = asyncio.run(_wait_for(result))
+    recorded = None if trace.result is None else values.to_json(trace.result)
+    result = entrypoints.again(entrypoints.unmarked(function), args, kwargs, recorded)
     scribe: Any = getattr(boundary.current(), "scribe", None)
     if scribe is not None:
         scribe.finish("ok", result=values.encode(result))
     return 0
-
-
-async def _wait_for(awaitable: Any) -> Any:
-    return await awaitable
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class replay:
         plan = playing.Plan(parsed, self._live, policy, "stop", *self._shared(tape))
         session = playing.ReplaySession(tape, redactor, scribe, lanes.current_line, plan)
         self._scope = boundary.intercepted(session)
-        self._line = lanes.start_root()
+        self._line = lanes.start_root(lanes.Line(()))
         boundary.set_process_interceptor(session)
         self._conductor_before, boundary.conductor = boundary.conductor, session.conductor
         sessions.attach_running_loop()

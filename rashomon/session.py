@@ -1,4 +1,4 @@
-"""What a program sees of recording (`install`, `trace`, `entrypoint`, `note`, `wrap`), and this process's journal."""
+"""What a program sees of recording (`install`, `trace`, `note`, `wrap`), and this process's journal."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # all of this is loaded when the first trace begins: a progra
 F = TypeVar("F", bound=Callable[..., Any])
 SESSION = "RASHOMON_SESSION"
 """The environment variable through which a launcher tells a child what to do: one JSON object."""
+UNCALLED = ".uncalled"
+"""How the file is called, behind a tape's name, in which a child says why it cannot call the recorded function."""
 OFF = "RASHOMON_OFF"
 _KEPT_ENDINGS = ("_BASE_URL", "_API_BASE", "_ENDPOINT", "_MODEL", "_API_VERSION", "_DISABLE_TRACING", "_TELEMETRY")
 _KEPT_NAMES = ("PYTHONHASHSEED", "TZ", "LANG", "LC_ALL", "DO_NOT_TRACK")
@@ -162,11 +164,19 @@ def environ_kept() -> dict[str, str]:
     return kept | {name: "<secret>" for name in os.environ if name.endswith("API_KEY")}
 
 
+def folder() -> str:
+    """The folder that the program runs in; empty where that has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
 def _process_info(role: str) -> dict[str, Any]:
     return {
         "role": role,
         "argv": list(sys.orig_argv),
-        "cwd": os.getcwd(),
+        "cwd": folder(),
         "versions": {
             "rashomon": __version__,
             "python": ".".join(map(str, sys.version_info[:3])),
@@ -250,6 +260,7 @@ class trace:
         self.id: str | None = None
         self._recorder: TraceRecorder | None = None
         self._result: bytes | None = None
+        self._here = False
 
     def __enter__(self) -> trace:
         install()
@@ -258,7 +269,7 @@ class trace:
             return self
         outer = boundary.current()
         now = real.time_ns()
-        info = {"id": new_trace_id(now), "name": self._name, "started_ns": now, "tags": self._tags, "cwd": os.getcwd(),
+        info = {"id": new_trace_id(now), "name": self._name, "started_ns": now, "tags": self._tags, "cwd": folder(),
                 "environ": environ_kept(), "within": trace_id(outer), **self._info}  # fmt: skip
         self._recorder = process.begin(info)
         self.id = info["id"]
@@ -269,9 +280,27 @@ class trace:
         if boundary.ticker is not None:
             place = boundary.ticker.place() or boundary.NOWHERE
             self._recorder.note_point(Event.BEGIN, (), boundary.ticker.loops(), place)
-        self._line = None if outer is not None else lanes.start_root()
-        self._scope.__enter__()
+        self._line = None if outer is not None else lanes.Line(())
+        self.resume()
         return self
+
+    def resume(self) -> None:
+        """What runs from here on belongs to the trace again, after `suspend`."""
+        if self._recorder is not None and not self._here and not collector.is_running():
+            self._here = True
+            self._token = None if self._line is None else lanes.start_root(self._line)
+            self._scope.__enter__()
+
+    def suspend(self) -> None:
+        """What runs from here on does not belong to the trace, until `resume` or its end."""
+        if self._here:
+            self._here = False
+            try:
+                self._scope.__exit__()
+                if self._token is not None:
+                    lanes.end_root(self._token)
+            except ValueError:  # in another context than it was begun in: there is nothing to undo here
+                pass
 
     def set_result(self, value: Any) -> None:
         """Keep a value as the trace's result."""
@@ -283,9 +312,7 @@ class trace:
         recorder = self._recorder
         if recorder is None:
             return
-        self._scope.__exit__(exc_type, error, traceback)
-        if self._line is not None:
-            lanes.end_root(self._line)
+        self.suspend()
         text = None if error is None else f"{type(error).__name__}: {error}"
         recorder.finish("ok" if error is None else "error", error=text, result=self._result)
 
@@ -312,40 +339,6 @@ def note(text: str = "", /, *, labels: Iterable[str] = (), **data: Any) -> None:
             write(str(text), (labels,) if isinstance(labels, str) else tuple(map(str, labels)), data)
         except Exception:  # a text or a label that cannot be made one: a note must not break the program
             pass
-
-
-def entrypoint(function: F) -> F:
-    """Make each call of a function one trace, with its arguments and its result, that can be replayed."""
-    import functools
-    import inspect
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _entry_trace(function, args, kwargs) as current:
-            result = function(*args, **kwargs)
-            current.set_result(result)
-            return result
-
-    @functools.wraps(function)
-    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _entry_trace(function, args, kwargs) as current:
-            result = await function(*args, **kwargs)
-            current.set_result(result)
-            return result
-
-    chosen: Any = async_wrapper if inspect.iscoroutinefunction(function) else wrapper
-    return chosen  # type: ignore[no-any-return]
-
-
-def _entry_trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> trace:
-    from rashomon import values
-
-    entry = {
-        "ref": f"{function.__module__}:{function.__qualname__}",
-        "file": function.__code__.co_filename if hasattr(function, "__code__") else None,
-        "args": values.encode([list(args), kwargs]),
-    }
-    return trace(function.__name__, entrypoint=entry)
 
 
 def wrap(client: Any) -> Any:

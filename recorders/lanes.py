@@ -105,9 +105,9 @@ def putting() -> tuple[Line, Lane]:
     return (_root, UNKNOWN) if line is None else (line, line.lane)
 
 
-def start_root() -> Any:
-    """Begin a trace here: its lanes count from zero. Returns the token for `end_root`."""
-    return _line.set(Line(()))
+def start_root(line: Line) -> Any:
+    """Begin a trace here, or go on with it: `line` is its main one. Returns the token for `end_root`."""
+    return _line.set(line)
 
 
 def end_root(token: Any) -> None:

@@ -28,7 +28,7 @@ from rashomon.replay.ends import EndDifference, end_differences
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.replay.printed import is_known
-from rashomon.session import Order, new_trace_id
+from rashomon.session import UNCALLED, Order, new_trace_id
 
 _ANY_OUTPUT = "Where that is as it should be: --any-output."
 _OUTPUT_UNKNOWN = (
@@ -205,10 +205,19 @@ def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[
         if _PYTHON.fullmatch(os.path.basename(command[0])):
             environ["RASHOMON_DIRECT"] = "1"  # a Python that is too old for a replay must not run the program for real
         try:
-            return run(command, environ, cwd)
+            ended = run(command, environ, cwd)
+            _refuse_uncalled(path + UNCALLED)
         except CannotRun:
             launch.finish(Ended(127), "error")
             raise
+        return ended
+
+
+def _refuse_uncalled(path: str) -> None:
+    """Raise `CannotRun` where the launched process said in this file that it cannot call the recorded function."""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            raise CannotRun(file.read(), "Call it with its arguments within rashomon.replay(), in a program of yours.")
 
 
 def _absolute(stub: str) -> str:
