@@ -91,5 +91,6 @@ def digest_of(call: Call, body: bytes) -> str:
 def address_of(kind: Kind, name: str, head: Head) -> bytes:
     """What stands before a call's body when its digest is taken."""
     url = canonical_url(kind, str(head.get("url", "")))
-    address = "\n".join((kind, name, str(head.get("method", "")), url))
+    server = (str(head["server"]),) if "server" in head else ()
+    address = "\n".join((kind, name, str(head.get("method", "")), url, *server))
     return address.encode("utf-8", "surrogatepass") + b"\0"

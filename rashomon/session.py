@@ -56,6 +56,8 @@ def install() -> None:
     when_imported("urllib3.connectionpool", _patch_urllib3)
     when_imported("aiohttp.client", _patch_aiohttp)
     when_imported("uvloop", _patch_uvloop)
+    for name in ("mcp.client.stdio", "mcp.shared.jsonrpc_dispatcher", "mcp.shared.session"):
+        when_imported(name, _patch_mcp)
     for name in ("openai._base_client", "anthropic._base_client"):
         when_imported(name, _patch_platform)
     for name in slots.PATCHED:
@@ -109,6 +111,12 @@ def _patch_aiohttp(module: Any) -> None:
     from rashomon.recorders import vcr_shim
 
     vcr_shim.patch_aiohttp(module)
+
+
+def _patch_mcp(module: Any) -> None:
+    from rashomon.recorders import mcp_sessions
+
+    mcp_sessions.patch(module)
 
 
 def _patch_platform(module: Any) -> None:

@@ -29,6 +29,9 @@ _LLM, _NOTE, _COMPLETE = Kind.LLM, Kind.NOTE, End.COMPLETE  # an enumeration loo
 NO_JSON = "$no_json"
 """The type of error of an answer of an LLM call that is no JSON where nothing else was asked for."""
 
+TOOL_ERROR = "tool_error"
+"""The type of error of a tool of an MCP server that tells in its result that it failed."""
+
 _NO_JSON = (NO_JSON,)
 _HEX_SHOWN = 256
 _TOLD_HEADERS = ("location", "retry-after", "link")
@@ -271,8 +274,27 @@ def summary(
         title = _note_title(step.request.head.get("note"))
     else:
         asked = request_view(step) if request is None else request
+        if kind == Kind.MCP:
+            return _mcp_summary(step, asked, response)
         title = f"{_call_text(step.name, asked)}{_answer_text(step, response)}"
     return Summary(None, None, None, status, None, "", one_line(title, _TITLE_WIDTH))
+
+
+def _mcp_summary(step: Step, asked: Json, response: Json) -> Summary:
+    """A tool of an MCP server tells that it failed in its result: `isError`."""
+    answer = response_view(step) if response is None else response
+    said: Json = answer
+    failed = False
+    if isinstance(answer, dict) and isinstance(answer.get("content"), list):
+        failed = answer.get("isError") is True
+        blocks = [block for block in answer["content"] if isinstance(block, dict)]
+        texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
+        said = "\n".join(texts) if len(texts) == len(answer["content"]) else answer
+    told = f" failed: {text_of(said, _TITLE_WIDTH)}" if failed else _answer_text(step, said)
+    title = one_line(f"{_call_text(step.name, asked)}{told}", _TITLE_WIDTH)
+    summary = Summary(None, None, None, None, None, "", title)
+    message = said if isinstance(said, str) else text_of(said, _TITLE_WIDTH)
+    return summary._replace(error_type=TOOL_ERROR, error_message=encodable(message)) if failed else summary
 
 
 def _note_title(note: Json) -> str:

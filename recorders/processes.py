@@ -324,7 +324,7 @@ def _patch_subprocess(module: Any) -> None:
             return original(self, args, *more, **kwargs)  # type: ignore[no-any-return]
         token = slots.executing.set(True)
         try:
-            if slots.handed:
+            if slots.handed and not slots.apart.get():
                 more, kwargs = _with_lane(args, more, kwargs)
             return original(self, args, *more, **kwargs)  # type: ignore[no-any-return]
         finally:
@@ -426,7 +426,7 @@ def _with_lane_spawned(original: Any) -> Any:
 
     @functools.wraps(original)
     def spawn(path: Any, argv: Any, env: Any, /, **options: Any) -> Any:
-        if boundary.current() is None or slots.executing.get():  # `subprocess` has seen to it
+        if boundary.current() is None or slots.executing.get() or slots.apart.get():  # `subprocess` has seen to it
             return original(path, argv, env, **options)
         return original(path, argv, environ_for(command_lane(argv), env), **options)
 

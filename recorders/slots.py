@@ -72,6 +72,8 @@ starting: ContextVar[Lane | None] = ContextVar("rashomon_starting", default=None
 """While a process is being started: the lane that it has been given."""
 executing: ContextVar[bool] = ContextVar("rashomon_executing", default=False)
 """While a command is being started: whatever forks now is about to become another program."""
+apart: ContextVar[bool] = ContextVar("rashomon_apart", default=False)
+"""What is started here belongs to a recorded call: it is no line of the program's own, and has no recorder."""
 _forked: ContextVar[Lane | None] = ContextVar("rashomon_forked", default=None)
 
 

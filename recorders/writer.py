@@ -406,6 +406,8 @@ class Writer:
         """The head of a request as it is written."""
         if "url" in head:
             head = {**head, "url": self.redactor.url(head["url"])}
+        elif "server" in head:
+            head = {**head, "server": self.redactor.url(head["server"])}
         headers = head.get("headers")
         if headers is None:
             return head

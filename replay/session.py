@@ -245,8 +245,9 @@ class ReplaySession:
         redactor, (head, body) = self._state.redactor, call.request
         if call.kind is Kind.TOOL:
             return call._replace(request=Request(head, redactor.encoded(body)))
+        place = "server" if "server" in head else "url"
         return call._replace(
-            request=Request({**head, "url": redactor.url(head.get("url", ""))}, redactor.content(body))
+            request=Request({**head, place: redactor.url(head.get(place, ""))}, redactor.content(body))
         )
 
     def _play(self, call: Call, found: Found) -> Play:

@@ -126,7 +126,8 @@ def went_wrong(seen: _Seen) -> bool:
     status = (response.head or {}).get("status")
     if response.failure is not None or response.end is End.ERROR or (isinstance(status, int) and status >= 400):
         return True
-    return seen.step.kind is Kind.LLM and (seen.said.error_type is not None or seen.said.error_message is not None)
+    told = seen.said.error_type is not None or seen.said.error_message is not None
+    return told and seen.step.kind in (Kind.LLM, Kind.MCP)
 
 
 # ----------------------------------------------------------------------------------------------- steps

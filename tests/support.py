@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from rashomon import tapes, values
 from rashomon.canonical import content_digest, digest
 from rashomon.model import Call, Tape
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from rashomon.store.filtering import Place
 
 ROOT = Path(__file__).resolve().parents[1]
+APART = Path(sys.prefix) / "apart"
+"""What programs find that a test starts with it, and the tests' own process does not (docs/decisions/001)."""
 AGENTS = ROOT / "fixtures" / "agents"
 DEMO_AGENT = Path(values.__file__).parent / "demo" / "refund_agent.py"
 """The demo's agent, in the package that is tested: the checkout's or an installed wheel's."""
@@ -35,6 +39,16 @@ def rashomon(*args: str | Path, home: Path, **options: Any) -> subprocess.Comple
     env = {**environment(home), **options.pop("env", {})}
     command = [sys.executable, "-m", "rashomon.cli", *map(str, args)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, **options)
+
+
+def needs_apart(package: str) -> pytest.MarkDecorator:
+    """Skips a test where a package is not among those that are installed apart."""
+    return pytest.mark.skipif(not (APART / package).is_dir(), reason=f"{package} is not installed apart")
+
+
+def with_apart() -> dict[str, str]:
+    """An environment's variable with which a program finds them."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(APART)]))}
 
 
 def tapes_of(home: Path) -> list[Tape]:

@@ -23,7 +23,7 @@ import pytest
 import rashomon
 from rashomon import boundary
 from rashomon.model import Tape
-from tests.support import environment, tapes_of
+from tests.support import environment, needs_apart, tapes_of, with_apart
 from tests.support import rashomon as command_line
 
 CLOCKS = """
@@ -142,8 +142,6 @@ if os.fork() == 0:
 os.wait()
 print(got)
 """
-APART = Path(sys.prefix) / "apart"
-"""What programs find that a test starts with it, and the tests' own process does not (docs/decisions/001)."""
 NUMPY = """
 import numpy
 
@@ -158,16 +156,6 @@ def program(folder: Path, text: str) -> Path:
     path = folder / "agent.py"
     path.write_text(textwrap.dedent(text))
     return path
-
-
-def needs_apart(package: str) -> pytest.MarkDecorator:
-    """Skips a test where a package is not among those that are installed apart."""
-    return pytest.mark.skipif(not (APART / package).is_dir(), reason=f"{package} is not installed apart")
-
-
-def with_apart() -> dict[str, str]:
-    """An environment's variable with which a program finds them."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(APART)]))}
 
 
 def played(home: Path, path: Path, env: dict[str, str] | None = None, **replay_env: str) -> list[str]:
