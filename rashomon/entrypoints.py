@@ -1,7 +1,7 @@
 """`rashomon.entrypoint`: each call of a function is a trace of its own, with its arguments and its result.
 
 What the function hands on belongs to its trace, too: a coroutine, and the values of a generator, between which the
-caller's own code runs and is not of the trace.
+caller's own code runs and is not of the trace; also where the generator is what an answer to the web streams.
 """
 
 from __future__ import annotations
@@ -94,9 +94,13 @@ class _Part:
 
 def _handed_on(current: trace, result: Any) -> Any:
     """The result of a call, whose trace ends here; or what goes on with it."""
-    for kind, going_on in _GOING_ON.items():
-        if isinstance(result, kind):
-            return going_on(lambda args, kwargs: (current, result))()
+    going_on = _GOING_ON.get(type(result))
+    if going_on is not None:
+        return going_on(lambda args, kwargs: (current, result))()
+    name, streamed = _streamed(result)
+    if name:
+        result.__dict__[name] = _GOING_ON[type(streamed)](lambda args, kwargs: (current, streamed))()
+        return result
     _end(current, result)
     return result
 
@@ -176,6 +180,19 @@ _GOING_ON: dict[type, Callable[[Begin], Any]] = {
 }
 
 
+_STREAMS = ("body_iterator", "response")
+"""The attributes in which answers hold what they stream: Starlette's (and FastAPI's), werkzeug's (and Flask's)."""
+
+
+def _streamed(result: Any) -> tuple[str, Any]:
+    """The generator from which an answer to the web will be read, and its attribute; an empty name where none is."""
+    held: Any = getattr(result, "__dict__", None)
+    for name in _STREAMS if isinstance(held, dict) else ():
+        if isinstance(held.get(name), (GeneratorType, AsyncGeneratorType)):
+            return name, held[name]
+    return "", None
+
+
 class Yielded:
     """What a generator has yielded: its result, in place of a value of its own."""
 
@@ -249,6 +266,8 @@ def again(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any],
     `recorded` is the result of the recording: a generator that was closed early is closed at the same place.
     """
     result = function(*args, **kwargs)
+    name, streamed = _streamed(result)
+    result = streamed if name else result
     if isinstance(result, GeneratorType):
         return _consumed(result, _limit(recorded))
     if isinstance(result, AsyncGeneratorType) or hasattr(result, "__await__"):
@@ -279,6 +298,8 @@ def _consumed(generator: Generator[Any, Any, Any], limit: int | None) -> dict[st
 async def _all(result: Any, limit: int | None) -> Any:
     if hasattr(result, "__await__"):
         result = await result
+    name, streamed = _streamed(result)
+    result = streamed if name else result
     if isinstance(result, GeneratorType):
         return _consumed(result, limit)
     if not isinstance(result, AsyncGeneratorType):

@@ -98,11 +98,8 @@ class _Server:
         self._manager = original(server, *args, **kwargs)
         command = [os.path.basename(str(server.command)), *map(str, server.args)]
         self.address = f"stdio:{shlex.join(command)}"
-        told = {
-            "command": str(server.command),
-            "args": command[1:],
-            "cwd": None if server.cwd is None else str(server.cwd),
-        }
+        cwd = getattr(server, "cwd", None)  # which older versions do not have
+        told = {"command": str(server.command), "args": command[1:], "cwd": None if cwd is None else str(cwd)}
         self._call = _message(self.address, "start", told)
         self._played: _Nobody | None = None
         self._witness: Any = None

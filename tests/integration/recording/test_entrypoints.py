@@ -256,6 +256,36 @@ def test_what_is_handed_on_belongs_to_the_trace(tapes: Callable[[], list[Tape]])
     assert {tape.trace.outcome for tape in tapes()} == {"ok"}
 
 
+class Answer:
+    """As Starlette's answers, and werkzeug's: what they stream is read when the handler is long done."""
+
+    def __init__(self, **held: Any) -> None:
+        self.__dict__.update(held)
+
+
+def test_what_an_answer_streams_belongs_to_the_trace(tapes: Callable[[], list[Tape]]) -> None:
+    """A handler returns an answer, and a server reads from it afterwards."""
+
+    @rashomon.entrypoint
+    async def handler() -> Answer:
+        look("before")
+        return Answer(body_iterator=words_async.__wrapped__("a b"), status=200)  # type: ignore[attr-defined]
+
+    @rashomon.entrypoint
+    def view() -> Answer:
+        return Answer(response=words.__wrapped__("c d"))  # type: ignore[attr-defined]
+
+    async def serve() -> list[Any]:
+        answer = await handler()
+        look("the server's own")
+        return [value async for value in answer.body_iterator]  # type: ignore[attr-defined]
+
+    assert asyncio.run(serve()) == ["A", "B"]
+    assert list(view().response) == ["C", "D"]  # type: ignore[attr-defined]
+    assert [said(tape) for tape in tapes()] == [["BEFORE", "A", "B", "END"], ["C", "D", "END"]]
+    assert [result(tape)["yielded"] for tape in tapes()] == [["A", "B"], ["C", "D"]]
+
+
 def test_everything_that_can_be_called(tapes: Callable[[], list[Tape]]) -> None:
     """Methods, bound ones, partial ones, objects; each with its name."""
     agent = Agent()
@@ -326,6 +356,17 @@ async def streaming_async(text):
 def below(text):
     return ask(text)
 
+class Answer:
+    def __init__(self, values):
+        self.body_iterator = values
+
+@rashomon.entrypoint
+async def streamed(text):
+    async def values():
+        for word in text.split():
+            yield await asyncio.to_thread(ask, word)
+    return Answer(values())
+
 class Base:
     @rashomon.entrypoint
     @classmethod
@@ -350,6 +391,7 @@ async def main():
     async for value in streaming_async("five six"):
         print(value)
         break
+    print([value async for value in (await streamed("x y")).body_iterator])
     print(below("seven"), Agent.of_class("eight"), Agent().method("nine"), outer()("ten"))
     print(rashomon.entrypoint(functools.partial(ask, "eleven"))())
 
@@ -370,8 +412,8 @@ def test_each_is_replayed_by_its_name(tmp_path: Path, server: ProviderServer) ->
         done = run("replay", tape.trace.id, "--quiet", home=home, cwd=tmp_path)
         held.setdefault(tape.trace.name, []).append((done.returncode, done.stderr))
     plain = [(0, "")]
-    assert {name: held.pop(name) for name in ("streaming", "below", "of_class")} == dict.fromkeys(
-        ("streaming", "below", "of_class"), plain
+    assert {name: held.pop(name) for name in ("streaming", "streamed", "below", "of_class")} == dict.fromkeys(
+        ("streaming", "streamed", "below", "of_class"), plain
     )
     assert held.pop("streaming_async") == plain * 2
     for name, reason in (
@@ -382,7 +424,7 @@ def test_each_is_replayed_by_its_name(tmp_path: Path, server: ProviderServer) ->
         ((code, told),) = held.pop(name)
         assert (code, reason in told, "Traceback" in told) == (3, True, False), told
     assert not held
-    assert len([tape for tape in tapes_of(home) if tape.trace.parent and tape.trace.outcome == "ok"]) == 5
+    assert len([tape for tape in tapes_of(home) if tape.trace.parent and tape.trace.outcome == "ok"]) == 6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be deleted on Windows")
