@@ -239,7 +239,7 @@ def _trace_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], of_c
         name += "()"
     file = function.__code__.co_filename if hasattr(function, "__code__") else None
     entry = {"ref": f"{module}:{name}", "file": file, "args": values.encode([given, kwargs])}
-    current = trace(named.__name__, entrypoint=entry)
+    current = trace(getattr(named, "__name__", "entrypoint"), entrypoint=entry)
     current.__enter__()
     current.suspend()
     return current
