@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from rashomon import boundary, entrypoints, tapes, values
-from rashomon.session import SESSION, UNCALLED, Order
+from rashomon.session import SESSION, UNCALLED, Order, was_cancelled
 
 
 def find(entry: dict[str, Any]) -> Any:
@@ -61,7 +61,9 @@ def main() -> int:
     result = entrypoints.again(entrypoints.unmarked(function), args, kwargs, recorded)
     scribe: Any = getattr(boundary.current(), "scribe", None)
     if scribe is not None:
-        scribe.finish("ok", result=values.encode(result))
+        # nobody cancels it here: what it comes to behind the moment in which it was cancelled, no recording tells
+        unknown = trace.result is None and was_cancelled(trace.error)
+        scribe.finish("ok", result=None if unknown else values.encode(result))
     return 0
 
 

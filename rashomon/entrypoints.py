@@ -13,7 +13,9 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType, MethodType
 from typing import Any, TypeVar
 
 from rashomon import values
+from rashomon.boundary import end_of
 from rashomon.errors import UsageError
+from rashomon.model import End
 from rashomon.session import trace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,13 +74,14 @@ def _wrapper(function: Any, of_class: bool) -> Any:
 class _Part:
     """What runs in the block belongs to a trace, which goes on behind it; where the block raises, that is its end.
 
-    `ending`: what a generator has yielded whose caller ends it, or throws into it.
+    `yielded`: what a generator has yielded so far, which is its result where its caller ends it: it closes it or, with
+    `thrown`, throws into it, or it is cancelled, as a server does whose client has gone.
     """
 
-    __slots__ = ("_ending", "_trace")
+    __slots__ = ("_thrown", "_trace", "_yielded")
 
-    def __init__(self, current: trace, ending: Yielded | None = None) -> None:
-        self._trace, self._ending = current, ending
+    def __init__(self, current: trace, yielded: Yielded | None = None, thrown: bool = False) -> None:
+        self._trace, self._yielded, self._thrown = current, yielded, thrown
 
     def __enter__(self) -> None:
         self._trace.resume()
@@ -87,8 +90,8 @@ class _Part:
         if error is None:
             self._trace.suspend()
             return
-        if self._ending is not None:
-            self._trace.set_result(self._ending.result(closed=True))
+        if self._yielded is not None and (self._thrown or end_of(error) is End.CANCELLED):
+            self._trace.set_result(self._yielded.result(closed=True))
         self._trace.__exit__(exc_type, error, traceback)
 
 
@@ -119,10 +122,10 @@ def _generator(begin: Begin) -> Any:
     def passing(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         current, generator = begin(args, kwargs)
         yielded = Yielded()
-        sent, step, ending = None, generator.send, None
+        sent, step, into = None, generator.send, False
         while True:
             over: StopIteration | None = None
-            with _Part(current, ending):
+            with _Part(current, yielded, into):
                 try:
                     item = step(sent)
                 except StopIteration as stop:
@@ -132,14 +135,14 @@ def _generator(begin: Begin) -> Any:
                 return over.value
             yielded.add(item)
             try:
-                sent, step, ending = (yield item), generator.send, None
+                sent, step, into = (yield item), generator.send, False
             except GeneratorExit:
-                with _Part(current, yielded):
+                with _Part(current, yielded, True):
                     generator.close()
                 _end(current, yielded.result(closed=True))
                 raise
-            except BaseException as thrown:
-                sent, step, ending = thrown, generator.throw, yielded
+            except BaseException as thrown:  # whatever the caller throws is for the function
+                sent, step, into = thrown, generator.throw, True
 
     return passing
 
@@ -148,10 +151,10 @@ def _async_generator(begin: Begin) -> Any:
     async def passing(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         current, generator = begin(args, kwargs)
         yielded = Yielded()
-        sent, step, ending = None, generator.asend, None
+        sent, step, into = None, generator.asend, False
         while True:
             over = False
-            with _Part(current, ending):
+            with _Part(current, yielded, into):
                 try:
                     item = await step(sent)
                 except StopAsyncIteration:
@@ -161,14 +164,14 @@ def _async_generator(begin: Begin) -> Any:
                 return
             yielded.add(item)
             try:
-                sent, step, ending = (yield item), generator.asend, None
+                sent, step, into = (yield item), generator.asend, False
             except GeneratorExit:
-                with _Part(current, yielded):
+                with _Part(current, yielded, True):
                     await generator.aclose()
                 _end(current, yielded.result(closed=True))
                 raise
-            except BaseException as thrown:
-                sent, step, ending = thrown, generator.athrow, yielded
+            except BaseException as thrown:  # as above
+                sent, step, into = thrown, generator.athrow, True
 
     return passing
 

@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rashomon import credentials
+
 _ENV_NAME = re.compile(r"API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|TOKEN|SECRET|PASSW(OR)?D|CREDENTIAL|(^|_)(KEY|AUTH)$", re.I)
 _PLAIN = re.compile(r"^(/.*|~.*|\d+([.:]\d+)*|true|false|none|null|disabled?|enabled?)$", re.I)
 _HEADER_NAME = re.compile(
@@ -34,24 +36,6 @@ _QUERY_IN_TEXT = re.compile(_QUERY.pattern.replace("[^&#]+", r"[^&#\s\"'<>\\]{8,
 _QUERY_IN_BYTES = re.compile(_QUERY_IN_TEXT.pattern.encode(), re.I)
 _USERINFO = re.compile(r"(?<=://)([^/@?#\s]*:[^/@?#\s]*)(?=@)")
 
-_BEFORE = b"earer "
-"""A needle that stands before its credential; the others begin theirs."""
-
-# Shapes of credentials, from their issuers' documentation: (needle, name, pattern).
-_SHAPES: tuple[tuple[bytes, str, bytes], ...] = (
-    (b"sk-", "api_key", rb"(?<![A-Za-z0-9_\-])sk-[A-Za-z0-9_\-]{16,}"),
-    (b"AKIA", "aws_key", rb"(?<![A-Za-z0-9])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])"),
-    (b"ASIA", "aws_key", rb"(?<![A-Za-z0-9])ASIA[0-9A-Z]{16}(?![A-Za-z0-9])"),
-    (b"AIza", "google_key", rb"(?<![A-Za-z0-9])AIza[0-9A-Za-z_\-]{35}"),
-    (b"ghp_", "github_token", rb"(?<![A-Za-z0-9])ghp_[A-Za-z0-9]{30,}"),
-    (b"gho_", "github_token", rb"(?<![A-Za-z0-9])gho_[A-Za-z0-9]{30,}"),
-    (b"ghs_", "github_token", rb"(?<![A-Za-z0-9])ghs_[A-Za-z0-9]{30,}"),
-    (b"github_pat_", "github_token", rb"github_pat_[A-Za-z0-9_]{40,}"),
-    (b"xox", "slack_token", rb"(?<![A-Za-z0-9])xox[abeprs]-[A-Za-z0-9\-]{10,}"),
-    (b"eyJ", "jwt", rb"(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
-    (_BEFORE, "bearer", rb"(?<=[Bb]earer )[A-Za-z0-9_\-.~+/]{16,}=*"),
-    (b"-----BEGIN", "private_key", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"),
-)  # fmt: skip
 # Matches wherever one of the shapes or fields does. Each alternative begins with a letter, not a class: only so
 # does `re` skip ahead to the few places where one can begin; and with letters that are rare in text.
 # (What stands before such a letter is looked at behind it: every third random identifier has a J.)
@@ -168,11 +152,7 @@ class Redactor:
             while start >= 0:
                 yield start, start + len(value), name
                 start = data.find(value, start + len(value))
-        for needle, name, shape in _SHAPES:
-            start = data.find(needle)
-            if start >= 0:  # compiled when first needed: it takes a millisecond
-                for first, end in _found(re.compile(shape), needle, data, start):
-                    yield first, end, name
+        yield from credentials.spans(data)
         for pattern in self._fields if self._has_field(data) else ():
             for found in pattern.finditer(data):
                 if not found[2].startswith(b"<secret:"):
@@ -354,19 +334,6 @@ def lone_placeholders(bodies: Iterable[bytes]) -> dict[str, bytes]:
             for match in _PLACEHOLDER.finditer(body):
                 found.setdefault(match[1].decode("utf-8", "replace"), set()).add(match[0])
     return {name: known.pop() for name, known in found.items() if len(known) == 1}
-
-
-def _found(shape: re.Pattern[bytes], needle: bytes, data: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Where a shape is in `data`, from the first place of its needle on: as `finditer`, which would look behind each
-    byte. An image of many megabytes, in letters and digits, has every needle somewhere by chance.
-    """
-    offset, last = (len(needle) if needle == _BEFORE else 0), 0
-    while start >= 0:
-        found = shape.match(data, start + offset) if start + offset >= last else None
-        if found is not None:
-            last = found.end()
-            yield found.span()
-        start = data.find(needle, start + 1)
 
 
 def _environment_values(environ: Mapping[str, str]) -> list[tuple[bytes, str]]:

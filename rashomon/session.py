@@ -250,6 +250,11 @@ def close_journal() -> None:
         _process = None
 
 
+def was_cancelled(error: str | None) -> bool:
+    """Whether a trace ended since its caller cancelled it: a time limit, or a client that went away."""
+    return error is not None and error.partition(":")[0] == "CancelledError"
+
+
 def new_trace_id(now_ns: int | None = None) -> str:
     """Twenty-six hex digits: milliseconds, then chance; so ids sort by time."""
     now = real.time_ns() if now_ns is None else now_ns

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from rashomon import dialects, values
+from rashomon import dialects, titles, values
 from rashomon.canonical import digest, header
 from rashomon.encodings import decoded as decoded
 from rashomon.lines import TITLE_WIDTH as _TITLE_WIDTH
@@ -24,13 +24,12 @@ from rashomon.lines import text_of as text_of
 from rashomon.model import End, Head, Json, Kind, Response, Step
 from rashomon.streams import aws_events, cut_list, event_data, is_aws_stream, parse_json
 from rashomon.streams import sse_events as sse_events
+from rashomon.titles import asked_text, call_text, note_title, short_type
 
-_LLM, _NOTE, _COMPLETE = Kind.LLM, Kind.NOTE, End.COMPLETE  # an enumeration looks them up for longer than a call takes
+# an enumeration looks them up for longer than a call takes
+_LLM, _NOTE, _MCP, _COMPLETE = Kind.LLM, Kind.NOTE, Kind.MCP, End.COMPLETE
 NO_JSON = "$no_json"
 """The type of error of an answer of an LLM call that is no JSON where nothing else was asked for."""
-
-TOOL_ERROR = "tool_error"
-"""The type of error of a tool of an MCP server that tells in its result that it failed."""
 
 _NO_JSON = (NO_JSON,)
 _HEX_SHOWN = 256
@@ -143,7 +142,7 @@ def _status(response: Response) -> int | None:
 def _value_view(kind: Kind, body: bytes) -> Json:
     if not body:
         return None
-    if kind == Kind.MCP and body[:1] in (b"{", b"["):
+    if kind == _MCP and body[:1] in (b"{", b"["):
         try:
             return parse_json(body)
         except ValueError:  # no JSON after all: an encoded value
@@ -271,40 +270,21 @@ def summary(
     if "url" in step.request.head:
         title = _http_title(step, status)
     elif kind == _NOTE:
-        title = _note_title(step.request.head.get("note"))
+        title = note_title(step.request.head.get("note"))
     else:
         asked = request_view(step) if request is None else request
-        if kind == Kind.MCP:
+        if kind == _MCP:
             return _mcp_summary(step, asked, response)
-        title = f"{_call_text(step.name, asked)}{_answer_text(step, response)}"
+        title = f"{call_text(step.name, asked)}{_answer_text(step, response)}"
     return Summary(None, None, None, status, None, "", one_line(title, _TITLE_WIDTH))
 
 
 def _mcp_summary(step: Step, asked: Json, response: Json) -> Summary:
-    """A tool of an MCP server tells that it failed in its result: `isError`."""
-    answer = response_view(step) if response is None else response
-    said: Json = answer
-    failed = False
-    if isinstance(answer, dict) and isinstance(answer.get("content"), list):
-        failed = answer.get("isError") is True
-        blocks = [block for block in answer["content"] if isinstance(block, dict)]
-        texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
-        said = "\n".join(texts) if len(texts) == len(answer["content"]) else answer
+    said, failed = titles.mcp_result(response_view(step) if response is None else response)
     told = f" failed: {text_of(said, _TITLE_WIDTH)}" if failed else _answer_text(step, said)
-    title = one_line(f"{_call_text(step.name, asked)}{told}", _TITLE_WIDTH)
-    summary = Summary(None, None, None, None, None, "", title)
+    summary = Summary(None, None, None, None, None, "", one_line(f"{call_text(step.name, asked)}{told}", _TITLE_WIDTH))
     message = said if isinstance(said, str) else text_of(said, _TITLE_WIDTH)
-    return summary._replace(error_type=TOOL_ERROR, error_message=encodable(message)) if failed else summary
-
-
-def _note_title(note: Json) -> str:
-    """What a program said about itself: `"refused" [policy] score=0.2`."""
-    if not isinstance(note, dict):
-        return "note"
-    said, labels, data = note.get("text"), note.get("labels"), note.get("data")
-    listed = [f"[{text_of(label, 40)}]" for label in labels] if isinstance(labels, list) else []
-    named = [f"{key}={text_of(value, 40)}" for key, value in data.items()] if isinstance(data, dict) else []
-    return " ".join([quoted(said), *listed, *named] if said else [*listed, *named]) or "note"
+    return summary._replace(error_type=titles.TOOL_ERROR, error_message=encodable(message)) if failed else summary
 
 
 def _llm_summary(
@@ -390,7 +370,7 @@ def _llm_title(step: Step, status: int | None, model: str | None, reading: diale
         said = f"{said}, then {reading.error_message}"
     failure = step.response.failure
     if failure is not None:
-        said = f"raised {_short_type(failure.type)}: {failure.message}"
+        said = f"raised {short_type(failure.type)}: {failure.message}"
     elif not said and step.response.end != _COMPLETE:
         said = str(step.response.end)
     title = f"{name} → {said}" if said else _http_title(step, status) if model is None else name
@@ -403,25 +383,12 @@ def request_title(step: Step) -> str:
     if step.kind == Kind.LLM and isinstance(request, dict):
         address = step.request.head.get("url")
         named = request.get("model") or (dialects.model_in(address) if isinstance(address, str) else None)
-        line = f"{named or step.name}{_asked(request)}"
+        line = f"{named or step.name}{asked_text(request)}"
     elif "url" in step.request.head:
         line = f"{step.request.head.get('method', '')} {step.request.head['url']}".strip()
     else:
-        line = _call_text(step.name, request)
+        line = call_text(step.name, request)
     return one_line(line, _TITLE_WIDTH)
-
-
-def _asked(request: dict[str, Any]) -> str:
-    asked = next((request[name] for name in ("messages", "input", "prompt", "contents") if name in request), None)
-    if not isinstance(asked, list) or not asked:
-        return f' ("{text_of(asked, 60)}")' if asked else ""
-    last = asked[-1]
-    count = f"{len(asked)} message{'s' * (len(asked) != 1)}"
-    if not isinstance(last, dict):
-        return f' ({len(asked)} texts, the last: "{text_of(last, 60)}")'
-    author = last.get("role") or last.get("type") or "nobody"
-    content = last.get("content", last.get("output", last.get("parts")))
-    return f" ({count}, the last by {text_of(author, 20)}: {quoted(content, 60)})"
 
 
 def _said(reading: dialects.Reading) -> str:
@@ -429,22 +396,14 @@ def _said(reading: dialects.Reading) -> str:
     if len(calls) > 1:
         return f"{len(calls)} tool calls"
     if calls:
-        return _call_text(calls[0].name, calls[0].arguments)
+        return call_text(calls[0].name, calls[0].arguments)
     return f'"{text_of(reading.text)}"' if reading.text else reading.note
-
-
-def _call_text(name: str, arguments: Json) -> str:
-    """`get_order(order_id="A-1042")`."""
-    if isinstance(arguments, dict):
-        inside = ", ".join([f"{key}={quoted(value, 40)}" for key, value in list(arguments.items())[:8]])
-        return f"{name}({inside}{', …' if len(arguments) > 8 else ''})"
-    return f"{name}({'' if arguments is None else quoted(arguments, 60)})"
 
 
 def _answer_text(step: Step, response: Json) -> str:
     failure = step.response.failure
     if failure is not None:
-        return f" raised {_short_type(failure.type)}: {failure.message}"
+        return f" raised {short_type(failure.type)}: {failure.message}"
     if step.response.end != _COMPLETE and not step.response.pieces:
         return f" → {step.response.end}"
     return f" → {quoted(response_view(step) if response is None else response)}"
@@ -459,9 +418,5 @@ def _http_title(step: Step, status: int | None) -> str:
     except ValueError:  # e.g. a broken IPv6 host
         path = url
     failure = step.response.failure
-    told = f"raised {_short_type(failure.type)}: {failure.message}" if failure else status
+    told = f"raised {short_type(failure.type)}: {failure.message}" if failure else status
     return f"{head.get('method', '')} {path} {step.response.end if told is None else told}".strip()
-
-
-def _short_type(name: str) -> str:
-    return name.rpartition(":")[2].rpartition(".")[2] or name

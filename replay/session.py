@@ -246,9 +246,8 @@ class ReplaySession:
         if call.kind is Kind.TOOL:
             return call._replace(request=Request(head, redactor.encoded(body)))
         place = "server" if "server" in head else "url"
-        return call._replace(
-            request=Request({**head, place: redactor.url(head.get(place, ""))}, redactor.content(body))
-        )
+        head = {**head, place: redactor.url(head.get(place, ""))}
+        return call._replace(request=Request(head, redactor.content(body)))
 
     def _play(self, call: Call, found: Found) -> Play:
         if found.ambiguous:

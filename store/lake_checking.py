@@ -80,7 +80,7 @@ class _Checking:
             for table in sorted(tables):
                 file = f"table={table}/{PurePosixPath(name).parts[1]}/{PurePosixPath(name).stem}.parquet"
                 named.add(file)
-                problem = self._file(place, path, table, there.get(file))
+                problem = self._file(place, path, table, tables[table], there.get(file))
                 if problem is not None:
                     yield self._flaw(file, problem)
             if self.progress is not None:
@@ -104,36 +104,35 @@ class _Checking:
     def _flaw(self, where: str, problem: str) -> Wrong:
         return Wrong(f"lake {self.lake.name}", where, problem)
 
-    def _file(self, place: Place, manifest: str, table: str, path: str | None) -> str | None:
-        """What is wrong with a file that a manifest names."""
+    def _file(self, place: Place, manifest: str, table: str, told: dict[str, Any], path: str | None) -> str | None:
+        """What is wrong with a file of which a manifest says what is `told`."""
         self.files += 1
         if path is None:
             return "is not there, and its manifest names it"
-        for _ in range(2):  # it may have been written anew just now: then its manifest has been, too
-            told = (place.document(manifest).get("tables") or {}).get(table, {})
-            wanted = told.get("sha256") if isinstance(told, dict) else None
-            if not isinstance(wanted, str):
-                self.undigested += 1
-                return self._unreadable(place, path, told)
-            with lake.explained(place.url):
-                found = _digest(place, path)
-            if found == wanted:
-                return None
+        if not isinstance(told.get("sha256"), str):
+            self.undigested += 1
+            return self._unreadable(place, path, told)
+        if _digest(place, path) == told["sha256"]:
+            return None
+        # it may have been written anew just now: then its manifest has been, too
+        newer = (place.document(manifest).get("tables") or {}).get(table)
+        if isinstance(newer, dict) and newer.get("sha256") == _digest(place, path):
+            return None
         return "is not what its manifest says"
 
-    def _unreadable(self, place: Place, path: str, told: Any) -> str | None:
+    def _unreadable(self, place: Place, path: str, told: dict[str, Any]) -> str | None:
         try:
             with lake.explained(place.url), place.system.open(path, "rb") as file:
                 count = export_tables.read_through(file)
         except (DamagedData, UsageError) as error:
             return f"cannot be read: {error.problem.rstrip('.')}"
-        rows = told.get("rows") if isinstance(told, dict) else None
+        rows = told.get("rows")
         return None if rows in (None, count) else f"has {count} rows where its manifest says {rows}"
 
 
 def _digest(place: Place, path: str) -> str:
     found = hashlib.sha256()
-    with place.system.open(path, "rb") as file:
+    with lake.explained(place.url), place.system.open(path, "rb") as file:
         while block := file.read(_BLOCK):
             found.update(block)
     return found.hexdigest()

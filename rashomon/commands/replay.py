@@ -28,7 +28,7 @@ from rashomon.replay.ends import EndDifference, end_differences
 from rashomon.replay.imported import refuse_imported
 from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.replay.printed import is_known
-from rashomon.session import UNCALLED, Order, new_trace_id
+from rashomon.session import UNCALLED, Order, new_trace_id, was_cancelled
 
 _ANY_OUTPUT = "Where that is as it should be: --any-output."
 _OUTPUT_UNKNOWN = (
@@ -127,6 +127,8 @@ def _warn(recorded: Trace) -> None:
     """Say what the recording may lack: a replay that holds has been given no more."""
     if recorded.outcome == "open":
         complain("WARNING: the recording has no end: it was still going on, or was killed with its launcher.")
+    if recorded.entrypoint and was_cancelled(recorded.error):
+        complain("NOTE: the recorded call was cancelled by its caller, and nobody does that in a replay: it goes on.")
     for loss in recorded.losses:
         complain(
             f"WARNING: the recording is not whole ({loss.reason}): what it has lost, this replay did not have either."

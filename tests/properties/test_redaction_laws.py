@@ -10,7 +10,7 @@ import time
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rashomon import redaction
+from rashomon import credentials
 from rashomon.redaction import Redactor
 
 _WHOLE = [
@@ -18,7 +18,18 @@ _WHOLE = [
     b"eyJ" + b"a" * 8 + b".eyJ" + b"b" * 8 + b"." + b"c" * 8, b"Bearer " + b"t" * 16, b"bearer " + b"t.-" * 6 + b"=",
     b"github_pat_" + b"a_1" * 14, b"-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----",
 ]  # fmt: skip
-_PARTS = [*_WHOLE, *(needle for needle, _, _ in redaction._SHAPES), b"a", b"9", b"-", b"_", b" ", b'"', b".", b"Bearer"]
+_PARTS = [
+    *_WHOLE,
+    *(needle for needle, _, _ in credentials.SHAPES),
+    b"a",
+    b"9",
+    b"-",
+    b"_",
+    b" ",
+    b'"',
+    b".",
+    b"Bearer",
+]
 
 
 @given(st.lists(st.sampled_from(_PARTS), max_size=12).map(b"".join))
@@ -26,16 +37,16 @@ _PARTS = [*_WHOLE, *(needle for needle, _, _ in redaction._SHAPES), b"a", b"9", 
 @example(b"sk-" * 12)
 def test_shapes_are_found_where_their_patterns_are(data: bytes) -> None:
     """By needles, in the places where a search from left to right finds them."""
-    for needle, _, shape in redaction._SHAPES:
+    for needle, _, shape in credentials.SHAPES:
         pattern, start = re.compile(shape), data.find(needle)
-        found = [] if start < 0 else list(redaction._found(pattern, needle, data, start))
+        found = [] if start < 0 else list(credentials.found(pattern, needle, data, start))
         assert found == [one.span() for one in pattern.finditer(data)]
 
 
 def test_an_image_in_letters_is_searched_quickly() -> None:
     """Every needle comes up in it by chance; to look behind each of its bytes for them takes many times as long."""
     image = base64.b64encode(random.Random(5).randbytes(18_000_000))
-    there = [shape for needle, _, shape in redaction._SHAPES if needle in image]
+    there = [shape for needle, _, shape in credentials.SHAPES if needle in image]
     assert len(there) >= 4
     redactor = Redactor(b"k" * 16, {})
     began = time.process_time()

@@ -379,6 +379,22 @@ class Agent(Base):
     def method(self, text):
         return ask(text)
 
+@rashomon.entrypoint
+async def left(text):
+    for word in text.split():
+        yield await asyncio.to_thread(ask, word)
+        await asyncio.sleep(1000)
+
+@rashomon.entrypoint
+async def late(text):
+    answer = await asyncio.to_thread(ask, text)
+    await asyncio.sleep(1000)
+    return answer
+
+async def consume(values):
+    async for value in values:
+        print(value)
+
 def outer():
     @rashomon.entrypoint
     def within(text):
@@ -392,6 +408,11 @@ async def main():
         print(value)
         break
     print([value async for value in (await streamed("x y")).body_iterator])
+    for asked in consume(left("one two")), late("three"):
+        try:
+            await asyncio.wait_for(asked, 0.5)
+        except TimeoutError:
+            print("nobody waits any longer")
     print(below("seven"), Agent.of_class("eight"), Agent().method("nine"), outer()("ten"))
     print(rashomon.entrypoint(functools.partial(ask, "eleven"))())
 
@@ -423,8 +444,12 @@ def test_each_is_replayed_by_its_name(tmp_path: Path, server: ProviderServer) ->
     ):
         ((code, told),) = held.pop(name)
         assert (code, reason in told, "Traceback" in told) == (3, True, False), told
+    ((code, told),) = held.pop("late")
+    assert (code, "was cancelled by its caller" in told) == (0, True), told
+    ((code, told),) = held.pop("left")
+    assert (code, "was cancelled by its caller" in told) == (0, True), told
     assert not held
-    assert len([tape for tape in tapes_of(home) if tape.trace.parent and tape.trace.outcome == "ok"]) == 6
+    assert len([tape for tape in tapes_of(home) if tape.trace.parent and tape.trace.outcome == "ok"]) == 8
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be deleted on Windows")
