@@ -16,8 +16,8 @@ from typing import Any
 
 from rashomon import boundary, session
 from rashomon.errors import RashomonError, ReplayStop
-from rashomon.model import Lane, Tape
-from rashomon.recorders import ambient, lanes, printed, processes, slots
+from rashomon.model import STDIN, Lane, Tape
+from rashomon.recorders import ambient, lanes, printed, processes, slots, standard_input
 from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import OFF, SESSION, Order
 
@@ -43,13 +43,14 @@ def start_from_environ() -> None:
     order = _order(text)
     lane, inside = slots.own_lane(order.home, order.info["id"])
     slots.enter(inside)
-    names = (SESSION, slots.ROOTS, "RASHOMON_HOME")
+    names = (SESSION, slots.ROOTS, STDIN, "RASHOMON_HOME")
     hook = os.path.join(os.path.dirname(slots.__file__), "hook")
     slots.hand_on({name: os.environ[name] for name in names if name in os.environ}, hook)
     session.install()  # before what the recorder loads: modules are patched at less cost as they come
     interceptor = _begin(order, lane)
     if interceptor is None:
         return
+    standard_input.adopt()
     boundary.set_process_interceptor(interceptor)
     _surroundings(interceptor)
     processes.patch_leaving()

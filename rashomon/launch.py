@@ -16,12 +16,10 @@ from rashomon import home as homes
 from rashomon import nesting, tapes
 from rashomon.errors import CannotRun, DamagedData
 from rashomon.journal import SUFFIX
-from rashomon.model import Tape, Trace
-from rashomon.recorders import slots
+from rashomon.model import STDIN, Tape, Trace
+from rashomon.recorders import slots, standard_input
 from rashomon.session import SESSION, Order, open_process
 
-PLACEHOLDER = "rashomon-replay"
-"""The value of an API key in a replay, where the environment has none: no call is made with it."""
 HASH_SEED = "PYTHONHASHSEED"
 """Decides the order of sets of strings. Chosen by the launcher where the user has not, and kept in the trace."""
 _PASSED_ON = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2")
@@ -59,6 +57,8 @@ def child_environ(order: Order, base: dict[str, str]) -> dict[str, str]:
     names += ["vcr"] if importlib.util.find_spec("vcr") is not None else []
     environ["RASHOMON_ROOTS"] = json.dumps({name: _package_folder(name) for name in names})
     environ[slots.LANE] = slots.text_of(())
+    recorded = base.get(STDIN) if order.mode == "replay" else None
+    environ[STDIN] = standard_input.described(recorded)
     if environ.get(HASH_SEED, "random") in ("", "random"):
         environ[HASH_SEED] = _hash_seed(order.mode)
     environ.pop("RASHOMON_OFF", None)
@@ -72,11 +72,11 @@ def _hash_seed(mode: str) -> str:
 
 def replay_environ(trace: Trace, base: dict[str, str], live: bool) -> dict[str, str]:
     """The variables a recorded program found, put back; keys only as placeholders, and not for live calls."""
-    environ = dict(base)
+    environ = {name: value for name, value in base.items() if name != STDIN}
     for name, value in trace.environ.items():
         if value == "<secret>":
             if not live:
-                environ.setdefault(name, PLACEHOLDER)
+                environ.setdefault(name, standard_input.HIDDEN)  # no call is made with it
         elif live:
             environ.setdefault(name, value)
         else:

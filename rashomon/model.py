@@ -18,6 +18,11 @@ Head = dict[str, Any]
 HTTP response: status, headers, extensions. Tool: ref (`module:qualname`), flavour."""
 
 
+STDIN = "RASHOMON_STDIN"
+"""In the environment of a trace: what the program's stdin was. A recording that lacks it has kept nothing of what was
+read there. In that of a launched program also which file it is, by which a child knows whether it has the same."""
+
+
 class Kind(StrEnum):
     """What a step talked to."""
 

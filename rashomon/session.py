@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rashomon import boundary, collector, real
 from rashomon.errors import UsageError
-from rashomon.model import Event, Lane
-from rashomon.recorders import ambient, coverage, lanes, slots
+from rashomon.model import STDIN, Event, Lane
+from rashomon.recorders import ambient, coverage, lanes, slots, standard_input
 from rashomon.recorders.complaints import cannot_write
 from rashomon.recorders.imports import when_imported
 from rashomon.version import __version__
@@ -45,6 +45,7 @@ def install() -> None:
     collector.watch()
     ambient.install()
     coverage.install()
+    standard_input.install()
     lanes.patch_threads()
     when_imported("concurrent.futures.thread", lanes.patch_executors)
     when_imported("anyio._backends._asyncio", lanes.patch_anyio)
@@ -155,6 +156,7 @@ def _after_fork() -> None:
         boundary.set_process_interceptor(None)
         return
     lanes.reset_process(lane)
+    standard_input.reset()
     guard = boundary.current()
     step = slots.inside_of(_process.writer.path)
     if step is not None:
@@ -169,7 +171,8 @@ def environ_kept() -> dict[str, str]:
     """The variables that a replay needs to find again; of keys, only that they were set."""
     variables = os.environ.items()
     kept = {name: value for name, value in variables if name.endswith(_KEPT_ENDINGS) or name in _KEPT_NAMES}
-    return kept | {name: "<secret>" for name in os.environ if name.endswith("API_KEY")}
+    kept |= {name: "<secret>" for name in os.environ if name.endswith("API_KEY")}
+    return kept | {STDIN: standard_input.kept()}
 
 
 def folder() -> str:

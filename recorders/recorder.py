@@ -13,7 +13,7 @@ from rashomon.boundary import GoLive, LateCall, Place, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Request
 from rashomon.output_marks import OUTPUT, STDOUT
-from rashomon.recorders import lanes, natives, printed, reaching, unseen
+from rashomon.recorders import lanes, natives, printed, reaching, standard_input, unseen
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.witness import DeafWitness, Pending, StepWitness
 from rashomon.recorders.writer import Writer
@@ -87,17 +87,17 @@ class ProcessRecorder:
 
     def leaving(self) -> None:
         """The process is about to leave: note that it was not killed. What comes all the same is written."""
-        printed.tell()
-        self._note_unseen()
+        self._tell()
         self.writer.clean([Code.CLOSE, self.writer.now_us()])
 
     def close(self) -> None:
         """The process ends."""
-        printed.tell()
-        self._note_unseen()
+        self._tell()
         self.writer.close()
 
-    def _note_unseen(self) -> None:
+    def _tell(self) -> None:
+        standard_input.end()
+        printed.tell()
         for number in self.active:
             self._recorders[number].note_unseen()
 
@@ -106,6 +106,7 @@ class TraceRecorder:
     """The interceptor of one trace."""
 
     isolates = False
+    stdin = "recorded"
 
     def __init__(self, process: ProcessRecorder, number: int, trace_id: str) -> None:
         self.process, self.number, self.id = process, number, trace_id
@@ -329,6 +330,7 @@ class TraceRecorder:
 
     def finish(self, outcome: str, **facts: Any) -> None:
         """End the trace."""
+        standard_input.end(self)
         printed.tell(self)
         self.note_unseen()
         self.process.finish(self.number, {"outcome": outcome, **facts})

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from threading import RLock
 
-from rashomon.model import Process, Trace
+from rashomon.model import Process, Tape, Trace
 
 _STEP_US = 1
 """What each look at the clock adds: code that spins until a deadline reaches it, the same way in every replay."""
+
+
+def span(tape: Tape) -> tuple[float, float]:
+    """When a recording began and ended, in Unix seconds; a killed one ended with its last step."""
+    trace = tape.trace
+    last = max((step.started_us + step.response.duration_us for step in tape.steps), default=0)
+    ended_ns = trace.started_ns + last * 1000 if trace.ended_ns is None else trace.ended_ns
+    return trace.started_ns / 1e9, ended_ns / 1e9
 
 
 class VirtualClock:

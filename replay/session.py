@@ -11,6 +11,7 @@ from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
 from rashomon.canonical import header
 from rashomon.errors import Escaped, Missed, UsageError
 from rashomon.model import (
+    STDIN,
     Call,
     Divergence,
     End,
@@ -30,7 +31,7 @@ from rashomon.redaction import Redactor, lone_placeholders
 from rashomon.replay import stubs as stubbing
 from rashomon.replay.ambient import Ambient
 from rashomon.replay.claims import Claims
-from rashomon.replay.clock import VirtualClock
+from rashomon.replay.clock import VirtualClock, span
 from rashomon.replay.conductor import Conductor
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
 from rashomon.replay.matching import Found, Matcher, job_steps, of_process, process_of
@@ -110,14 +111,6 @@ class Plan(NamedTuple):
 PLAN = Plan()
 
 
-def _span(tape: Tape) -> tuple[float, float]:
-    """When a recording began and ended, in Unix seconds; a killed one ended with its last step."""
-    trace = tape.trace
-    last = max((step.started_us + step.response.duration_us for step in tape.steps), default=0)
-    ended_ns = trace.started_ns + last * 1000 if trace.ended_ns is None else trace.ended_ns
-    return trace.started_ns / 1e9, ended_ns / 1e9
-
-
 class _State:
     """What all lines of one replay share."""
 
@@ -141,7 +134,7 @@ class _State:
         self.ambient = Ambient(tape, self.clock, plan.process if several else None)
         self.readings: list[Reading] = []
         self.substitutions: list[Substitution] = []
-        self._span = _span(tape)
+        self._span = span(tape)
 
     def sources(self) -> Sources:
         """Where a difference may come from."""
@@ -197,6 +190,11 @@ class ReplaySession:
     def scribe(self) -> Scribe:
         """Where this replay is written."""
         return self._scribe
+
+    @property
+    def stdin(self) -> str | None:
+        """What the recorded program read from; None in a recording that has kept nothing of it."""
+        return self._state.tape.trace.environ.get(STDIN)
 
     @property
     def unused_stubs(self) -> tuple[str, ...]:

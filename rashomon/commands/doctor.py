@@ -119,8 +119,8 @@ class _Doctor:
             raise CannotRun(
                 f"The home {self._home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME."
             ) from error
-        environ = child_environ(Order("record", self._home, {"id": info["id"]}), dict(os.environ))
         output = self._output()
+        environ = child_environ(Order("record", self._home, {"id": info["id"]}), dict(os.environ))
         try:
             with captured(output, self._options.show):
                 ended = run(command, environ)

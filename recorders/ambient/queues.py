@@ -110,7 +110,8 @@ def _recorded(original: Any, empty: Any, shut: Any, get_nowait: Any) -> Any:
         timed = block and timeout is not None and 0 < timeout < 1e9
         # what a library does with queues of its own may be spread over threads otherwise in a replay
         guard = boundary.guard_here() if who == USER or (timed and who != REAL) else None
-        if guard is None or (block and timeout is not None and not timed):
+        endless = block and timeout is None
+        if guard is None or (block and timeout is not None and not timed) or (endless and not lanes.here()[1]):
             return original(self, block, timeout)
         taking = _Taking(self, original, (empty, shut), block, who == USER)
         if block or not _is_polling(self, guard):

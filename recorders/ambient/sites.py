@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
@@ -56,16 +57,42 @@ def of_file(name: str) -> int:
         at = name.rfind(part)
         if at >= 0:
             package = name[at + len(part) :].split(os.sep, 1)[0].removesuffix(".py")
-            if package in _user_packages():
-                return USER
-            if package in _THIN_PACKAGES:
-                return THIN
-            return REAL if package in _LOOPS_OF_THEIR_OWN else LIBRARY
+            return _of_package(package)
     for folder in (_standard_as_named, _standard):
         if name.startswith(folder):
             first = name[len(folder) :].split(os.sep, 1)[0]
             return THIN if first in _THIN else REAL if first in _WAITS_FOR_REAL else LIBRARY
-    return LIBRARY if name.startswith("<frozen ") else USER
+    if name.startswith("<frozen "):
+        return LIBRARY
+    for root in sys.path:
+        if root and name.startswith(root if root.endswith(os.sep) else root + os.sep):
+            package = name[len(root) :].lstrip(os.sep).split(os.sep, 1)[0].removesuffix(".py")
+            if package in _installed_in(root):
+                return _of_package(package)
+    return USER
+
+
+def _of_package(package: str) -> int:
+    if package in _user_packages():
+        return USER
+    if package in _THIN_PACKAGES:
+        return THIN
+    return REAL if package in _LOOPS_OF_THEIR_OWN else LIBRARY
+
+
+@cache
+def _installed_in(folder: str) -> frozenset[str]:
+    """The packages and modules that an installer has put into a folder: beside the program's own, where it is deployed
+    with all that it needs (`pip install --target`). It leaves a list of the files of each distribution."""
+    found: set[str] = set()
+    try:
+        lists = [entry.path for entry in os.scandir(folder) if entry.name.endswith(".dist-info")]
+        for path in lists:
+            with open(os.path.join(path, "RECORD"), encoding="utf-8", errors="replace") as lines:
+                found.update(line.partition(",")[0].split("/", 1)[0].removesuffix(".py") for line in lines)
+    except OSError:  # it may not be read, or is none
+        pass
+    return frozenset(found)
 
 
 def _of_code(frame: FrameType) -> int:

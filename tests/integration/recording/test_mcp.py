@@ -201,3 +201,69 @@ def test_a_session_that_was_opened_before(folder: Path, home: Path) -> None:
     first, _ = tapes_of(home)
     assert asked(first) == [("tools/call", "number", {})]
     assert done(folder) == ["number"] * 2
+
+
+SERVED = """
+import asyncio, os, sys
+from mcp import ClientSession, StdioServerParameters, stdio_client
+
+async def main():
+    environ = {name: os.environ[name] for name in ("PYTHONPATH", "RASHOMON_USER_CODE")}
+    server = StdioServerParameters(command=sys.argv[1], args=sys.argv[2:], env=environ)
+    async with stdio_client(server) as (read, write):
+        async with ClientSession(read, write) as session:
+            await session.initialize()
+            for _ in range(3):
+                print((await session.call_tool("draw", {})).content[0].text)
+            print(*(one.content[0].text for one in await asyncio.gather(
+                *(session.call_tool("wait", {"number": number}) for number in range(4)))))
+
+asyncio.run(main())
+"""
+SERVES = """
+import asyncio, random
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("chance")
+
+@server.tool()
+def draw() -> float:
+    "By chance."
+    return random.random()
+
+@server.tool()
+async def wait(number: int) -> str:
+    "The last comes first."
+    await asyncio.sleep(0.1 * (4 - number))
+    return f"{number} {random.random()}"
+
+server.run()
+"""
+
+
+@pytest.mark.parametrize("own", ["", "anyio"])
+def test_a_server_is_recorded_itself(tmp_path: Path, home: Path, own: str) -> None:
+    """With the recorder in the command that its client starts: a replay needs no client, and says the same again. So it
+    does where the library that runs it in threads without names counts as the program's own code."""
+    more = {**with_apart(), "RASHOMON_USER_CODE": own}
+    (tmp_path / "serves.py").write_text(SERVES)
+    (tmp_path / "served.py").write_text(SERVED)
+    record = ["-m", "rashomon.cli", "record", "--home", home, "--", sys.executable, "serves.py"]
+    told = subprocess.run(
+        [sys.executable, "served.py", sys.executable, *map(str, record)],
+        cwd=tmp_path, env=environment(home, **more), capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    answers = told.stdout.split("\n")
+    assert len(set(answers[:3])) == 3
+    (tape,) = tapes_of(home)
+    heard = b"".join(step.response.body for step in tape.steps)
+    assert heard.count(b"tools/call") == 7
+    replayed = command_line("replay", tape.trace.id, home=home, cwd=tmp_path, env=more, stdin=subprocess.DEVNULL)
+    assert replayed.returncode == 0, replayed.stderr
+    texts = [json.loads(line)["result"] for line in replayed.stdout.splitlines()]
+    said = [one["content"][0]["text"] for one in texts if "content" in one]
+    assert said[:3] == answers[:3]
+    assert [text[0] for text in said[3:]] == ["3", "2", "1", "0"]
+    assert sorted(said[3:]) == sorted(f"{number} {drawn}" for number, drawn in
+                                      zip(answers[3].split()[::2], answers[3].split()[1::2], strict=True))  # fmt: skip
