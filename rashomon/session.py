@@ -54,6 +54,8 @@ def install() -> None:
     when_imported("asyncio.runners", _patch_runners)
     for name in ("httpx", "httpx2"):
         when_imported(name, _patch_httpx)
+    when_imported("http.client", _patch_http_client)
+    when_imported("httplib2", _patch_httplib2)
     when_imported("urllib3.connectionpool", _patch_urllib3)
     when_imported("aiohttp.client", _patch_aiohttp)
     when_imported("uvloop", _patch_uvloop)
@@ -100,6 +102,18 @@ def _patch_httpx(module: Any) -> None:
     from rashomon.recorders import httpx_shim
 
     httpx_shim.patch(module)
+
+
+def _patch_http_client(module: Any) -> None:
+    from rashomon.recorders import http_client
+
+    http_client.patch(module)
+
+
+def _patch_httplib2(module: Any) -> None:
+    from rashomon.recorders import http_client
+
+    http_client.patch_httplib2(module)
 
 
 def _patch_urllib3(module: Any) -> None:

@@ -16,14 +16,14 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from types import ModuleType
 from typing import Any
 
 from rashomon.boundary import Witness, cross, end_of, guard_here
-from rashomon.model import Call, End, Head, Request, Response
-from rashomon.recorders import vcr_stubs
+from rashomon.model import Call, End, Request, Response
 from rashomon.recorders.endpoints import classify
+from rashomon.recorders.tape_socket import tape_socket, wire_of
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
 _PORTS = {"http": 80, "https": 443}
@@ -210,9 +210,9 @@ class UrllibCassette(Cassette):
 
     def rebuild(self, response: Response, witness: Witness) -> Any:
         options = self._options
-        wire = _wire(response, self.failure)
+        wire = wire_of(response, self.failure)
         stand_in = sys.modules["urllib3.connection"].HTTPConnection("tape")
-        stand_in.sock = _tape_socket(wire)
+        stand_in.sock = tape_socket(wire)
         kept = ("decode_content", "enforce_content_length")
         limits = {name: options[name] for name in kept if name in options}
         stand_in.request(self._method, self._url, preload_content=False, **limits)
@@ -241,109 +241,6 @@ def _measure(answer: Any, response: Response) -> None:
     raw = answer._original_response
     if response.end is End.COMPLETE and raw.length:
         raw.length = answer.length_remaining = sum(len(piece.data) for piece in response.pieces)
-
-
-_Failing = Callable[[], BaseException]
-
-
-class _TapeFile(io.BufferedIOBase):
-    """The recorded bytes as http.client reads them from a socket: head, and body in its framing.
-
-    A read gives what there is, and a failure comes with the first read that finds nothing.
-    """
-
-    def __init__(self, head: bytes, pieces: Iterator[bytes], failure: _Failing | None) -> None:
-        self._left, self._pieces, self._failure = head, pieces, failure
-
-    def readable(self) -> bool:
-        return True
-
-    def _more(self) -> bool:
-        if not self._left:
-            self._left = next(self._pieces, b"")
-        return bool(self._left)
-
-    def _take(self, size: int) -> bytes:
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken
-
-    def _collected(self, parts: list[bytes]) -> bytes:
-        if not parts and self._failure is not None:
-            raise self._failure()
-        return b"".join(parts)
-
-    def read(self, size: int | None = -1) -> bytes:
-        wanted = sys.maxsize if size is None or size < 0 else size
-        parts: list[bytes] = []
-        while wanted and self._more():
-            parts.append(self._take(wanted))
-            wanted -= len(parts[-1])
-        return self._collected(parts) if wanted else b"".join(parts)
-
-    def read1(self, size: int = -1) -> bytes:
-        if size == 0:
-            return b""
-        return self._collected([self._take(sys.maxsize if size < 0 else size)] if self._more() else [])
-
-    def readline(self, size: int | None = -1) -> bytes:
-        wanted = sys.maxsize if size is None or size < 0 else size
-        parts: list[bytes] = []
-        while wanted and self._more():
-            end = self._left.find(b"\n") + 1
-            parts.append(self._take(min(wanted, end or len(self._left))))
-            wanted -= len(parts[-1])
-            if end and parts[-1].endswith(b"\n"):
-                break
-        return self._collected(parts)
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def peek(self, size: int = 0) -> bytes:
-        return self._left if self._more() else b""
-
-
-def _wire(response: Response, failure: Callable[[Response], BaseException]) -> _TapeFile:
-    head: Head = response.head or {}
-    pairs = [(str(name), str(value)) for name, value in head["headers"]]
-    lines = [f"{head.get('http_version', 'HTTP/1.1')} {head['status']} {head.get('reason', '')}"]
-    lines += [f"{name}: {value}" for name, value in pairs]
-    coding = ",".join(value for name, value in pairs if name.lower() == "transfer-encoding").lower()
-    chunked = "chunked" in (part.strip() for part in coding.split(","))
-    complete = response.end is End.COMPLETE
-
-    def pieces() -> Iterator[bytes]:
-        for piece in response.pieces:
-            if piece.data:
-                yield b"%x\r\n%b\r\n" % (len(piece.data), piece.data) if chunked else piece.data
-        if chunked and complete:
-            yield b"0\r\n\r\n"
-
-    raw = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
-    return _TapeFile(raw, pieces(), None if complete else lambda: failure(response))
-
-
-@functools.cache
-def _socket_class() -> type:
-    class TapeSocket(vcr_stubs.load("vcr.stubs").VCRFakeSocket):  # type: ignore[misc]
-        """vcrpy's socket that reaches nobody; what is read from it is on the tape."""
-
-        def __init__(self, wire: _TapeFile) -> None:
-            self._wire = wire
-
-        def sendall(self, data: Any) -> None:
-            """The request was compared with the recorded one already."""
-
-        def makefile(self, *args: Any, **kwargs: Any) -> _TapeFile:
-            return self._wire
-
-    return TapeSocket
-
-
-def _tape_socket(wire: _TapeFile) -> Any:
-    return _socket_class()(wire)
 
 
 def _watch(answer: Any, witness: Witness) -> Any:

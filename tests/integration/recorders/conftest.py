@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from rashomon.testing.http import Received, Response
 TEXT = ("content-type", "text/plain; charset=utf-8")
 EVENTS = tuple(f'data: {{"n": {n}}}\n\n'.encode() for n in range(5))
 ZIPPED = gzip.compress(json.dumps({"packed": list(range(50))}).encode(), mtime=0)
+KEY = "sk-" + "planted0" * 6
+RPC = xmlrpc.client.dumps((42,), methodresponse=True).encode()
 COOKIE = ("set-cookie", "flavour=oat; Path=/")
 
 
@@ -73,6 +76,8 @@ ROUTES: dict[tuple[str, str], Callable[[Received], Any]] = {
     ("GET", "/text"): lambda request: Response(
         200, (TEXT, ("x-twice", "1"), ("x-twice", "2")), ("späti\n".encode() * 900,)
     ),
+    ("GET", "/key"): lambda request: {"key": KEY, "more": "x" * 50},
+    ("POST", "/rpc"): lambda request: Response(200, (("content-type", "text/xml"),), (RPC,)),
     ("GET", "/item/{n}"): lambda request: {"item": request.params["n"]},
 }
 
