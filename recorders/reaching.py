@@ -19,7 +19,7 @@ _OPTIONS = re.compile(r"-(?=.)([bBdEiIOPqRsStuvx]*)(?:([cmWX])(.*))?", re.DOTALL
 _ALONE = frozenset("EIS")
 ALONE = "a Python that is started with -E, -I or -S does not load the recorder: its calls are not recorded"
 """Why what `without_recorder` names has slipped through."""
-_LOWER = frozenset({"subprocess", "os", "pty"})
+_LOWER = frozenset({"subprocess", "os", "pty", "gevent.subprocess", "gevent.os", "eventlet.green.subprocess"})
 _OWN_DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/self/fd/")
 
 
