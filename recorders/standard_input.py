@@ -293,7 +293,7 @@ _streams: dict[_Way, _Stream] = {}
 
 def _heard(name: str, size: int | None, read: Callable[[], Any]) -> Any:
     """What is read from stdin: `name` is the method, `size` what it was asked for. Raises what `read` raises."""
-    guard = hearing()
+    guard = None if size == 0 else hearing()  # click finds out so whether a stream has text or bytes
     if guard is None:
         return read()
     enclosing = boundary.inside.get()
