@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -345,7 +346,8 @@ class _Watching:
     def __del__(self: Any) -> None:
         if not sys.is_finalizing():
             self._rashomon.ended(End.LEAKED)
-        super().__del__()  # type: ignore[misc]
+        with suppress(ValueError):  # the collector has closed what it reads from before
+            super().__del__()  # type: ignore[misc]
 
 
 _watching_classes: dict[Any, Any] = {}
