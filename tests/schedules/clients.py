@@ -88,6 +88,12 @@ class Clients:
             with requests.Session() as session:
                 session.trust_env = False
                 return session.get(url).text
+        if library == "urllib.request":
+            import urllib.request
+
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(url) as answer:
+                return str(answer.read(), "utf-8")
         module = importlib.import_module(library)
         with module.Client(verify=False, trust_env=False) as client:
             text: str = client.get(url).text

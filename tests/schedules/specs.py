@@ -199,7 +199,7 @@ class _Maker:
             asks += f" flaky={rng.randint(1, 2)}x{rng.choice([429, 500])}"
         if kind == "get":
             options["library"] = rng.choice(
-                ["httpx", "httpx2", "aiohttp"] if on_loop else ["httpx", "requests", "httpx2"]
+                ["httpx", "httpx2", "aiohttp"] if on_loop else ["httpx", "requests", "httpx2", "urllib.request"]
             )
         elif kind == "tool":
             options["flavour"] = rng.choice(["sync", "generator", *(["async", "stream"] if on_loop else [])])

@@ -30,7 +30,7 @@ def main() -> None:
     seeds = range(*map(int, options.seeds.split(":")))
     provider = Provider(options.provider)
     if not options.way.endswith("launched"):  # importing takes seconds, which are not the first schedule's
-        load(frozenset({"message"}), frozenset({"aiohttp", "httpx", "httpx2", "requests"}))
+        load(frozenset({"message"}), frozenset({"aiohttp", "httpx", "httpx2", "requests", "urllib.request"}))
     for seed in seeds:
         faulthandler.dump_traceback_later(options.seconds, exit=True)
         result = _run(options, seed, provider)

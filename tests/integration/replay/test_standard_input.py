@@ -103,9 +103,7 @@ def test_ways_to_read(tmp_path: Path, way: str) -> None:
 def test_lines_are_pieces_of_one_call(tmp_path: Path) -> None:
     """Of a thousand lines that a loop reads there are not a thousand steps; none is open at the end."""
     program = "import sys\nfor line in sys.stdin:\n    if line.strip() == '900': break\nprint(line)\n"
-    program = (
-        f"import sys; sys.stdin.read(0); sys.stdin.buffer.read(0)\n{program}"
-    )
+    program = f"import sys; sys.stdin.read(0); sys.stdin.buffer.read(0)\n{program}"
     record(tmp_path, program, "".join(f"{number}\n" for number in range(1000)))
     assert replay(tmp_path).strip() == "900"
     for tape in tapes_of(tmp_path / "home"):
