@@ -25,6 +25,8 @@ from rashomon.recorders.ambient.sites import USER, asker, replace
 from rashomon.recorders.imports import when_imported
 
 TERMINAL, NO_TERMINAL = "terminal", "no terminal"
+QUESTIONS = ", questions only"
+"""Behind that: nobody has launched the program for recording, so what it read from `sys.stdin` was not seen."""
 HIDDEN = "rashomon-replay"
 """What a replay has for a password, or a key: it is on no disk."""
 _MOST_STREAMS = 256
@@ -49,7 +51,7 @@ def described(kind: str | None = None) -> str:
 
 def kept() -> str:
     """What a trace that begins here keeps of it."""
-    return os.environ.get(STDIN, kind_of()).partition("@")[0]
+    return os.environ.get(STDIN, kind_of() + QUESTIONS).partition("@")[0]
 
 
 def _file() -> str:
@@ -230,7 +232,7 @@ class Answer:
             said = "\n" if self._secret else f"{answer}\n"
             return answer
         finally:
-            if getattr(boundary.current(), "stdin", None) == TERMINAL:
+            if _read_from_terminal(boundary.current()):
                 _show(said)
             boundary.leave(token)
 
@@ -258,7 +260,11 @@ def _isatty(original: Callable[[int], bool]) -> Callable[[int], bool]:
 def _was_terminal() -> bool | None:
     """In a replay: whether the recorded program read from a terminal; else None."""
     guard = hearing()
-    return guard.stdin == TERMINAL if guard is not None and guard.isolates else None  # type: ignore[attr-defined]
+    return _read_from_terminal(guard) if guard is not None and guard.isolates else None
+
+
+def _read_from_terminal(guard: Any) -> bool:
+    return str(getattr(guard, "stdin", None)).startswith(TERMINAL)
 
 
 # ------------------------------------------------------------------------------------------------------- sys.stdin
@@ -293,8 +299,8 @@ _streams: dict[_Way, _Stream] = {}
 
 def _heard(name: str, size: int | None, read: Callable[[], Any]) -> Any:
     """What is read from stdin: `name` is the method, `size` what it was asked for. Raises what `read` raises."""
-    guard = None if size == 0 else hearing()  # click finds out so whether a stream has text or bytes
-    if guard is None:
+    guard: Any = None if size == 0 else hearing()  # click finds out so whether a stream has text or bytes
+    if guard is None or guard.stdin.endswith(QUESTIONS):
         return read()
     enclosing = boundary.inside.get()
     within = None if enclosing is None else enclosing.number

@@ -227,18 +227,27 @@ def test_what_is_read_past_it_is_told(tmp_path: Path) -> None:
     assert (told.what, told.site.line, told.site.function) == ("stdin", 6, "main")
 
 
+OWN = """
+import sys, rashomon
+with rashomon.trace("t"):
+    print(input("in? "), sys.stdin.readlines())
+"""
+
+
 def test_in_a_program_that_records_itself(tmp_path: Path) -> None:
-    """`with rashomon.trace()`: what is asked within it."""
-    program = (
-        "import rashomon\nbefore = input('before? ')\nwith rashomon.trace('t'):\n    print(before, input('in? '))\n"
-    )
-    (tmp_path / "agent.py").write_text(program)
+    """`with rashomon.trace()`: what is asked within it is recorded; other input is read again."""
+    (tmp_path / "agent.py").write_text(OWN)
+    command, home = [sys.executable, "agent.py"], tmp_path / "home"
     done = subprocess.run(
-        [sys.executable, "agent.py"], input="one\ntwo\n", text=True, capture_output=True, timeout=60, cwd=tmp_path,
-        env=environment(tmp_path / "home"), check=True,
+        command, input="one\ntwo\n", text=True, capture_output=True, timeout=60, cwd=tmp_path,
+        env=environment(home), check=True,
     )  # fmt: skip
-    assert done.stdout == "before? in? one two\n"
-    assert heard(tapes_of(tmp_path / "home")[0]) == [("input", 1)]
+    assert done.stdout == "in? one ['two\\n']\n"
+    (tape,) = tapes_of(home)
+    assert heard(tape) == [("input", 1)]
+    done = rashomon("replay", tape.trace.id, "--", *command, home=home, cwd=tmp_path, input="other\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "in? one ['other\\n']\n"
 
 
 def test_older_recordings(tmp_path: Path) -> None:
