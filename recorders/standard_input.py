@@ -141,18 +141,21 @@ def hearing() -> Interceptor | None:
     if (_local() is None and boundary._process is None) or _is_given or _asking.get():
         return None
     guard = guard_here()
-    if guard is None or getattr(guard, "stdin", None) is None or _is_debugger(sys._getframe(1)):
+    if guard is None or getattr(guard, "stdin", None) is None or _is_debugging():
         return None
     return guard
 
 
-def _is_debugger(frame: Any) -> bool:
+def _is_debugging() -> bool:
+    """Whether a debugger is at work, in whatever thread: IPython's asks in one of its own."""
     if "bdb" not in sys.modules:
         return False
-    while frame is not None:
-        if os.path.basename(frame.f_code.co_filename) in _DEBUGGERS:
-            return True
-        frame = frame.f_back
+    for innermost in sys._current_frames().values():
+        frame: FrameType | None = innermost
+        while frame is not None:
+            if os.path.basename(frame.f_code.co_filename) in _DEBUGGERS:
+                return True
+            frame = frame.f_back
     return False
 
 

@@ -444,3 +444,27 @@ def test_a_debugger_speaks_with_who_is_there(tmp_path: Path) -> None:
     assert "seen Ada" in done.stdout
     assert "hello Ada" in done.stdout
     assert json.loads(report.read_text())["held"]
+
+
+ASIDE = """
+import concurrent.futures, pdb
+
+class Threaded(pdb.Pdb):
+    def cmdloop(self, intro=None):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            print("said", pool.submit(input, "(db) ").result())
+        self.set_continue()
+
+Threaded().set_trace()
+print("hello", name)
+"""
+
+
+def test_a_debugger_that_asks_in_a_thread(tmp_path: Path) -> None:
+    """As IPython's does."""
+    record(tmp_path, "name = input('name? ')\nprint('hello', name)\n", "Ada\n")
+    (tmp_path / "agent.py").write_text(f"name = input('name? ')\n{ASIDE}")
+    done = rashomon("replay", "@last", "--any-output", home=tmp_path / "home", cwd=tmp_path, input="go on\n")
+    assert done.returncode == 0, done.stderr
+    assert "said go on" in done.stdout
+    assert "hello Ada" in done.stdout
