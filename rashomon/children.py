@@ -17,7 +17,7 @@ from typing import Any
 from rashomon import boundary, session
 from rashomon.errors import RashomonError, ReplayStop
 from rashomon.model import STDIN, Lane, Tape
-from rashomon.recorders import ambient, lanes, printed, processes, slots, standard_input
+from rashomon.recorders import ambient, lanes, printed, processes, slots, stdin_streams
 from rashomon.recorders.complaints import cannot_write, complain
 from rashomon.session import OFF, SESSION, Order
 
@@ -50,7 +50,7 @@ def start_from_environ() -> None:
     interceptor = _begin(order, lane)
     if interceptor is None:
         return
-    standard_input.adopt()
+    stdin_streams.adopt()
     boundary.set_process_interceptor(interceptor)
     _surroundings(interceptor)
     processes.patch_leaving()

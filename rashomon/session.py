@@ -170,7 +170,6 @@ def _after_fork() -> None:
         boundary.set_process_interceptor(None)
         return
     lanes.reset_process(lane)
-    standard_input.reset()
     guard = boundary.current()
     step = slots.inside_of(_process.writer.path)
     if step is not None:

@@ -13,7 +13,7 @@ from rashomon.boundary import GoLive, LateCall, Place, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Request
 from rashomon.output_marks import OUTPUT, STDOUT
-from rashomon.recorders import lanes, natives, printed, reaching, standard_input, unseen
+from rashomon.recorders import lanes, natives, printed, reaching, stdin_streams, unseen
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.witness import DeafWitness, Pending, StepWitness
 from rashomon.recorders.writer import Writer
@@ -65,6 +65,7 @@ class ProcessRecorder:
         """In a forked child: a journal of its own, in which the trace of the fork and those around it go on."""
         self.writer.abandon()
         printed.reset()
+        stdin_streams.reset()
         self.steps = count()
         self._info = {**self._info, "lane": list(lane), "forked": True}
         try:
@@ -96,7 +97,7 @@ class ProcessRecorder:
         self.writer.close()
 
     def _tell(self) -> None:
-        standard_input.end()
+        stdin_streams.end()
         printed.tell()
         for number in self.active:
             self._recorders[number].note_unseen()
@@ -330,7 +331,7 @@ class TraceRecorder:
 
     def finish(self, outcome: str, **facts: Any) -> None:
         """End the trace."""
-        standard_input.end(self)
+        stdin_streams.end(self)
         printed.tell(self)
         self.note_unseen()
         self.process.finish(self.number, {"outcome": outcome, **facts})

@@ -1,25 +1,26 @@
-"""What a person, or a pipe, tells the program: `input()`, `getpass.getpass()`, and what is read from `sys.stdin`.
+"""What a person, or a pipe, tells the program: `input()`, `getpass.getpass()`; for `sys.stdin` see `stdin_streams`.
 
-Each `input()` is the call of a tool; what is read from `sys.stdin` in one way, by one line of control, is one call,
-whose answer has a piece for each read. So a replay asks nobody, and in one with something changed another answer can be
+Each question is the call of a tool. So a replay asks nobody, and in one with something changed another answer can be
 given like another result of a tool. A debugger that asks is not the program: it always speaks with whoever is there.
 """
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from rashomon import boundary
-from rashomon.boundary import Interceptor, Play, Witness, cross, guard_here
-from rashomon.model import STDIN, Call, Head, Kind, Request, Response
+from rashomon.boundary import Interceptor, Witness, cross, guard_here
+from rashomon.model import STDIN, Call, End, Head, Kind, Request, Response
 from rashomon.recorders import lanes
 from rashomon.recorders.ambient.sites import USER, asker, replace
 from rashomon.recorders.imports import when_imported
@@ -29,7 +30,6 @@ QUESTIONS = ", questions only"
 """Behind that: nobody has launched the program for recording, so what it read from `sys.stdin` was not seen."""
 HIDDEN = "rashomon-replay"
 """What a replay has for a password, or a key: it is on no disk."""
-_MOST_STREAMS = 256
 _DEBUGGERS = ("bdb.py", "pdb.py")
 _local = boundary._local.get
 _asking: ContextVar[bool] = ContextVar("rashomon_asking", default=False)
@@ -76,6 +76,12 @@ def install() -> None:
     when_imported("prompt_toolkit.shortcuts.prompt", _patch_prompts)
 
 
+def _patch_mcp(module: Any) -> None:
+    from rashomon.recorders import stdin_streams
+
+    stdin_streams.patch_mcp(module)
+
+
 def _patch_prompts(module: Any) -> None:
     from rashomon.recorders import prompts
 
@@ -107,21 +113,12 @@ def _tell_of(source: Any, frame: FrameType | None) -> None:
     guard.uncontrolled("stdin", "an event loop reads it, past sys.stdin: a replay reads what it is given itself", frame)
 
 
-def adopt() -> None:
-    """In a launched process, before its program runs: what it reads from `sys.stdin` is seen."""
+def is_given() -> bool:
+    """Whether another process of the trace has given this one its stdin, as its environment tells. To be asked once,
+    before a launched program runs."""
     global _is_given
     _is_given = os.environ.get(STDIN, "").partition("@")[2] != _file()
-    old = sys.stdin
-    if _is_given or type(old) is not io.TextIOWrapper or old.fileno() != 0:
-        return
-    new = _Text(_Bytes(old.buffer.raw), old.encoding, old.errors, "\n")
-    new.mode = old.mode  # type: ignore[misc]
-    _kept_open.append(old)
-    sys.stdin = sys.__stdin__ = new  # type: ignore[misc]
-
-
-_kept_open: list[Any] = []
-"""Without us nothing would hold the stream that Python made, and with it the descriptor would be closed."""
+    return _is_given
 
 
 class Aside:
@@ -164,11 +161,7 @@ def _is_debugging() -> bool:
 
 def _input(original: Callable[..., str]) -> Callable[..., str]:
     def answer(prompt: object = "", /) -> str:
-        stream = sys.stdin
-        if type(stream) is not _Text and not _is_own(stream):
-            return original(prompt)
-        guard = hearing()
-        if guard is None:
+        if not _is_own(sys.stdin) or hearing() is None:
             return original(prompt)
         return asked("input", "builtins:input", str(prompt), original, False)
 
@@ -178,7 +171,7 @@ def _input(original: Callable[..., str]) -> Callable[..., str]:
 def _is_own(stream: Any) -> bool:
     """Whether it reads what this process was started with: not a text of the program's own in its place."""
     try:
-        return type(stream) is io.TextIOWrapper and stream.fileno() == 0
+        return isinstance(stream, io.TextIOWrapper) and stream.fileno() == 0
     except (OSError, ValueError):
         return False
 
@@ -231,6 +224,8 @@ class Answer:
         said = "\n"
         try:
             _show(self._prompt)
+            if response.end is End.OPEN:
+                wait_as_then()
             answer: str = self._values.play(response, witness)
             said = "\n" if self._secret else f"{answer}\n"
             return answer
@@ -241,6 +236,15 @@ class Answer:
 
     async def discard(self, answer: str) -> None:
         """Text needs no release."""
+
+
+def wait_as_then() -> None:
+    """Nobody had answered when the recording ended. A daemon thread waits again; another one would keep the replay
+    from its end."""
+    if threading.current_thread().daemon:
+        for_ever = _thread.allocate_lock()
+        for_ever.acquire()
+        for_ever.acquire()
 
 
 def _show(text: str) -> None:
@@ -254,13 +258,13 @@ def _show(text: str) -> None:
 def _isatty(original: Callable[[int], bool]) -> Callable[[int], bool]:
     def isatty(fd: int, /) -> bool:
         if fd == 0 and not (_local() is None and boundary._process is None):
-            return original(0) if _was_terminal() is None else bool(_was_terminal())
+            return original(0) if was_terminal() is None else bool(was_terminal())
         return original(fd)
 
     return isatty
 
 
-def _was_terminal() -> bool | None:
+def was_terminal() -> bool | None:
     """In a replay: whether the recorded program read from a terminal; else None."""
     guard = hearing()
     return _read_from_terminal(guard) if guard is not None and guard.isolates else None
@@ -268,159 +272,3 @@ def _was_terminal() -> bool | None:
 
 def _read_from_terminal(guard: Any) -> bool:
     return str(getattr(guard, "stdin", None)).startswith(TERMINAL)
-
-
-# ------------------------------------------------------------------------------------------------------- sys.stdin
-
-
-class _Way(NamedTuple):
-    """Who reads, and how: what it reads belongs to one call."""
-
-    trace: int
-    lane: Any
-    within: Any
-    name: str
-    size: int | None
-
-
-class _Source:
-    """What `watched` takes for a generator: its next value is whatever is read next."""
-
-    read: Callable[[], Any]
-
-    def send(self, _: Any) -> Any:
-        with Aside():
-            return self.read()
-
-    def close(self) -> None:
-        """Nothing more is read."""
-
-
-_Stream = tuple[_Source, Generator[Any, Any, Any]]
-_streams: dict[_Way, _Stream] = {}
-
-
-def _heard(name: str, size: int | None, read: Callable[[], Any]) -> Any:
-    """What is read from stdin: `name` is the method, `size` what it was asked for. Raises what `read` raises."""
-    guard: Any = None if size == 0 else hearing()  # click finds out so whether a stream has text or bytes
-    if guard is None or guard.stdin.endswith(QUESTIONS):
-        return read()
-    enclosing = boundary.inside.get()
-    within = None if enclosing is None else enclosing.number
-    way = _Way(id(getattr(guard, "scribe", guard)), lanes.here()[0], within, name, size)
-    stream = _streams.pop(way, None)
-    if stream is None:
-        if len(_streams) >= _MOST_STREAMS:
-            _end(next(iter(_streams)))
-        stream = _open(guard, name, size)
-    source, generator = stream
-    source.read = read
-    value = next(generator)
-    _streams[way] = stream
-    return value
-
-
-def _open(guard: Interceptor, name: str, size: int | None) -> _Stream:
-    from rashomon.recorders.tool_generators import played, watched
-
-    arguments = {} if size is None else {"size": size}
-    verdict = guard.arrive(call_of(name, f"sys:{name.removeprefix('sys.')}", "generator", arguments))
-    source = _Source()
-    if isinstance(verdict, Play):
-        return source, played(verdict.response, verdict.witness)
-    return source, watched(name, source, verdict.witness, None)
-
-
-def _end(way: _Way) -> None:
-    stream = _streams.pop(way, None)
-    if stream is not None:
-        try:
-            stream[1].close()
-        except Exception:  # recording must not break the program
-            pass
-
-
-def end(trace: object = None) -> None:
-    """No more is read into the trace of this recorder, or by this process at all. Never raises."""
-    for way in list(_streams):
-        if trace is None or way.trace == id(trace):
-            _end(way)
-
-
-def reset() -> None:
-    """In a forked child: what its parent has begun to read is not its own."""
-    _streams.clear()
-
-
-class _Bytes(io.BufferedReader):
-    """`sys.stdin.buffer`."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return _heard("sys.stdin.buffer.read", _size(size), lambda: super(_Bytes, self).read(size))  # type: ignore[no-any-return]
-
-    def read1(self, size: int = -1, /) -> bytes:
-        return _heard("sys.stdin.buffer.read1", _size(size), lambda: super(_Bytes, self).read1(size))  # type: ignore[no-any-return]
-
-    def peek(self, size: int = 0, /) -> bytes:
-        return _heard("sys.stdin.buffer.peek", None, lambda: super(_Bytes, self).peek(size))  # type: ignore[no-any-return]
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        read = super().readline
-        return _heard("sys.stdin.buffer.readline", _size(size), lambda: read(size))  # type: ignore[no-any-return]
-
-    def __next__(self) -> bytes:
-        line = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._into(buffer, self.read)
-
-    def readinto1(self, buffer: Any, /) -> int:
-        return self._into(buffer, self.read1)
-
-    def _into(self, buffer: Any, read: Callable[[int], bytes]) -> int:
-        with memoryview(buffer).cast("B") as view:
-            data = read(len(view))
-            view[: len(data)] = data
-        return len(data)
-
-
-def _patch_mcp(module: Any) -> None:
-    """A server of mcp 2 moves its stdin to another descriptor, and reads it there."""
-    original = getattr(module, "_claim_fd", None)  # mcp 1 reads `sys.stdin.buffer`
-    if original is None:
-        return
-
-    def claim(fd: int, stream: Any, *rest: Any) -> Any:
-        claimed, release = original(fd, stream, *rest)
-        if type(stream) is _Text and type(claimed) is io.BufferedReader:
-            claimed = _Bytes(claimed.detach())
-        return claimed, release
-
-    module._claim_fd = claim
-
-
-class _Text(io.TextIOWrapper):
-    """`sys.stdin`."""
-
-    def read(self, size: int | None = -1, /) -> str:
-        return _heard("sys.stdin.read", _size(size), lambda: super(_Text, self).read(size))  # type: ignore[no-any-return]
-
-    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        return _heard("sys.stdin.readline", _size(size), lambda: super(_Text, self).readline(size))  # type: ignore[no-any-return]
-
-    def __next__(self) -> str:  # type: ignore[override]
-        line = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    def isatty(self) -> bool:
-        was = _was_terminal()
-        return super().isatty() if was is None else was
-
-
-def _size(size: int | None) -> int | None:
-    return None if size is None or size < 0 else size

@@ -260,6 +260,41 @@ def test_older_recordings(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+WAITS = """
+import sys, threading, time
+
+def read():
+    if len(sys.argv) > 1:
+        for line in sys.stdin: lines.append(line)
+    while True: lines.append(input("cmd> "))
+
+lines = []
+threading.Thread(target=read, daemon=True).start()
+for number in range(3):
+    time.sleep(0.2)
+    print("work", number, len(lines))
+"""
+
+
+@pytest.mark.parametrize("way", [[], ["lines"]])
+def test_a_thread_that_waits_when_the_program_ends(tmp_path: Path, way: list[str]) -> None:
+    """Nobody answers it in a replay either, and it is not told as something that went wrong."""
+    (tmp_path / "agent.py").write_text(WAITS)
+    command = [sys.executable, "-m", "rashomon.cli", "record", "--", sys.executable, "agent.py", *way]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+                          env=environment(tmp_path / "home")) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("stop\n")
+        process.stdin.flush()
+        printed = process.stdout.read()
+        assert process.wait() == 0
+    assert "work 2 1" in printed
+    done = rashomon("replay", "@last", home=tmp_path / "home", cwd=tmp_path, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
+    assert "stopped" not in done.stderr
+
+
 def _as_it_was(journal: Path) -> None:
     """Make of a journal what an older version wrote: without what a trace keeps of stdin."""
     data = journal.read_bytes()
