@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rashomon.lines import quoted, text_of
-from rashomon.model import Json
+from rashomon.model import Failure, Json
 
 TOOL_ERROR = "tool_error"
 """The type of error of a tool of an MCP server that tells in its result that it failed."""
@@ -55,3 +55,9 @@ def call_text(name: str, arguments: Json) -> str:
 def short_type(name: str) -> str:
     """The class alone, of `module:Class.Inner`."""
     return name.rpartition(":")[2].rpartition(".")[2] or name
+
+
+def raised_text(failure: Failure) -> str:
+    """`raised TimeoutError: too late`."""
+    name = short_type(failure.type)
+    return f"raised {name}: {failure.message}" if failure.message else f"raised {name}"

@@ -24,7 +24,7 @@ from rashomon.lines import text_of as text_of
 from rashomon.model import End, Head, Json, Kind, Response, Step
 from rashomon.streams import aws_events, cut_list, event_data, is_aws_stream, parse_json
 from rashomon.streams import sse_events as sse_events
-from rashomon.titles import asked_text, call_text, note_title, short_type
+from rashomon.titles import asked_text, call_text, note_title, raised_text
 
 # an enumeration looks them up for longer than a call takes
 _LLM, _NOTE, _MCP, _COMPLETE = Kind.LLM, Kind.NOTE, Kind.MCP, End.COMPLETE
@@ -370,7 +370,7 @@ def _llm_title(step: Step, status: int | None, model: str | None, reading: diale
         said = f"{said}, then {reading.error_message}"
     failure = step.response.failure
     if failure is not None:
-        said = f"raised {short_type(failure.type)}: {failure.message}"
+        said = raised_text(failure)
     elif not said and step.response.end != _COMPLETE:
         said = str(step.response.end)
     title = f"{name} → {said}" if said else _http_title(step, status) if model is None else name
@@ -403,7 +403,7 @@ def _said(reading: dialects.Reading) -> str:
 def _answer_text(step: Step, response: Json) -> str:
     failure = step.response.failure
     if failure is not None:
-        return f" raised {short_type(failure.type)}: {failure.message}"
+        return f" {raised_text(failure)}"
     if step.response.end != _COMPLETE and not step.response.pieces:
         return f" → {step.response.end}"
     return f" → {quoted(response_view(step) if response is None else response)}"
@@ -418,5 +418,5 @@ def _http_title(step: Step, status: int | None) -> str:
     except ValueError:  # e.g. a broken IPv6 host
         path = url
     failure = step.response.failure
-    told = f"raised {short_type(failure.type)}: {failure.message}" if failure else status
+    told = raised_text(failure) if failure else status
     return f"{head.get('method', '')} {path} {step.response.end if told is None else told}".strip()
