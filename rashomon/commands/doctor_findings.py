@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rashomon import recorders, views
-from rashomon.model import Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
+from rashomon.model import STDIN, Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.output_marks import OUTPUT
 from rashomon.recorders.natives import UNSEEN
 from rashomon.recorders.reaching import ALONE
@@ -197,6 +197,7 @@ def of_surroundings(tape: Tape) -> list[Finding]:
 def _restored(tape: Tape) -> Iterator[Finding]:
     """What a replay puts back: the environment, the order of sets, completions and timers."""
     environ = dict(tape.trace.environ)
+    environ.pop(STDIN, None)  # no variable of the program's
     seed = environ.pop(_HASH_SEED, None)
     if seed is not None:
         yield Finding("order", "sets of strings", Control.CONTROLLED, example=f"{_HASH_SEED}={seed}")
