@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from rashomon import boundary
-from rashomon.recorders import reaching
+from rashomon.recorders import reaching, standard_input
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _MAX_ANNOUNCED = 10_000
@@ -134,9 +134,11 @@ def looked_up(name: str) -> None:
 
 
 def _on_open(event: str, args: tuple[Any, ...]) -> None:
-    flags = args[2]
+    path, flags = args[0], args[2]
+    if type(path) in (int, str) and path in (0, "/dev/stdin"):
+        standard_input.tell_of_past("the program opens it again", user_frame())
     if flags & _WRITING and _isolates(boundary.current()):
-        _tell_write(reaching.written_by_open(args[0]))
+        _tell_write(reaching.written_by_open(path))
 
 
 def _on_write(event: str, args: tuple[Any, ...]) -> None:

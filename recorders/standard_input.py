@@ -105,12 +105,17 @@ def _told_of(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tell_of(source: Any, frame: FrameType | None) -> None:
+    if (source if isinstance(source, int) else source.fileno()) == 0:
+        while frame is not None and asker(frame)[1] != USER:
+            frame = frame.f_back
+        tell_of_past("an event loop reads it", frame)
+
+
+def tell_of_past(how: str, frame: FrameType | None) -> None:
+    """Tell a recording that stdin is read past `sys.stdin`."""
     guard: Any = hearing()
-    if guard is None or guard.isolates or (source if isinstance(source, int) else source.fileno()) != 0:
-        return
-    while frame is not None and asker(frame)[1] != USER:
-        frame = frame.f_back
-    guard.uncontrolled("stdin", "an event loop reads it, past sys.stdin: a replay reads what it is given itself", frame)
+    if guard is not None and not guard.isolates:
+        guard.uncontrolled("stdin", f"{how}, past sys.stdin: a replay reads what it is given itself", frame)
 
 
 def is_given() -> bool:

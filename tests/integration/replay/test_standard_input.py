@@ -219,12 +219,22 @@ asyncio.run(main())
 """
 
 
-def test_what_is_read_past_it_is_told(tmp_path: Path) -> None:
-    """An event loop reads the descriptor: the recording says so, and where."""
-    assert record(tmp_path, PAST, "hello\n") == "hello\n\n"
+OPENS = """
+def main():
+    with open({}) as file:
+        print(file.readline())
+
+main()
+"""
+
+
+@pytest.mark.parametrize(("program", "line"), [(PAST, 6), (OPENS.format(0), 3), (OPENS.format("'/dev/stdin'"), 3)])
+def test_what_is_read_past_it_is_told(tmp_path: Path, program: str, line: int) -> None:
+    """An event loop reads the descriptor, or the program opens it again: the recording says so, and where."""
+    assert record(tmp_path, program, "hello\n") == "hello\n\n"
     (told,) = tapes_of(tmp_path / "home")[0].trace.uncontrolled
     assert told.site is not None
-    assert (told.what, told.site.line, told.site.function) == ("stdin", 6, "main")
+    assert (told.what, told.site.line, told.site.function) == ("stdin", line, "main")
 
 
 OWN = """
