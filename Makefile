@@ -34,9 +34,9 @@ bench-store: .venv/.dev links  ## measure the store with a million steps (kept i
 	$(PY) tests/bench/store_at_scale.py
 
 schedules: .venv/.dev links  ## 10,500 random schedules, 1,000 orders of events, 100 replays of each of 4 recordings
-	$(PY) -m tests.schedules.run --way inside --count 10000 --seed 1300001 --jobs 2
+	$(PY) -m tests.schedules.run --way inside --count 10000 --seed 1800001 --jobs 2
 	$(PY) -m tests.schedules.run --way launched --count 500 --seed 1400001 --jobs 2
-	$(PY) -m tests.schedules.run --way order --count 1000 --seed 1500001 --jobs 2
+	$(PY) -m tests.schedules.run --way order --count 1000 --seed 1700001 --jobs 2
 	$(PY) -m tests.schedules.run --way order --count 4 --replays 100 --seed 1 --jobs 2
 
 frameworks: .venv/.dev links  ## agents on other people's frameworks, recorded and replayed 20 times each
