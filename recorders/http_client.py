@@ -125,9 +125,9 @@ def _sends(original: Callable[..., None]) -> Callable[..., None]:
         guard = guard_here()
         if begun is None or guard is None or (message_body is None and _announces_a_body(begun)):
             return original(self, message_body, **options)
+        message_body = _held(message_body)
         try:
-            message_body, data = _content(message_body)
-            call = _call(self, begun, data)
+            call = _call(self, begun, _bytes_of(message_body))
         except Exception as error:  # recording must not break the program
             say_once(f"a request is not recorded: {type(error).__name__}: {error}. The program goes on.")
             return original(self, message_body, **options)
@@ -150,21 +150,22 @@ def _announces_a_body(begun: _Begun) -> bool:
     return "transfer-encoding" in told or told.get("content-length", "0") != "0"
 
 
-def _content(body: Any) -> tuple[Any, bytes]:
-    """The body in a form that can still be sent, and its bytes."""
-    if body is None:
-        return None, b""
-    if isinstance(body, (bytes, bytearray)):
-        return body, bytes(body)
+def _held(body: Any) -> Any:
+    """The body in a form that can be read for the record and then sent. Raises what reading it raises, as sending does."""
     if hasattr(body, "read"):
-        read = body.read()
-        data = read.encode("iso-8859-1") if isinstance(read, str) else bytes(read)
-        return data, data
+        data = body.read()
+        return data.encode("iso-8859-1") if isinstance(data, str) else data
+    return list(body) if hasattr(body, "__next__") else body
+
+
+def _bytes_of(body: Any) -> bytes:
+    """Raises TypeError for what http.client will refuse."""
+    if body is None:
+        return b""
     try:
-        return body, bytes(memoryview(body))
+        return bytes(memoryview(body))
     except TypeError:
-        chunks = [bytes(chunk) for chunk in body]
-        return chunks, b"".join(chunks)
+        return b"".join(body)
 
 
 def _call(connection: Any, begun: _Begun, body: bytes) -> Call:

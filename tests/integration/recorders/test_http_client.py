@@ -130,6 +130,31 @@ def test_bodies(stage: Any, body: Any) -> None:
     assert ["X-Own", "1"] in tape.steps[0].request.head["headers"]
 
 
+def fails_in_the_middle() -> Iterator[bytes]:
+    """A body whose own code fails."""
+    yield b"one,"
+    raise LookupError("no more of it")
+
+
+@pytest.mark.parametrize("body", [fails_in_the_middle, lambda: ["text", "s"], lambda: [1, 2], lambda: 5])
+def test_bodies_that_cannot_be_sent(stage: Any, body: Callable[[], Any]) -> None:
+    """The program gets the failure that it would have got; what is refused is no request."""
+
+    def program(url: str) -> str:
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
+        try:
+            connection.request("POST", "/echo", body())
+        except (LookupError, TypeError) as error:
+            return type(error).__name__
+        finally:
+            connection.close()
+        return "sent"
+
+    bare = program(stage.url)
+    assert bare in ("LookupError", "TypeError")
+    assert stage.record(program)[0] == bare
+
+
 def test_one_connection_for_many(stage: Any) -> None:
     """Kept alive, closed in between, and used for the next request before the answer was read to its end."""
 
