@@ -30,11 +30,9 @@ from rashomon.boundary import (
 )
 from rashomon.model import Call, End, Request, Response
 from rashomon.recorders.endpoints import classify
-from rashomon.recorders.tape_socket import tape_socket, wire_of
+from rashomon.recorders.http_wire import PORTS, absolute, head_of, tape_socket, text_of, watching, wire_of
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
-_PORTS = {"http": 80, "https": 443}
-_VERSIONS = {9: "HTTP/0.9", 10: "HTTP/1.0", 11: "HTTP/1.1"}
 _REQUEST, _EXCHANGE = "_rashomon_request", "_rashomon_exchange"
 _SENT = "_rashomon_sent"
 """Set on a failure that came behind the request: it is raised where the answer is asked for."""
@@ -114,7 +112,7 @@ def _collects(original: Callable[..., None]) -> Callable[..., None]:
         original(self, header, *values)
         begun: _Begun | None = vars(self).get(_REQUEST)
         if begun is not None:
-            begun.headers.append([_text(header), "\r\n\t".join(map(_text, values))])
+            begun.headers.append([text_of(header), "\r\n\t".join(map(text_of, values))])
 
     return putheader
 
@@ -151,7 +149,7 @@ def _announces_a_body(begun: _Begun) -> bool:
 
 
 def _held(body: Any) -> Any:
-    """The body in a form that can be read for the record and then sent. Raises what reading it raises, as sending does."""
+    """The body in a form that can be read for the record and then sent. Raises what reading it raises."""
     if hasattr(body, "read"):
         data = body.read()
         return data.encode("iso-8859-1") if isinstance(data, str) else data
@@ -178,15 +176,10 @@ def _call(connection: Any, begun: _Begun, body: bytes) -> Call:
 def _absolute(connection: Any, url: str) -> str:
     if "://" in url:
         return url  # to a forwarding proxy
-    scheme = "https" if connection.default_port == _PORTS["https"] else "http"
+    scheme = "https" if connection.default_port == PORTS["https"] else "http"
     tunnelled = connection._tunnel_host
     host, port = (tunnelled, connection._tunnel_port) if tunnelled else (connection.host, connection.port)
-    named = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{named}{'' if port in (None, _PORTS[scheme]) else f':{port}'}{url}"
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return absolute(scheme, host, port, url)
 
 
 def _pretend(connection: Any, verdict: Play) -> None:
@@ -259,14 +252,7 @@ class _Answer(Cassette):
         self._parse, self._connection = parse, connection
 
     def keep(self, answer: Any, witness: Witness) -> Any:
-        witness.began(
-            {
-                "status": answer.status,
-                "headers": [[name, value] for name, value in answer.headers.items()],
-                "reason": answer.reason or "",
-                "http_version": _VERSIONS.get(answer.version, "HTTP/1.1"),
-            }
-        )
+        witness.began(head_of(answer, answer.headers.items()))
         return _watch(answer, witness)
 
     def rebuild(self, response: Response, witness: Witness) -> Any:
@@ -286,7 +272,7 @@ class _Answer(Cassette):
 def _watch(answer: Any, witness: Witness) -> Any:
     """The answer itself, as an instance of a class that reports what is read from it."""
     answer._rashomon, answer._rashomon_busy = witness, False
-    answer.__class__ = _watching(type(answer))
+    answer.__class__ = watching(_Watching, type(answer))
     if answer.isclosed() or (answer.length == 0 and not answer.chunked):  # there is no body
         witness.ended(End.COMPLETE)
     return answer
@@ -349,15 +335,3 @@ class _Watching:
             self._rashomon.ended(End.LEAKED)
         with suppress(ValueError):  # the collector has closed what it reads from before
             super().__del__()  # type: ignore[misc]
-
-
-_watching_classes: dict[Any, Any] = {}
-
-
-def _watching(base: Any) -> Any:
-    """The watched kind of a response class, under the same name."""
-    found = _watching_classes.get(base)
-    if found is None:
-        own = {"__module__": base.__module__, "__qualname__": base.__qualname__}
-        found = _watching_classes[base] = type(base.__name__, (_Watching, base), own)
-    return found

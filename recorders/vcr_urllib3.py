@@ -23,11 +23,9 @@ from typing import Any
 from rashomon.boundary import Witness, cross, end_of, guard_here
 from rashomon.model import Call, End, Request, Response
 from rashomon.recorders.endpoints import classify
-from rashomon.recorders.tape_socket import tape_socket, wire_of
+from rashomon.recorders.http_wire import absolute, head_of, tape_socket, text_of, watching, wire_of
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
-_PORTS = {"http": 80, "https": 443}
-_VERSIONS = {9: "HTTP/0.9", 10: "HTTP/1.0", 11: "HTTP/1.1"}
 _POSITIONAL = ("body", "headers", "retries", "timeout", "chunked", "response_conn", "preload_content",
                "decode_content", "enforce_content_length")  # fmt: skip
 _TUNNEL = "_rashomon_tunnel"
@@ -126,20 +124,14 @@ def _open_tunnel(pool: Any, conn: Any, url: str, tunnel: Callable[..., Any]) -> 
 def _call(pool: Any, method: str, url: str, headers: Any, body: bytes) -> Call:
     path = url if url.startswith("/") else "/" + url.partition("://")[2].partition("/")[2]
     kind, name = classify(method, path)
-    pairs = [[_text(key), _text(value)] for key, value in headers.items()] if headers else []
+    pairs = [[text_of(key), text_of(value)] for key, value in headers.items()] if headers else []
     return Call(kind, name, Request({"method": method, "url": _absolute(pool, url), "headers": pairs}, body))
 
 
 def _absolute(pool: Any, url: str) -> str:
     if not url.startswith("/"):
         return url  # to a forwarding proxy
-    host = f"[{pool.host}]" if ":" in pool.host else pool.host
-    port = "" if pool.port in (None, _PORTS.get(pool.scheme)) else f":{pool.port}"
-    return f"{pool.scheme}://{host}{port}{url}"
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return absolute(pool.scheme, pool.host, pool.port, url)
 
 
 def _bytes(chunk: Any) -> bytes:
@@ -195,14 +187,7 @@ class UrllibCassette(Cassette):
         known = isinstance(answer, _response_class())
         message = getattr(getattr(answer, "_original_response", None), "msg", None)
         headers = (message or answer.headers).items()
-        witness.began(
-            {
-                "status": answer.status,
-                "headers": [[_text(name), _text(value)] for name, value in headers],
-                "reason": answer.reason or "",
-                "http_version": _VERSIONS.get(answer.version, "HTTP/1.1"),
-            }
-        )
+        witness.began(head_of(answer, headers))
         if known:
             return _watch(answer, witness)
         witness.ended(End.LEAKED)
@@ -245,7 +230,7 @@ def _measure(answer: Any, response: Response) -> None:
 
 def _watch(answer: Any, witness: Witness) -> Any:
     """The answer itself, as an instance of a class that reports what it reads from the wire."""
-    cls = _watching(type(answer))
+    cls = watching(_Watching, type(answer))
     answer._rashomon, answer._rashomon_busy = witness, False
     answer.__class__ = cls
     if answer._fp is None or answer._fp.isclosed():  # there is no body
@@ -313,15 +298,3 @@ class _Watching:
         if left:  # cut short: an IncompleteRead follows where lengths are enforced
             return closed and not self.enforce_content_length
         return left == 0 or closed or (not data and amt != 0)
-
-
-_watching_classes: dict[Any, Any] = {}
-
-
-def _watching(base: Any) -> Any:
-    """The watched kind of a response class of urllib3, under the same name."""
-    found = _watching_classes.get(base)
-    if found is None:
-        own = {"__module__": base.__module__, "__qualname__": base.__qualname__}
-        found = _watching_classes[base] = type(base.__name__, (_Watching, base), own)
-    return found

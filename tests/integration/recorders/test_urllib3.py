@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 import rashomon
 from rashomon.errors import Missed
 from rashomon.model import End
-from rashomon.recorders import tape_socket, vcr_shim, vcr_urllib3
+from rashomon.recorders import http_wire, vcr_shim, vcr_urllib3
 
 
 def shown(answer: Any) -> list[Any]:
@@ -270,7 +270,7 @@ def test_without_vcrpy(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name == "vcr" or name.startswith("vcr.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "vcr", None)
-    tape_socket._socket_class.cache_clear()
+    http_wire._socket_class.cache_clear()
 
     def program() -> bytes:
         with urllib3.PoolManager() as pool:

@@ -1,15 +1,55 @@
-"""A recorded answer as bytes from a socket, for libraries that stand on `http.client` and read their answers there."""
+"""What the shims of `http.client` and of urllib3, which stands on it, have in common.
+
+Addresses, heads and watched answers; and a recorded answer as bytes from a socket.
+"""
 
 from __future__ import annotations
 
 import functools
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rashomon.model import End, Head, Response
 from rashomon.recorders import vcr_stubs
+
+PORTS = {"http": 80, "https": 443}
+_VERSIONS = {9: "HTTP/0.9", 10: "HTTP/1.0", 11: "HTTP/1.1"}
+
+
+def text_of(value: Any) -> str:
+    """A header's name or value as text."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def absolute(scheme: str, host: str, port: int | None, path: str) -> str:
+    """The address of a path on a host; the scheme's own port is left out."""
+    named = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{named}{'' if port in (None, PORTS.get(scheme)) else f':{port}'}{path}"
+
+
+def head_of(answer: Any, headers: Iterable[tuple[Any, Any]]) -> Head:
+    """The head of an answer as it is recorded."""
+    return {
+        "status": answer.status,
+        "headers": [[text_of(name), text_of(value)] for name, value in headers],
+        "reason": answer.reason or "",
+        "http_version": _VERSIONS.get(answer.version, "HTTP/1.1"),
+    }
+
+
+_watching: dict[tuple[type, type], Any] = {}
+
+
+def watching(watch: type, base: type) -> Any:
+    """The watched kind of a class of answers, under the same name: `watch` stands before `base`."""
+    found = _watching.get((watch, base))
+    if found is None:
+        own = {"__module__": base.__module__, "__qualname__": base.__qualname__}
+        found = _watching[watch, base] = type(base.__name__, (watch, base), own)
+    return found
+
 
 _Failing = Callable[[], BaseException]
 
