@@ -36,22 +36,19 @@ _asking: ContextVar[bool] = ContextVar("rashomon_asking", default=False)
 """Within a call of `input`: what that reads from `sys.stdin` is a part of it."""
 
 
-def kind_of(descriptor: int = 0) -> str:
-    """What a program's stdin is, as a trace keeps it."""
-    try:
-        return TERMINAL if os.isatty(descriptor) else NO_TERMINAL
-    except OSError:
-        return NO_TERMINAL
+def _kind() -> str:
+    """What this process's stdin is, as a trace keeps it."""
+    return TERMINAL if os.isatty(0) else NO_TERMINAL
 
 
 def described(kind: str | None = None) -> str:
     """What a launcher hands to its program: this process's stdin, as the kind that it is, or was in the recording."""
-    return f"{kind_of() if kind is None else kind}@{_file()}"
+    return f"{_kind() if kind is None else kind}@{_file()}"
 
 
 def kept() -> str:
     """What a trace that begins here keeps of it."""
-    return os.environ.get(STDIN, kind_of() + QUESTIONS).partition("@")[0]
+    return os.environ.get(STDIN, _kind() + QUESTIONS).partition("@")[0]
 
 
 def _file() -> str:
@@ -118,12 +115,11 @@ def tell_of_past(how: str, frame: FrameType | None) -> None:
         guard.uncontrolled("stdin", f"{how}, past sys.stdin: a replay reads what it is given itself", frame)
 
 
-def is_given() -> bool:
-    """Whether another process of the trace has given this one its stdin, as its environment tells. To be asked once,
-    before a launched program runs."""
+def begin() -> bool:
+    """Before a launched program runs: learn from its environment whose stdin it has. True: the launcher's."""
     global _is_given
     _is_given = os.environ.get(STDIN, "").partition("@")[2] != _file()
-    return _is_given
+    return not _is_given
 
 
 class Aside:
@@ -138,9 +134,10 @@ class Aside:
         _asking.reset(self._token)
 
 
-def hearing() -> Interceptor | None:
-    """Whoever stands at the boundary here, if what is read is recorded or comes from a recording."""
-    if (_local() is None and boundary._process is None) or _is_given or _asking.get():
+def hearing(terminal: bool = False) -> Interceptor | None:
+    """Whoever stands at the boundary here, if what is read is recorded or comes from a recording. `terminal`: it is
+    read from there in any case, whatever stdin is."""
+    if (_local() is None and boundary._process is None) or (_is_given and not terminal) or _asking.get():
         return None
     guard = guard_here()
     if guard is None or getattr(guard, "stdin", None) is None or _is_debugging():
@@ -183,7 +180,7 @@ def _is_own(stream: Any) -> bool:
 
 def _getpass(original: Callable[..., str]) -> Callable[..., str]:
     def getpass(prompt: str = "Password: ", stream: Any = None, **options: Any) -> str:
-        if hearing() is None:
+        if hearing(terminal=True) is None:
             return original(prompt, stream, **options)
         live = lambda text: original(text, stream, **options)  # noqa: E731
         return asked("getpass", "getpass:getpass", str(prompt), live, True)
@@ -193,7 +190,6 @@ def _getpass(original: Callable[..., str]) -> Callable[..., str]:
 
 def asked(name: str, ref: str, prompt: str, ask: Callable[[str], str], secret: bool) -> str:
     """A question, as the call of a tool. Raises what `ask` raises: `EOFError`, `KeyboardInterrupt`."""
-
     line = lanes.spawn()
 
     def live() -> str:
@@ -262,9 +258,8 @@ def _show(text: str) -> None:
 
 def _isatty(original: Callable[[int], bool]) -> Callable[[int], bool]:
     def isatty(fd: int, /) -> bool:
-        if fd == 0 and not (_local() is None and boundary._process is None):
-            return original(0) if was_terminal() is None else bool(was_terminal())
-        return original(fd)
+        was = was_terminal() if fd == 0 else None
+        return original(fd) if was is None else was
 
     return isatty
 

@@ -7,6 +7,7 @@ loop over a thousand lines there are not a thousand steps.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
@@ -18,9 +19,9 @@ from rashomon.recorders import lanes
 from rashomon.recorders.standard_input import (
     QUESTIONS,
     Aside,
+    begin,
     call_of,
     hearing,
-    is_given,
     wait_as_then,
     was_terminal,
 )
@@ -31,9 +32,10 @@ _MOST_STREAMS = 256
 def adopt() -> None:
     """In a launched process, before its program runs: what it reads from `sys.stdin` is seen."""
     old = sys.stdin
-    if is_given() or type(old) is not io.TextIOWrapper or old.fileno() != 0:
+    if not begin() or type(old) is not io.TextIOWrapper or old.fileno() != 0:
         return
-    new = _Text(_Bytes(old.buffer.raw), old.encoding, old.errors, "\n")
+    newline = None if os.name == "nt" else "\n"  # as Python opens it
+    new = _Text(_Bytes(old.buffer.raw), old.encoding, old.errors, newline)
     new.mode = old.mode  # type: ignore[misc]
     _kept_open.append(old)
     sys.stdin = sys.__stdin__ = new  # type: ignore[misc]

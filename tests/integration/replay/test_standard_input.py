@@ -431,6 +431,26 @@ def test_in_a_terminal(typed: Path) -> None:
     assert "you> hello\r\nbot> hello" in shown.seen
 
 
+FED = """
+import subprocess, sys
+child = "import getpass, sys; word = getpass.getpass('word? '); print(len(word) > 3, sys.stdin.read())"
+print(subprocess.run([sys.executable, "-c", child], input="fed", text=True, capture_output=True).stdout)
+"""
+
+
+def test_a_password_that_a_child_asks_for(tmp_path: Path) -> None:
+    """It is asked for at the terminal, whatever the child's stdin is: a replay asks nobody for it."""
+    (tmp_path / "agent.py").write_text(FED)
+    terminal = Terminal("record", "--", sys.executable, "agent.py", folder=tmp_path)
+    terminal.until("word? ")
+    terminal.type("hunter2-of-mine\n")
+    assert terminal.end() == 0, terminal.seen
+    assert "True fed" in terminal.seen
+    done = rashomon("replay", "@last", home=tmp_path / "home", cwd=tmp_path, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert "True fed" in done.stdout
+
+
 PROMPTS = """
 import asyncio
 from prompt_toolkit import PromptSession, prompt
