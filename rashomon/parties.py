@@ -87,6 +87,24 @@ class Witness(Protocol):
         """No more will come. Only the first call counts."""
 
 
+class SilentWitness:
+    """Keeps nothing of what it is told."""
+
+    leaf = True
+    number: int | None = None
+    pace: Pace | None = None
+
+    def at(self, event: Event, number: int, place: Place) -> None: ...
+
+    def began(self, head: Head) -> None: ...
+
+    def piece(self, data: bytes) -> None: ...
+
+    def overtaken(self, at_end: bool = False) -> None: ...
+
+    def ended(self, end: End, error: BaseException | None = None) -> None: ...
+
+
 class GoLive(NamedTuple):
     """Make the call for real."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from rashomon import boundary, collector, real
 from rashomon.errors import UsageError
 from rashomon.model import STDIN, Event, Lane
-from rashomon.recorders import ambient, coverage, lanes, slots, standard_input
+from rashomon.recorders import ambient, coverage, lanes, reports, slots, standard_input
 from rashomon.recorders.complaints import cannot_write
 from rashomon.recorders.imports import when_imported
 from rashomon.version import __version__
@@ -46,6 +46,7 @@ def install() -> None:
     ambient.install()
     coverage.install()
     standard_input.install()
+    reports.install()
     lanes.patch_threads()
     when_imported("concurrent.futures.thread", lanes.patch_executors)
     when_imported("anyio._backends._asyncio", lanes.patch_anyio)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from rashomon import boundary
+from rashomon import boundary, telemetry
 from rashomon.recorders import reaching, standard_input
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -49,6 +49,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     if watch is not None:
         try:
             watch(event, args)
+        except telemetry.NotSent:
+            raise
         except Exception as error:  # an event of another form than ours: a recording goes on, a replay refuses
             guard = boundary.current()
             if guard is not None:
@@ -153,6 +155,11 @@ def _on_run(event: str, args: tuple[Any, ...]) -> None:
     argv = None if reaching.is_enquiry(sys._getframe(1)) else reaching.command(event, args)
     if argv is not None:
         guard.reaching("run", argv, user_frame())
+
+
+def is_replay() -> bool:
+    """Whether what happens here is part of a replay."""
+    return _isolates(boundary.current())
 
 
 def _isolates(guard: Any) -> bool:

@@ -20,6 +20,8 @@ _ALONE = frozenset("EIS")
 ALONE = "a Python that is started with -E, -I or -S does not load the recorder: its calls are not recorded"
 """Why what `without_recorder` names has slipped through."""
 _LOWER = frozenset({"subprocess", "os", "pty", "gevent.subprocess", "gevent.os", "eventlet.green.subprocess"})
+_WRAPPING = frozenset({"ddtrace", "elasticapm", "newrelic", "scout_apm", "sentry_sdk", "wrapt"})
+"""Packages that stand between others by wrapping `subprocess`, to measure it."""
 _OWN_DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/self/fd/")
 
 
@@ -29,7 +31,8 @@ def is_enquiry(frame: FrameType | None) -> bool:
         name = frame.f_globals.get("__name__")
         if name in _ENQUIRING:
             return True
-        if name not in _LOWER and not str(name).startswith("rashomon.recorders"):
+        package = str(name).partition(".")[0]
+        if name not in _LOWER and package not in _WRAPPING and not str(name).startswith("rashomon.recorders"):
             return False
         frame = frame.f_back
     return False

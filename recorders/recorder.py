@@ -8,8 +8,8 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
-from rashomon import boundary, real, values
-from rashomon.boundary import GoLive, LateCall, Place, inside
+from rashomon import boundary, real, telemetry, values
+from rashomon.boundary import GoLive, LateCall, Place, Witness, inside
 from rashomon.journal import SUFFIX, Code
 from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Request
 from rashomon.output_marks import OUTPUT, STDOUT
@@ -119,13 +119,23 @@ class TraceRecorder:
 
     def arrive(self, call: Call) -> GoLive:
         """Every call goes live."""
-        return GoLive(self.open(call, None))
+        sender = telemetry.sent_by(call) if telemetry.watching else ""
+        return GoLive(self._aside(sender, telemetry.origin(call)) if sender else self.open(call, None))
 
-    def put_off(self, call: LateCall) -> StepWitness | DeafWitness:
+    def _aside(self, sender: str, to: str) -> telemetry.Aside:
+        """Note that telemetry is sent, once for each sender and place."""
+        self.uncontrolled(*telemetry.fact(sender, to))
+        return telemetry.Aside()
+
+    def put_off(self, call: LateCall) -> Witness:
         """The call has its number, its lane and its time now, and is written when its witness is told more of it."""
         process = self.process
         writer = process.writer
         try:
+            if telemetry.watching and (sender := telemetry.sender()):
+                described = call.describe()
+                if telemetry.sent_by(described):
+                    return self._aside(sender, telemetry.origin(described))
             witness = StepWitness(writer, next(process.steps), _HTTP, self.number)
             self.steps += 1
             lane, known = lanes.here()
@@ -203,6 +213,8 @@ class TraceRecorder:
         if type(enclosing) is StepWitness:
             enclosing.sent()  # connecting takes its time: the call is on the disk before it
         step = None if enclosing is None else enclosing.number
+        if step is None and self._is_telemetry(enclosing, peer):
+            return
         if peer.startswith("dns:"):  # no connection yet; an answer that may change
             if step is None:
                 self.uncontrolled(peer, "the address was looked up outside of any recorded call", frame)
@@ -210,6 +222,14 @@ class TraceRecorder:
         self._reached(peer, step)
         if step is None:
             self.uncontrolled(peer, "the connection was opened outside of any recorded call", frame)
+
+    def _is_telemetry(self, enclosing: Witness | None, peer: str) -> bool:
+        if type(enclosing) is telemetry.Aside:
+            return True
+        sender = telemetry.sender() if telemetry.watching else ""
+        if sender and not peer.startswith("dns:"):
+            self._aside(sender, peer)
+        return bool(sender)
 
     def _reached(self, peer: str, step: int | str | None) -> None:
         writer = self.process.writer

@@ -9,6 +9,7 @@ from rashomon import values
 from rashomon.boundary import LateCall, Pace, Place, Witness
 from rashomon.journal import Code
 from rashomon.model import OVERTAKEN, OVERTAKEN_AT_END, End, Event, Head, Kind, Lane
+from rashomon.parties import SilentWitness
 from rashomon.recorders.writer import Writer
 from rashomon.redaction import StreamRedactor
 
@@ -173,19 +174,5 @@ class StepWitness:
             self.ended(End.LEAKED)
 
 
-class DeafWitness:
+class DeafWitness(SilentWitness):
     """Stands in where nothing can be written: the program must not notice."""
-
-    leaf = True
-    number: int | None = None
-    pace: Pace | None = None
-
-    def at(self, event: Event, number: int, place: Place) -> None: ...
-
-    def began(self, head: Head) -> None: ...
-
-    def piece(self, data: bytes) -> None: ...
-
-    def overtaken(self, at_end: bool = False) -> None: ...
-
-    def ended(self, end: End, error: BaseException | None = None) -> None: ...

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import FrameType
 from typing import Any
 
-from rashomon.boundary import Pace, Place, Witness
-from rashomon.model import Call, Divergence, End, Event, Lane, Match
+from rashomon.boundary import Place, Witness
+from rashomon.model import Call, Divergence, Event, Lane, Match
+from rashomon.parties import SilentWitness
 
 
 class Nobody:
@@ -39,17 +40,5 @@ class Nobody:
     def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None: ...
 
 
-class _Silent:
+class _Silent(SilentWitness):
     leaf = False
-    number = None
-    pace: Pace | None = None
-
-    def at(self, event: Event, number: int, place: Place) -> None: ...
-
-    def began(self, head: dict[str, object]) -> None: ...
-
-    def piece(self, data: bytes) -> None: ...
-
-    def overtaken(self, at_end: bool = False) -> None: ...
-
-    def ended(self, end: End, error: BaseException | None = None) -> None: ...

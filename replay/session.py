@@ -7,7 +7,8 @@ from threading import RLock
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from rashomon.boundary import GoLive, Pace, Place, Play, Witness, inside
+from rashomon import telemetry
+from rashomon.boundary import GoLive, Place, Play, Witness, inside
 from rashomon.canonical import header
 from rashomon.errors import Escaped, Missed, UsageError
 from rashomon.model import (
@@ -20,7 +21,6 @@ from rashomon.model import (
     Kind,
     Lane,
     Match,
-    Piece,
     Request,
     Response,
     Site,
@@ -34,6 +34,7 @@ from rashomon.replay.claims import Claims
 from rashomon.replay.clock import VirtualClock, span
 from rashomon.replay.conductor import Conductor
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
+from rashomon.replay.live import LiveWitness
 from rashomon.replay.matching import Found, Matcher, job_steps, of_process, process_of
 from rashomon.replay.pace import StepPace
 from rashomon.replay.policy import Policy, refusal
@@ -135,10 +136,17 @@ class _State:
         self.readings: list[Reading] = []
         self.substitutions: list[Substitution] = []
         self._span = span(tape)
+        self._addresses: set[str] | None = None
 
     def sources(self) -> Sources:
         """Where a difference may come from."""
         return Sources(self.readings, self.substitutions, self.tape.reads, self._span, self.tape.trace.uncontrolled)
+
+    def has_asked(self, call: Call) -> bool:
+        """Whether the recording has steps of this address: one in which telemetry is steps is replayed as it was."""
+        if self._addresses is None:
+            self._addresses = {_address(step.request) for step in self.tape.steps if step.kind is Kind.HTTP}
+        return _address(call.request) in self._addresses
 
     def note_reading(self, reading: Reading) -> None:
         """A value that may differ from the recording's; only the last ones count."""
@@ -218,6 +226,10 @@ class ReplaySession:
 
     def _answer(self, call: Call) -> GoLive | Play:
         state = self._state
+        sender = telemetry.sent_by(call) if telemetry.watching else ""
+        if sender and not state.has_asked(call):
+            self._scribe.uncontrolled(*telemetry.fact(sender, telemetry.origin(call)))
+            return Play(telemetry.accepted(call), telemetry.Aside())
         stub = state.stubs.get(call.name) if call.kind is Kind.TOOL else None
         with state.lock:
             safe = self._redacted(call)
@@ -299,7 +311,7 @@ class ReplaySession:
         divergence = self._explained(safe)
         witness = self._scribe.open(call, Match(Grade.LIVE, None, divergence.summary))
         self.diverge(divergence._replace(kind="live"))
-        return GoLive(_LiveWitness(witness, self, safe))
+        return GoLive(LiveWitness(witness, self, safe))
 
     def _missed(self, call: Call, divergence: Divergence) -> Missed:
         witness = self._scribe.open(call, Match(Grade.MISSED, divergence.recorded, divergence.summary))
@@ -326,17 +338,20 @@ class ReplaySession:
 
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Refuse a connection, unless it belongs to a call that may go live, or the policy allows it."""
-        if isinstance(inside.get(), _LiveWitness):
+        if isinstance(inside.get(), LiveWitness):
             self._scribe.connected(peer)
         elif self._state.policy.may_connect(peer):
             self._scribe.connected(peer, frame)
+        elif telemetry.watching and (sender := telemetry.sender()):
+            self._scribe.uncontrolled(*telemetry.fact(sender, peer))
+            raise telemetry.NotSent
         else:
             self._refuse("connect", (peer,), frame)
 
     def reaching(self, action: str, target: tuple[str, ...], frame: FrameType | None) -> None:
         """Refuse a subprocess or a file, unless the policy allows it, or it belongs to a call that may go live."""
         policy = self._state.policy
-        if isinstance(inside.get(), _LiveWitness):
+        if isinstance(inside.get(), LiveWitness):
             allowed = True
         else:
             allowed = policy.may_run(target) if action == "run" else policy.may_write(target[0])
@@ -404,45 +419,9 @@ def _lacks(step: Step) -> bool:
     return sum(len(piece.data) for piece in answer.pieces) < int(length)
 
 
+def _address(request: Request) -> str:
+    return str(request.head.get("url", "")).partition("?")[0]
+
+
 def _site(frame: FrameType | None) -> Site | None:
     return None if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
-
-
-class _LiveWitness:
-    """Marks a call that went live during a replay, so that its connections are let through; keeps what it got."""
-
-    __slots__ = ("_done", "_head", "_inner", "_pieces", "_session", "_step", "leaf", "number", "pace")
-
-    def __init__(self, inner: Witness, session: ReplaySession, call: Call) -> None:
-        self._inner, self._session, self._step = inner, session, call
-        self._head: dict[str, object] | None = None
-        self._pieces: list[Piece] = []
-        self._done = False
-        self.leaf = inner.leaf
-        self.number = inner.number
-        self.pace: Pace | None = None
-        if self.leaf:  # what happens inside a tool is waited for by itself
-            session.conductor.live += 1
-
-    def at(self, event: Event, number: int, place: Place) -> None:
-        self._inner.at(event, number, place)
-
-    def began(self, head: dict[str, object]) -> None:
-        self._head = head
-        self._inner.began(head)
-
-    def piece(self, data: bytes) -> None:
-        self._pieces.append(Piece(0, data))
-        self._inner.piece(data)
-
-    def overtaken(self, at_end: bool = False) -> None:
-        self._inner.overtaken(at_end)
-
-    def ended(self, end: End, error: BaseException | None = None) -> None:
-        self._inner.ended(end, error)
-        if not self._done:
-            self._done = True
-            if self.leaf:
-                self._session.conductor.live -= 1
-            response = Response(self._head, tuple(self._pieces), end)
-            self._session.substituted(Substitution("live", self._step, response))

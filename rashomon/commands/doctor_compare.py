@@ -40,8 +40,8 @@ _ORDERED = {
     Control.VIRTUAL: 1,
     Control.UNCONTROLLED: 2,
 }
-_GROUPS = ("clock", "chance", "sleep", "process", "environment", "order", "subprocess", "connection", "library", "file",
-           "recording", "request", "answer", "output", "exit")  # fmt: skip
+_GROUPS = ("clock", "chance", "sleep", "process", "environment", "order", "subprocess", "connection", "library",
+           "telemetry", "file", "recording", "request", "answer", "output", "exit")  # fmt: skip
 
 
 def examine_replays(recorded: Run, replays: Sequence[Run]) -> list[Finding]:

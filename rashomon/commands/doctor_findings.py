@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rashomon import recorders, views
+from rashomon import recorders, telemetry, views
 from rashomon.model import STDIN, Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.output_marks import OUTPUT
 from rashomon.recorders.natives import UNSEEN
@@ -37,9 +37,10 @@ class Finding(NamedTuple):
     """One source of nondeterminism, or one trace that it left.
 
     `group`: `clock`, `chance`, `sleep`, `process`, `environment`, `order`, `subprocess`, `connection`, `library`,
-    `file`, `recording` (sources); `request`, `answer`, `output`, `exit` (what differed). `times`: how often the first
-    run met it. `varies`: whether two live runs differed in it; None where only one was live. `changes`: it makes this
-    run fail the doctor. `detail` are lines for people, `advice` one sentence, empty where there is nothing to do.
+    `file`, `telemetry`, `recording` (sources); `request`, `answer`, `output`, `exit` (what differed). `times`: how
+    often the first run met it. `varies`: whether two live runs differed in it; None where only one was live. `changes`:
+    it makes this run fail the doctor. `detail` are lines for people, `advice` one sentence, empty where there is
+    nothing to do.
     """
 
     group: str
@@ -257,7 +258,10 @@ def _launched(tape: Tape) -> list[Finding]:
 
 
 def of_source(one: Uncontrolled, trace: Trace) -> Finding:
-    """Something that the recorder listed as beyond control."""
+    """Something that the recorder listed as beyond control; telemetry is not."""
+    if telemetry.is_one(one):
+        who, _, why = one.reason.partition(": ")
+        return Finding(telemetry.WHAT, who, Control.CONTROLLED, one.site, example=why)
     peer = one.what.startswith(("dns:", "unix:")) or one.what in trace.coverage.missed
     group = "connection" if peer else "library" if one.what in UNSEEN else "order" if "order" in one.what else "chance"
     if one.reason == ALONE:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rashomon import telemetry
 from rashomon.commands import terminal
 from rashomon.commands.told import duration_us, told, warnings
 from rashomon.measures import shown_duration
@@ -168,6 +169,7 @@ def header(tape: Tape | Outline | Shown) -> list[tuple[str, str]]:
     lines.append(("coverage", coverage(tape)))
     lines.extend(("missed", text) for text in missed(trace))
     lines.extend(("beyond", text) for text in uncontrolled(trace))
+    lines.extend(("telemetry", one.reason) for one in trace.uncontrolled if telemetry.is_one(one))
     lines.extend(("launched", text) for text in launched(trace))
     return lines
 
@@ -200,7 +202,8 @@ def missed(trace: Trace) -> list[str]:
 
 def uncontrolled(trace: Trace) -> list[str]:
     """What a replay cannot control, why, and where it was used; without the peers that `missed` lists."""
-    others = [one for one in trace.uncontrolled if one.what not in trace.coverage.missed]
+    missed = {*trace.coverage.missed, telemetry.WHAT}
+    others = [one for one in trace.uncontrolled if one.what not in missed]
     return [f"{one.what}: {one.reason}" + (f"; {_place(one.site)}" if one.site else "") for one in others]
 
 

@@ -28,6 +28,8 @@ def called_through(*modules: str) -> FrameType:
         (("agent", "platform", "subprocess"), True),
         (("agent", "platform", "gevent.subprocess"), True),
         (("agent", "uuid", "subprocess", "os"), True),
+        (("agent", "platform", "sentry_sdk.integrations.stdlib", "subprocess"), True),
+        (("agent", "sentry_sdk.utils", "subprocess"), False),
         (("agent", "subprocess"), False),
         (("platform", "agent", "subprocess"), False),
         (("platform", "requests", "gevent.subprocess"), False),

@@ -1,0 +1,52 @@
+"""A call that goes out during a replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rashomon.boundary import Pace, Place, Witness
+from rashomon.model import Call, End, Event, Piece, Response
+from rashomon.replay.flow import Substitution
+
+if TYPE_CHECKING:
+    from rashomon.replay.session import ReplaySession
+
+
+class LiveWitness:
+    """Marks a call that went live during a replay, so that its connections are let through; keeps what it got."""
+
+    __slots__ = ("_done", "_head", "_inner", "_pieces", "_session", "_step", "leaf", "number", "pace")
+
+    def __init__(self, inner: Witness, session: ReplaySession, call: Call) -> None:
+        self._inner, self._session, self._step = inner, session, call
+        self._head: dict[str, object] | None = None
+        self._pieces: list[Piece] = []
+        self._done = False
+        self.leaf = inner.leaf
+        self.number = inner.number
+        self.pace: Pace | None = None
+        if self.leaf:  # what happens inside a tool is waited for by itself
+            session.conductor.live += 1
+
+    def at(self, event: Event, number: int, place: Place) -> None:
+        self._inner.at(event, number, place)
+
+    def began(self, head: dict[str, object]) -> None:
+        self._head = head
+        self._inner.began(head)
+
+    def piece(self, data: bytes) -> None:
+        self._pieces.append(Piece(0, data))
+        self._inner.piece(data)
+
+    def overtaken(self, at_end: bool = False) -> None:
+        self._inner.overtaken(at_end)
+
+    def ended(self, end: End, error: BaseException | None = None) -> None:
+        self._inner.ended(end, error)
+        if not self._done:
+            self._done = True
+            if self.leaf:
+                self._session.conductor.live -= 1
+            response = Response(self._head, tuple(self._pieces), end)
+            self._session.substituted(Substitution("live", self._step, response))
