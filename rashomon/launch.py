@@ -108,9 +108,19 @@ def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None)
 def _start(
     command: Sequence[str], environ: dict[str, str], cwd: str | None, mask: set[int | signal.Signals] | None = None
 ) -> subprocess.Popen[bytes]:
-    restore = None if mask is None else lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    kind, _, file = environ.get(STDIN, "").partition("@")
+    closed = kind == standard_input.CLOSED
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask or ())
+        if closed:
+            os.closerange(0, 1)
+
+    stdin = subprocess.DEVNULL if file and standard_input.is_closed() else None
     try:
-        return subprocess.Popen(command, env=environ, cwd=cwd, preexec_fn=restore)
+        return subprocess.Popen(
+            command, env=environ, cwd=cwd, stdin=stdin, preexec_fn=None if mask is None else prepare
+        )
     except FileNotFoundError as error:
         gone = "folder" if cwd is not None and not os.path.isdir(cwd) else "command"
         name = cwd if gone == "folder" else command[0]

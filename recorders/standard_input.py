@@ -25,7 +25,7 @@ from rashomon.recorders import lanes
 from rashomon.recorders.ambient.sites import USER, asker, replace
 from rashomon.recorders.imports import when_imported
 
-TERMINAL, NO_TERMINAL = "terminal", "no terminal"
+TERMINAL, NO_TERMINAL, CLOSED = "terminal", "no terminal", "closed"
 QUESTIONS = ", questions only"
 """Behind that: nobody has launched the program for recording, so what it read from `sys.stdin` was not seen."""
 HIDDEN = "rashomon-replay"
@@ -38,12 +38,21 @@ _asking: ContextVar[bool] = ContextVar("rashomon_asking", default=False)
 
 def _kind() -> str:
     """What this process's stdin is, as a trace keeps it."""
-    return TERMINAL if os.isatty(0) else NO_TERMINAL
+    return CLOSED if is_closed() else TERMINAL if os.isatty(0) else NO_TERMINAL
+
+
+def is_closed() -> bool:
+    """Whether this process was started without any stdin: then its number is that of another file by now."""
+    return sys.__stdin__ is None
 
 
 def described(kind: str | None = None) -> str:
-    """What a launcher hands to its program: this process's stdin, as the kind that it is, or was in the recording."""
-    return f"{_kind() if kind is None else kind}@{_file()}"
+    """What a launcher hands to its program: this process's stdin, as the kind that it is, or was in the recording.
+
+    Where there is none now and there was one then, it hands over `os.devnull`.
+    """
+    kind = kind or _kind()
+    return f"{kind}@{'' if kind == CLOSED else _file(os.devnull if is_closed() else 0)}"
 
 
 def kept() -> str:
@@ -51,9 +60,9 @@ def kept() -> str:
     return os.environ.get(STDIN, _kind() + QUESTIONS).partition("@")[0]
 
 
-def _file() -> str:
+def _file(which: int | str) -> str:
     try:
-        found = os.fstat(0)
+        found = os.stat(which)
     except OSError:
         return ""
     return f"{found.st_dev}:{found.st_ino}:{stat.S_IFMT(found.st_mode)}"
@@ -118,7 +127,7 @@ def tell_of_past(how: str, frame: FrameType | None) -> None:
 def begin() -> bool:
     """Before a launched program runs: learn from its environment whose stdin it has. True: the launcher's."""
     global _is_given
-    _is_given = os.environ.get(STDIN, "").partition("@")[2] != _file()
+    _is_given = os.environ.get(STDIN, "").partition("@")[2] != ("" if is_closed() else _file(0))
     return not _is_given
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import struct
 import subprocess
 import sys
@@ -187,6 +188,38 @@ def test_children(tmp_path: Path) -> None:
     assert replay(tmp_path) == printed
     read = [[name for name, _ in heard(tape)] for tape in tapes_of(tmp_path / "home")]
     assert read == [["input", "sys.stdin.read"]] * 2
+
+
+ASKS = """
+import sys
+print(sys.stdin is None)
+try:
+    print(input("Sure? "))
+except (RuntimeError, EOFError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("then", ["yes\n", "", None], ids=["said", "empty", "closed"])
+@pytest.mark.parametrize("now", ["closed", "empty"])
+def test_where_there_is_no_stdin_at_all(tmp_path: Path, then: str | None, now: str) -> None:
+    """A replay by a service manager that closed its stdin has what the recording had; and one of a recording that had
+    none has none."""
+    (tmp_path / "agent.py").write_text(ASKS)
+    environ = environment(tmp_path / "home")
+
+    def run(*args: str, stdin: str) -> str:
+        command = shlex.join([sys.executable, "-m", "rashomon.cli", *args]) + stdin
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (tmp_path / "said").write_text(then or "")
+    recorded = run("record", "--", sys.executable, "agent.py", stdin=" <&-" if then is None else " <said")
+    assert recorded.startswith("True\nRuntimeError" if then is None else "False\n")
+    assert run("replay", "@last", stdin=" <&-" if now == "closed" else " </dev/null") == recorded
 
 
 def test_a_shell_gives_it_again(tmp_path: Path) -> None:
