@@ -32,6 +32,7 @@ _MODULES = (
     "logfire._internal.exporters",
     # of LLM calls and agents
     "agents.tracing.processors",
+    "agno.api",
     "ddtrace.llmobs._writer",
     "langfuse._task_manager",
     "langsmith._internal._background_thread",
@@ -168,6 +169,11 @@ def _looked_up(module: object) -> _Found:
 def sent_by(call: Call) -> str:
     """The module that makes a call as telemetry; empty where it is none. A call of a model never is."""
     return sender() if watching and call.kind is Kind.HTTP else ""
+
+
+def waits(kind: str) -> bool:
+    """Whether a read of this kind is a wait between two reports: it takes its time in a replay, too."""
+    return kind == "sleep" and bool(sender())
 
 
 def origin(call: Call) -> str:

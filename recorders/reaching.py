@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from types import FrameType
 from typing import Any
@@ -130,6 +131,8 @@ def written(event: str, args: tuple[Any, ...]) -> list[str]:
     found = [_at(path, None if place is None else args[place], event in _FOLLOWING)]
     if (event == "os.mkdir") is _exists(found[0]):
         return []  # it is there already, or there is nothing to change
+    if event == "os.chmod" and _has_mode(found[0], args[1]):
+        return []
     return found
 
 
@@ -141,6 +144,14 @@ _FOLLOWING = frozenset({"os.truncate", "os.chmod", "os.chown", "os.chflags", "os
 
 def _exists(path: str | None) -> bool:
     return path is not None and os.path.lexists(path)
+
+
+def _has_mode(path: str, mode: int) -> bool:
+    """Whether what is there may be read, written and run as it is about to be already."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode) == mode
+    except OSError:
+        return False
 
 
 def _at(path: Any, directory: int | None, follow: bool) -> str:

@@ -247,7 +247,8 @@ class TraceRecorder:
     def read(self, kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
         """The real value, noted. Raises only what `real` raises."""
         value = real()
-        self.note_read(kind, what, value, frame)
+        if not (telemetry.watching and telemetry.waits(kind)):
+            self.note_read(kind, what, value, frame)
         return value
 
     def library_read(self, kind: str, what: str, real: Callable[[], Any]) -> Any:
@@ -256,6 +257,9 @@ class TraceRecorder:
 
     def sleep(self, seconds: float, real: Callable[[], None], frame: FrameType) -> None:
         """Sleep, and note that it was done and when it ended."""
+        if telemetry.watching and telemetry.sender():
+            real()
+            return
         if seconds >= _LONG_S:
             self.process.writer.flush()  # who kills it meanwhile loses nothing
         real()

@@ -160,6 +160,8 @@ def test_a_program_that_reports(tmp_path: Path, home: Path, source: str, steps: 
     for tape in tapes_of(home):
         assert [step.kind for step in tape.steps] == [Kind.LLM] * steps
         assert tape.trace.coverage.missed == ()
+        waits = {Path(read.site.file).parent.name for read in tape.reads if read.kind == "sleep"}
+        assert waits <= {"resources", tmp_path.name}  # what detects resources is waited for before anything is sent
         assert {reason.partition(".")[0] for reason in told(tape)} == {package}
         assert all(collector.url in reason for reason in told(tape))
     for path in home.rglob("*"):

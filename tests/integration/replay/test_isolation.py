@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -120,6 +121,7 @@ def test_files_inside_are_free(outside: Path, tape: Tape) -> None:
         assert (outside / "kept/file").read_text() == "kept"
         sqlite3.connect("file::memory:", uri=True).close()
         (outside / "kept").mkdir(exist_ok=True)
+        (outside / "kept").chmod(stat.S_IMODE((outside / "kept").stat().st_mode))
         with pytest.raises(FileNotFoundError):
             os.remove(outside / "gone")
     replaying.check()
