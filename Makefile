@@ -43,9 +43,9 @@ frameworks: .venv/.dev links  ## agents on other people's frameworks, recorded a
 	$(PY) tests/frameworks/set_up.py
 	$(PY) -m pytest tests/frameworks --frameworks all --replays 20 $(PYTEST_ARGS)
 
-frameworks-ci: .venv/.dev links  ## two of them and mcp 1, 3 replays each
-	$(PY) tests/frameworks/set_up.py openai_agents smolagents mcp1
-	$(PY) -m pytest tests/frameworks --frameworks openai_agents,smolagents,mcp1 --replays 3 $(PYTEST_ARGS)
+frameworks-ci: .venv/.dev links  ## two of them, mcp 1 and Claude's Agent SDK, 3 replays each
+	$(PY) tests/frameworks/set_up.py openai_agents smolagents mcp1 claude_agent
+	$(PY) -m pytest tests/frameworks --frameworks openai_agents,smolagents,mcp1,claude_agent --replays 3 $(PYTEST_ARGS)
 
 wheel: .venv/.dev  ## build the sdist and the wheel into dist/
 	rm -rf dist build

@@ -62,6 +62,8 @@ def install() -> None:
     when_imported("uvloop", _patch_uvloop)
     for name in ("mcp.client.stdio", "mcp.shared.jsonrpc_dispatcher", "mcp.shared.session"):
         when_imported(name, _patch_mcp)
+    for name in ("claude_agent_sdk", "claude_code_sdk"):
+        when_imported(f"{name}._internal.transport.subprocess_cli", _patch_claude)
     for name in ("openai._base_client", "anthropic._base_client"):
         when_imported(name, _patch_platform)
     for name in slots.PATCHED:
@@ -133,6 +135,12 @@ def _patch_mcp(module: Any) -> None:
     from rashomon.recorders import mcp_sessions
 
     mcp_sessions.patch(module)
+
+
+def _patch_claude(module: Any) -> None:
+    from rashomon.recorders import claude_agent
+
+    claude_agent.patch(module)
 
 
 def _patch_platform(module: Any) -> None:

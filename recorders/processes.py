@@ -324,8 +324,8 @@ def _patch_subprocess(module: Any) -> None:
             return original(self, args, *more, **kwargs)  # type: ignore[no-any-return]
         token = slots.executing.set(True)
         try:
-            if slots.handed and not slots.apart.get():
-                more, kwargs = _with_lane(args, more, kwargs)
+            if slots.handed:
+                more, kwargs = _with_environ(args, more, kwargs)
             return original(self, args, *more, **kwargs)  # type: ignore[no-any-return]
         finally:
             slots.executing.reset(token)
@@ -346,17 +346,20 @@ def _patch_watcher(module: Any) -> None:
             watcher.add_child_handler = _quiet(watcher.add_child_handler)
 
 
-def _with_lane(args: Any, more: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of `Popen` behind the first, with an environment in which the child is recorded."""
+def _with_environ(args: Any, more: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `Popen` behind the first, with the environment that the child is to have."""
     place = _ENV_ARGUMENT - 1
-    given = more[place] if len(more) > place else kwargs.get("env")
-    env = environ_for(command_lane(args), given)
     if len(more) > place:
-        return (*more[:place], env, *more[place + 1 :]), kwargs
-    return more, {**kwargs, "env": env}
+        return (*more[:place], environ_of(args, more[place]), *more[place + 1 :]), kwargs
+    return more, {**kwargs, "env": environ_of(args, kwargs.get("env"))}
 
 
-def command_lane(command: Any) -> Lane:
+def environ_of(command: Any, given: Any) -> Any:
+    """That of a command that is started here: one in which it is recorded, unless it stands apart."""
+    return slots.environ_apart(given) if slots.apart.get() else environ_for(_command_lane(command), given)
+
+
+def _command_lane(command: Any) -> Lane:
     """The lane of a command that is started here: `subprocess` takes a text or a sequence."""
     line = lanes.current_line()
     if _is_python(command):
@@ -426,9 +429,9 @@ def _with_lane_spawned(original: Any) -> Any:
 
     @functools.wraps(original)
     def spawn(path: Any, argv: Any, env: Any, /, **options: Any) -> Any:
-        if boundary.current() is None or slots.executing.get() or slots.apart.get():  # `subprocess` has seen to it
+        if boundary.current() is None or slots.executing.get():  # `subprocess` has seen to it
             return original(path, argv, env, **options)
-        return original(path, argv, environ_for(command_lane(argv), env), **options)
+        return original(path, argv, environ_of(argv, env), **options)
 
     return spawn
 

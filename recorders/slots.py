@@ -77,6 +77,12 @@ apart: ContextVar[bool] = ContextVar("rashomon_apart", default=False)
 _forked: ContextVar[Lane | None] = ContextVar("rashomon_forked", default=None)
 
 
+def environ_apart(given: Any) -> Any:
+    """An environment (None: this process's own) without what makes a child a part of the recording."""
+    base = os.environ if given is None else given
+    return {name: value for name, value in base.items() if os.fsdecode(name) not in ("RASHOMON_SESSION", LANE)}
+
+
 class Outer:
     """Stands for the step that a process or a job was started inside of: one of another process's journal."""
 

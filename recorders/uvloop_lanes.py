@@ -68,9 +68,8 @@ def _with_environ(original: Any, shell: bool) -> Any:
     async def start(self: Any, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         if boundary.current() is None:
             return await original(self, protocol_factory, *args, **kwargs)
-        if slots.handed and not slots.apart.get():
-            lane = processes.command_lane(args[0] if shell else args)
-            kwargs["env"] = processes.environ_for(lane, kwargs.get("env"))
+        if slots.handed:
+            kwargs["env"] = processes.environ_of(args[0] if shell else args, kwargs.get("env"))
         token = slots.executing.set(True)
         try:
             return await original(self, protocol_factory, *args, **kwargs)

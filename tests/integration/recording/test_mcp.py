@@ -57,7 +57,7 @@ import mcp
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
 def server(log):
-    environ = {"PYTHONPATH": os.environ["PYTHONPATH"]}
+    environ = dict(os.environ) if log == "first.log" else {"PYTHONPATH": os.environ["PYTHONPATH"]}
     return stdio_client(StdioServerParameters(command=sys.executable, args=["server.py", log], env=environ))
 
 async def call(session, name, **arguments):
