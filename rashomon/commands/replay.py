@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -13,12 +14,14 @@ import tempfile
 from typing import Any
 
 from rashomon import tapes
+from rashomon.beside import uncovered
 from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.record import split_command
 from rashomon.commands.terminal import clean
 from rashomon.errors import CannotRun, ForeignFile, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
+from rashomon.lines import text_of
 from rashomon.model import Divergence, End, Grade, Kind, Lane, Match, Step, Tape, Trace
 from rashomon.recorders.complaints import complain
 from rashomon.recorders.reaching import ALONE
@@ -294,6 +297,7 @@ def report(
         "recorded_steps": _calls(tape),
         "grades": grades,
         "output": _output_facts(tape, replayed, output),
+        "ran": [shlex.join(one.argv) for one in uncovered(replayed.trace)],
         "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],
         "divergences": [divergence._asdict() for divergence in divergences],
         "losses": [loss._asdict() for loss in replayed.trace.losses],
@@ -316,6 +320,10 @@ def _report(options: argparse.Namespace, document: dict[str, Any], launched: boo
     alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE]
     if alone:
         complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {clean(', '.join(alone))}.")
+    ran = list(dict.fromkeys(document["ran"]))
+    if ran and not options.quiet:
+        shown = "; ".join(text_of(one, 80) for one in ran[:3]) + (f"; and {len(ran) - 3} more" if len(ran) > 3 else "")
+        complain(clean(f"NOTE: as in the recording, what is no Python ran for real: {shown}."))
     for tool in document["unused_stubs"]:
         complain(
             f"WARNING: the stub of {clean(tool)} has answered nothing: the program did not call it in this replay."

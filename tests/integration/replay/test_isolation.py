@@ -263,6 +263,21 @@ def program(outside: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_programs_that_ran_for_real_are_told(tmp_path: Path, home: Path) -> None:
+    """A replay says which, beside what it found; a tool's are not among them, for they did not run."""
+    source = "import rashomon, subprocess\n@rashomon.tool\ndef work(): return subprocess.run(['true']).returncode\n"
+    source += "work()\nsubprocess.run(['git', '--version'])\nsubprocess.run(['git', '--version'])\n"
+    (tmp_path / "agent.py").write_text(source)
+    command("record", "--", sys.executable, "agent.py", home=home, cwd=tmp_path)
+    told = "NOTE: as in the recording, what is no Python ran for real: git --version.\n"
+    replayed = command("replay", "@last", home=home, cwd=tmp_path)
+    assert (replayed.returncode, replayed.stderr.count(told)) == (0, 1), replayed.stderr
+    assert "NOTE" not in command("replay", "@last", "--quiet", home=home, cwd=tmp_path).stderr
+    report = command("replay", "@last", "--report", "report.json", home=home, cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["ran"] == ["git --version"] * 2
+
+
 def test_multiprocessing_is_not_refused(program: Callable[..., dict[str, Any]]) -> None:
     """Pools of each start method and a manager work in a replay: their sockets are the program's own."""
     assert program("pool", code=0)["held"]
