@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from rashomon.model import Call, End, Head, Kind, Piece, Response, Uncontrolled
@@ -43,7 +43,7 @@ _MODULES = (
     "litellm.integrations.posthog",
     "lunary.consumer",
     "maxim.logger.writer",
-    "mlflow.telemetry",
+    "mlflow.telemetry.client",
     "mlflow.tracing.export",
     "opik.file_upload",
     "opik.message_processing",
@@ -52,28 +52,30 @@ _MODULES = (
     "aws_xray_sdk.core.emitters",
     "aws_xray_sdk.core.sampling",
     "bugsnag.delivery",
-    "ddtrace.debugging",
+    "ddtrace.debugging._uploader",
     "ddtrace.internal.agent",
     "ddtrace.internal.datastreams",
     "ddtrace.internal.remoteconfig",
     "ddtrace.internal.runtime",
     "ddtrace.internal.telemetry",
     "ddtrace.internal.writer",
-    "ddtrace.profiling",
     "elasticapm.transport",
     "honeybadger.connection",
     "newrelic.common.agent_http",
     "rollbar.lib.transport",
-    "scout_apm.core",
+    "scout_apm.core.agent",
+    "scout_apm.core.error_service",
     "sentry_sdk.transport",
     "sentry_sdk.worker",
     # of metrics
-    "datadog.dogstatsd",
-    "datadog.threadstats",
+    "datadog.dogstatsd.base",
+    "datadog.threadstats.periodic_timer",
+    "datadog.threadstats.reporters",
     "ddtrace.internal.dogstatsd",
-    "ddtrace.vendor.dogstatsd",
+    "ddtrace.vendor.dogstatsd.base",
     "prometheus_client.exposition",
-    "statsd.client",
+    "statsd.client.stream",
+    "statsd.client.udp",
     # of usage
     "amplitude.http_client",
     "amplitude.worker",
@@ -110,9 +112,21 @@ SENDERS: dict[str, frozenset[str]] = {
 """Modules, with all below them, and which of their functions: empty for all. What is called from there is telemetry."""
 _ANY_HANDLER = ("logging", frozenset({"callHandlers"}))
 """Whatever a handler of the program's own does with a log's record; looked for where something else is."""
+_EXTENDED = frozenset(
+    {
+        "logging",
+        "opentelemetry.sdk._logs._internal.export",
+        "opentelemetry.sdk._shared_internal",
+        "opentelemetry.sdk.metrics._internal.export",
+        "opentelemetry.sdk.trace.export",
+    }
+)
+"""Those to which a program adds ways to send of its own. Below all others its code is what they wrap to measure it."""
 
 watching = False
 """Whether a module is loaded that may send telemetry."""
+is_own: Callable[[FrameType], bool] = lambda frame: False  # noqa: E731
+"""Whether it is the program's own code that runs in a frame: set by who knows (`recorders.reports`)."""
 _Found = tuple[str, frozenset[str]] | None
 _of_module: dict[str, _Found] = {}
 
@@ -140,12 +154,16 @@ def sender() -> str:
     if not watching:
         return ""
     frame: FrameType | None = sys._getframe(1)
+    passed = False  # the program's own code, on the way up
     try:
         while frame is not None:
             name = frame.f_globals.get("__name__")
             found = _of_module[name] if name in _of_module else _looked_up(name)
             if found is not None and (not found[1] or frame.f_code.co_name in found[1]):
-                return found[0]
+                if not passed or found[0] in _EXTENDED or found[0] not in SENDERS:
+                    return found[0]
+            elif not passed:
+                passed = is_own(frame)
             frame = frame.f_back
     except Exception:  # globals of a strange kind: nobody's telemetry
         pass

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from rashomon import boundary, telemetry
-from rashomon.recorders import coverage
-from rashomon.recorders.ambient.sites import replace
+from rashomon.recorders import coverage, lanes
+from rashomon.recorders.ambient import sites
 from rashomon.recorders.imports import when_imported
 
 _HERE = "127.0.0.1"
@@ -21,11 +21,16 @@ _HERE = "127.0.0.1"
 
 def install() -> None:
     """Watch for the modules that send telemetry. Nothing is imported for the sake of it."""
+    telemetry.is_own = _is_own
     for name in telemetry.modules():
         when_imported(name, telemetry.begin)
-    when_imported("socket", lambda module: replace(module, "getaddrinfo", _looking_up))
+    when_imported("socket", lambda module: sites.replace(module, "getaddrinfo", _looking_up))
     when_imported("logging.handlers", _patch_handlers)
     when_imported("opentelemetry.exporter.otlp.proto.grpc.exporter", _patch_grpc)
+
+
+def _is_own(frame: FrameType) -> bool:
+    return frame.f_code.co_filename != lanes.__file__ and sites.of_frame(frame) == sites.USER
 
 
 def _is_not_sent() -> bool:

@@ -105,6 +105,12 @@ def _of_code(frame: FrameType) -> int:
     return found
 
 
+def of_frame(frame: FrameType) -> int:
+    """Who the code is that runs in a frame."""
+    who = _known.get(frame.f_code.co_filename)
+    return _of_code(frame) if who is None else who
+
+
 def asker(frame: FrameType) -> tuple[FrameType, int]:
     """The frame that wants to know, behind thin wrappers, and who it is."""
     while True:

@@ -22,7 +22,7 @@ def test_agents_in_another_program(python_with: Callable[[str], Path], tmp_path:
     command.write_text(f"#!{sys.executable}\n{(AGENTS / 'claude_command.py').read_text()}")
     command.chmod(0o755)
     env = {"CLAUDE_LOG": str(log)}
-    run = ("record", "--", python_with("claude_agent"), AGENTS / "claude_agent_agent.py", command)
+    run = ("record", "--", python_with("claude_agent"), AGENTS / "claude_client.py", command)
     recorded = rashomon(*run, home=home, env=env)
     assert recorded.returncode == 0, recorded.stderr
     (tape,) = tapes_of(home)

@@ -31,6 +31,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         monkeypatch.setenv(telemetry.SETTING, setting)
         monkeypatch.setattr(telemetry, "_of_module", {})
         monkeypatch.setattr(telemetry, "watching", bool(list(telemetry.modules())))
+        monkeypatch.setattr(telemetry, "is_own", lambda frame: frame.f_globals["__name__"].startswith(("agent", "app")))
 
     return begin
 
@@ -48,12 +49,17 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         (("threading", "langsmith.client:_send_multipart_req", "requests"), "langsmith.client"),
         (("agent", "logging:info", "logging:callHandlers", "app.handlers:emit", "httpx"), "logging"),
         (("agent", "logging:info", "httpx"), ""),
+        (("agent", "statsd.client.timer", "agent", "httpx"), ""),
+        (("agent", "statsd.client.udp", "agent", "httpx"), ""),
+        (("agent", "statsd.client.udp", "socket"), "statsd.client.udp"),
+        (("agent", "opentelemetry.sdk.trace.export", "app.exporter", "httpx"), "opentelemetry.sdk.trace.export"),
+        (("threading", "sentry_sdk.worker", "agent.callback", "logging:callHandlers", "app.hook"), "logging"),
         (("agent", "app.reports", "httpx"), ""),
     ],
 )
 def test_senders(watch: Callable[..., None], places: tuple[str, ...], by: str) -> None:
-    """A module with all below it, or some of its functions, or whatever a log's handler does. A library that only wraps
-    the program's own calls is none."""
+    """A module with all below it, or some of its functions, or whatever handlers of logs and exporters of the program's
+    own do. A library that only wraps the program's calls sends none of them."""
     watch()
     assert sender_through(*places) == by
 
@@ -62,6 +68,7 @@ def test_the_setting(watch: Callable[..., None]) -> None:
     """More modules; or none at all, the known ones neither."""
     watch("app.reports, app.usage")
     assert sender_through("agent", "app.reports.daily", "httpx") == "app.reports"
+    assert sender_through("agent", "app.reports", "app.clients", "httpx") == "app.reports"
     assert sender_through("agent", "app", "httpx") == ""
     watch("none")
     assert sender_through("agent", "sentry_sdk.transport", "urllib3") == ""

@@ -209,12 +209,12 @@ def told(tape: Tape) -> list[str]:
 def test_requests_by_each_client(home: Path, collector: Collector, client: str) -> None:
     """A recording has no step and no connection of it; the program has the collector's answer. A replay does not ask
     the collector, and answers that all is well."""
-    send = getattr(library("statsd.client.http", CLIENTS), f"by_{client}")
+    send = getattr(library("statsd.client.udp.http", CLIENTS), f"by_{client}")
     with rashomon.trace("reports"):
         assert send(collector.url + "/v1/traces") == 202
     tape = newest(home)
     assert (tape.steps, tape.trace.coverage.connections, tape.trace.coverage.missed) == ((), 0, ())
-    assert told(tape) == [telemetry.fact("statsd.client", collector.url)[1]]
+    assert told(tape) == [telemetry.fact("statsd.client.udp", collector.url)[1]]
     with rashomon.replay(tape) as replaying:
         assert send(collector.url + "/v1/traces") == 200
     assert replaying.divergences == ()
@@ -238,7 +238,7 @@ def test_the_same_requests_of_the_program(home: Path, collector: Collector, clie
 
 def test_a_recording_that_has_it_as_steps(home: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was made with the setting `none`, or before there was any telemetry: it is replayed by its steps."""
-    send = library("statsd.client", CLIENTS).by_requests
+    send = library("statsd.client.udp", CLIENTS).by_requests
     monkeypatch.setattr(telemetry, "watching", False)
     with rashomon.trace("reports"):
         assert send(collector.url) == 202
@@ -272,7 +272,7 @@ def stream(address):
 def test_datagrams(home: Path) -> None:
     """A client of StatsD looks its server up when it is made, and sends datagrams: a replay lets neither out, and the
     client does not fail where it did not before. What the program sends itself is refused as ever."""
-    statsd = library("statsd.client", SOCKETS)
+    statsd = library("statsd.client.udp", SOCKETS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
@@ -399,9 +399,23 @@ def test_the_setting(tmp_path: Path, home: Path, collector: Collector) -> None:
     assert f"telemetry    reports to {collector.url}" in examined.stdout
 
 
+def test_what_such_a_library_measures_is_the_programs(home: Path, collector: Collector) -> None:
+    """A request within a function that a library of this kind has wrapped, to time it, is a step."""
+    statsd = library("statsd.client.udp", "def timed(function): return lambda *args: function(*args)")
+    send = statsd.timed(library("agent", CLIENTS).by_httpx)
+    with rashomon.trace("measured"):
+        assert send(collector.url) == 202
+    tape = newest(home)
+    assert ([step.kind for step in tape.steps], told(tape)) == ([Kind.HTTP], [])
+    collector.stop()
+    with rashomon.replay(tape) as replaying:
+        assert send(collector.url) == 202
+    assert replaying.divergences == ()
+
+
 def test_many_threads_report_at_once(home: Path, collector: Collector) -> None:
     """Steps and reports of eight threads stand apart, and each step has its answer in a replay."""
-    statsd, own = library("statsd.client", CLIENTS), library("agent", CLIENTS)
+    statsd, own = library("statsd.client.udp", CLIENTS), library("agent", CLIENTS)
     seen: dict[int, list[int]] = {}
 
     def work(number: int) -> None:
