@@ -49,10 +49,17 @@ def install() -> None:
     when_imported("queue", _patch_queue)
     when_imported("concurrent.futures._base", waits.patch_futures)
     when_imported("subprocess", _patch_subprocess)
+    when_imported("socket", _patch_socket)
     for name in _MULTIPROCESSING:
         when_imported(f"multiprocessing.{name}", _patch_multiprocessing)
     when_imported("freezegun.api", _tell_freezegun)
     sites.sweep()
+
+
+def _patch_socket(module: Any) -> None:
+    from rashomon.recorders.ambient import ports
+
+    ports.patch(module)
 
 
 def _patch_queue(module: Any) -> None:
