@@ -148,7 +148,7 @@ def _session_of(transport: Any) -> _Session | None:
     """The session of a transport; one that was started where nothing was recorded is told of."""
     found: _Session | None = getattr(transport, _SESSION, None)
     if found is None and guard_here() is not None:
-        coverage.reached("claude, started outside of the trace")
+        coverage.reached("claude:started-outside-of-the-trace")
     return found
 
 

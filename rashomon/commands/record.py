@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from typing import Any
 
 from rashomon import git
@@ -13,6 +14,7 @@ from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.program_name import program_name
 from rashomon.commands.terminal import clean
 from rashomon.commands.told import warnings
+from rashomon.commands.unheard import unheard
 from rashomon.errors import CannotRun, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, end_like, outcome_of, run
@@ -111,8 +113,16 @@ def report(tape: Tape | None, ended: Ended) -> dict[str, Any]:
             "unseen": len(uncovered(tape.trace)) if tape else 0,
         },
         "losses": [loss._asdict() for loss in tape.trace.losses] if tape else [],
-        "warnings": warnings(tape),
+        "warnings": [*warnings(tape), *_unheard(tape)],
     }
+
+
+def _unheard(tape: Tape | None) -> list[str]:
+    programs = [] if tape is None else [shlex.join(argv) for argv in unheard(tape.trace)]
+    if not programs:
+        return []
+    return [f"{len(programs)} Python program(s) ran without the recorder, so nothing of them is recorded: "
+            f"{', '.join(programs)}."]  # fmt: skip
 
 
 def _report(options: argparse.Namespace, tape: Tape | None, ended: Ended) -> None:

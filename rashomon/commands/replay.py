@@ -18,6 +18,7 @@ from rashomon.beside import uncovered
 from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.record import split_command
 from rashomon.commands.terminal import clean
+from rashomon.commands.unheard import unheard, words_of
 from rashomon.errors import CannotRun, ForeignFile, UsageError
 from rashomon.home import home_name
 from rashomon.launch import Ended, Launch, child_environ, outcome_of, replay_environ, run
@@ -243,6 +244,11 @@ def _afterwards(tape: Tape, replayed: Tape, ends: tuple[EndDifference, ...], all
         summary = f"{len(left)} recorded {noun} not asked for: {names}."
         found.append(Divergence("unserved", summary, recorded=left[0].id))
     found += [Divergence(end.kind, end.summary) for end in ends if end.kind != "output"]
+    begun = {words_of(process.argv) for process in tape.trace.processes}
+    for argv in unheard(replayed.trace):
+        if words_of(argv) in begun:
+            summary = f"The Python program {shlex.join(argv)} ran for real: no replay has begun in it."
+            found.append(Divergence("escaped", summary))
     policy = Policy(Tape(replayed.trace, ()), allow)
     # connections that nobody could refuse: they were opened in C, and found open when the program ended
     peers = [one.what for one in replayed.trace.uncontrolled if one.reason == OPENED_IN_C]
@@ -297,6 +303,7 @@ def report(
         "recorded_steps": _calls(tape),
         "grades": grades,
         "output": _output_facts(tape, replayed, output),
+        "unheard": [shlex.join(argv) for argv in unheard(replayed.trace)],
         "ran": [shlex.join(one.argv) for one in uncovered(replayed.trace)],
         "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],
         "divergences": [divergence._asdict() for divergence in divergences],
@@ -317,7 +324,7 @@ def _report(options: argparse.Namespace, document: dict[str, Any], launched: boo
         write_report(options.report, text)
         if options.json:
             return
-    alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE]
+    alone = [one["what"] for one in document["uncontrolled"] if one["reason"] == ALONE] + document["unheard"]
     if alone:
         complain(f"WARNING: {len(alone)} Python program(s) ran for real, past the replay: {clean(', '.join(alone))}.")
     ran = list(dict.fromkeys(document["ran"]))

@@ -163,3 +163,52 @@ def test_command_that_does_not_exist(tmp_path: Path) -> None:
     done = rashomon("record", "--", "no-such-program", home=tmp_path)
     assert done.returncode == 3
     assert "'no-such-program' does not exist" in done.stderr
+
+
+INSTRUMENT = """
+import os, sys
+path = os.environ.get("PYTHONPATH", "")
+folder = os.path.dirname(os.path.abspath(__file__))
+os.environ["PYTHONPATH"] = os.path.join(folder, "instrumentation") + os.pathsep + path
+os.execl(sys.executable, sys.executable, *sys.argv[1:])
+"""
+"""As `opentelemetry-instrument` does it, whose `sitecustomize` runs no other one."""
+
+
+def test_a_launcher_that_puts_itself_first(project: Path, tmp_path: Path) -> None:
+    """A program that is started by one with a `sitecustomize` of its own: both are run, and a replay is in control."""
+    (project / "instrument.py").write_text(INSTRUMENT)
+    (project / "instrumentation").mkdir()
+    ours = "import sys; print('instrumented', file=sys.stderr)\n"
+    (project / "instrumentation" / "sitecustomize.py").write_text(ours)
+    done = recorded(tmp_path / "home", sys.executable, "instrument.py", "agent.py", cwd=project)
+    assert done.stderr.count("instrumented") == 1
+    assert "WARNING" not in done.stderr
+    replayed = rashomon("replay", "@last", home=tmp_path / "home", cwd=project)
+    assert (replayed.returncode, replayed.stdout) == (0, done.stdout), replayed.stderr
+    assert "1 of 1 steps" in replayed.stderr
+
+
+def test_a_child_without_the_recorder(project: Path, tmp_path: Path) -> None:
+    """A Python child in which no recorder began is told of; one in which a replay should have begun, and did not, is
+    where it left the recording."""
+    real = os.path.realpath(sys.executable)
+    for name, first in (("with", ""), ("without", "unset PYTHONPATH; ")):
+        child = tmp_path / name / os.path.basename(real)
+        child.parent.mkdir()
+        child.write_text(f'#!/bin/sh\n{first}exec {real} "$@"\n')
+        child.chmod(0o755)
+    (project / "child.py").write_text("print('done')\n")
+    (project / "parent.py").write_text("import os, subprocess\nsubprocess.run([os.environ['CHILD'], 'child.py'])\n")
+    home, command = tmp_path / "home", ("record", "--", sys.executable, "parent.py")
+    children = {name: {"CHILD": str(tmp_path / name / os.path.basename(real))} for name in ("with", "without")}
+    told = "ran without the recorder, so nothing of them is recorded"
+    assert told in rashomon(*command, home=home, cwd=project, env=children["without"]).stderr
+    alone = rashomon("replay", "@last", home=home, cwd=project, env=children["without"])
+    assert alone.returncode == 0
+    assert "WARNING: 1 Python program(s) ran for real, past the replay" in alone.stderr
+    assert told not in rashomon(*command, home=home, cwd=project, env=children["with"]).stderr
+    assert rashomon("replay", "@last", home=home, cwd=project, env=children["with"]).returncode == 0
+    left = rashomon("replay", "@prev", home=home, cwd=project, env=children["without"])
+    assert left.returncode == 1, left.stderr
+    assert "no replay has begun in it" in left.stderr

@@ -251,6 +251,6 @@ def test_an_agent_from_before_the_trace(home: Path) -> None:
 
     asyncio.run(both(rashomon.trace("agents")))
     tape = tapes_of(home)[-1]
-    assert tape.trace.coverage.missed == ("claude, started outside of the trace",)
+    assert tape.trace.coverage.missed == ("claude:started-outside-of-the-trace",)
     with pytest.raises(Escaped):
         asyncio.run(both(rashomon.replay(tape)))
