@@ -13,14 +13,20 @@ _RUN_NOTHING = frozenset({"-V", "-VV", "--version", "-h", "--help", "-?"})
 def unheard(trace: Trace) -> list[tuple[str, ...]]:
     """The Python programs, as they were started, in which no recorder has begun, though one should have: something may
     have taken its place at the head of PYTHONPATH."""
+    if any(_is_ours(process.argv) for process in trace.processes):  # what it starts is in a trace of its own
+        return []
     begun = {words_of(process.argv) for process in trace.processes}
     started = dict.fromkeys(one.argv for one in trace.launched if one.within is None)
     pythons = [argv for argv in started if words_of(argv)[:1] and words_of(argv)[0].startswith(PYTHONS)]
     return [
         argv
         for argv in pythons
-        if words_of(argv) not in begun and not without_recorder(argv) and _RUN_NOTHING.isdisjoint(argv[1:2])
+        if words_of(argv) not in begun and not without_recorder(argv) and _RUN_NOTHING.isdisjoint(argv)
     ]
+
+
+def _is_ours(argv: tuple[str, ...]) -> bool:
+    return "rashomon.cli" in argv or "rashomon" in map(os.path.basename, argv[:2])
 
 
 def words_of(argv: tuple[str, ...]) -> tuple[str, ...]:
