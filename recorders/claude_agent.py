@@ -105,12 +105,13 @@ class _Sent(ValueCodec):
 
 
 def _started_with(transport: Any) -> list[str]:
-    """What the command is told: its arguments. Of a version that is made in another way nothing is known."""
-    before = transport._cli_path
-    transport._cli_path = before or "claude"
+    """What the command is told: its arguments. None of them where the SDK does not say, or refuses the options: then it
+    says so itself, as it connects."""
+    before = getattr(transport, "_cli_path", None)
     try:
+        transport._cli_path = before or "claude"
         return [str(word) for word in transport._build_command()[1:]]
-    except Exception:
+    except Exception:  # options that are wrong, or a version that is made in another way: recording must not break it
         return []
     finally:
         transport._cli_path = before
@@ -170,7 +171,7 @@ def _told(data: str) -> tuple[str, dict[str, Any], str | None]:
         message = None
     if not isinstance(message, dict):
         return "claude.send", {"data": data}, None
-    kind = message.pop("type", None)
+    kind = str(message.pop("type", None))
     name, within = _SENT.get(kind, ("claude.send", ""))
     made_up = message.pop("request_id", None) if name == "claude.request" else None
     inner = message.pop(within, {})

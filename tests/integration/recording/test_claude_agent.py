@@ -219,6 +219,39 @@ def test_another_question_is_asked_of_nobody(home: Path) -> None:
     assert SubprocessCLITransport.started == before
 
 
+def test_what_nobody_expects_to_be_sent(home: Path) -> None:
+    """Text that is no JSON, JSON of other shapes, and an SDK that builds its command in another way: all of it reaches
+    the agent, and a replay has it too."""
+    shapes = ['["user"]', '"user", "message": "text"', '"new", "a": 1', '"control_request", "request": [1]']
+    odd = ["no json", "[1]", "3", *(f'{{"type": {shape}}}' for shape in shapes)]
+    sent: list[str] = []
+
+    class Other(SubprocessCLITransport):
+        def _build_command(self) -> list[str]:
+            raise AttributeError("_options")
+
+    async def program() -> int:
+        transport = Other()
+        await transport.connect()
+        for text in odd:
+            await transport.write(text)
+        return len(odd)
+
+    async def only_note(self: Any, data: str) -> None:
+        sent.append(data)
+
+    patched = SubprocessCLITransport.write
+    SubprocessCLITransport.write = claude_agent._writing(only_note)  # type: ignore[method-assign]
+    try:
+        seen, tape = record(home, program)
+        assert sent == odd
+        assert len(tape.steps) == 1 + len(odd)
+        assert replay(tape, program) == seen
+        assert sent == odd
+    finally:
+        SubprocessCLITransport.write = patched  # type: ignore[method-assign]
+
+
 def test_a_conversation_that_is_left(home: Path) -> None:
     """A program that stops listening, or is cancelled while it waits."""
 
