@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from rashomon.testing import ProviderServer
 from tests.support import tapes_of
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # started in a background, programs that tests start ignore it
+own_commands = Path(sys.executable).parent
+others = (folder for folder in os.environ.get("PATH", "").split(os.pathsep) if Path(folder) != own_commands)
+os.environ["PATH"] = os.pathsep.join(others)  # as on a machine where nobody has activated the environment
 settings.register_profile("rashomon", deadline=None)  # a busy machine is no failure
 settings.load_profile("rashomon")
 

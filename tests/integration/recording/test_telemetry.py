@@ -6,6 +6,7 @@ import http.server
 import logging
 import logging.handlers
 import socket
+import sys
 import threading
 import types
 from collections.abc import Iterator
@@ -145,7 +146,7 @@ def test_a_program_that_reports(tmp_path: Path, home: Path, source: str, steps: 
     collector, provider = Collector(), ProviderServer(seed=1)
     provider.start()
     env = {"OPENAI_BASE_URL": f"{provider.url}/v1", "OPENAI_API_KEY": "sk-test", **with_apart()}
-    run = ("record", "--", "python", "agent.py", collector.url)
+    run = ("record", "--", sys.executable, "agent.py", collector.url)
     done = command_line(*run, home=home, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     provider.stop()
@@ -384,7 +385,7 @@ def test_the_setting(tmp_path: Path, home: Path, collector: Collector) -> None:
         "def send(url): return urllib.request.urlopen(url, str(random.SystemRandom().random()).encode()).status\n"
     )
     (tmp_path / "agent.py").write_text("import reports, sys\nreports.send(sys.argv[1])\n")
-    run = ("record", "--", "python", "agent.py", collector.url)
+    run = ("record", "--", sys.executable, "agent.py", collector.url)
     for setting, steps in (("reports", 0), ("none", 1), ("", 1)):
         env = {"RASHOMON_TELEMETRY": setting}
         assert command_line(*run, home=home, cwd=tmp_path, env=env).returncode == 0
