@@ -132,6 +132,10 @@ class _Placed(NamedTuple):
         return point._replace(process=process, step=step, at_us=at_us, within=within)
 
 
+NO_RECORDER = Loss("no recorder has begun in the program", 0)
+"""Of a trace that only its launcher tells of, and that has ended."""
+
+
 def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers: list[ProcessPart]) -> Trace:
     info: dict[str, Any] = {}
     end: dict[str, Any] = {}
@@ -166,7 +170,11 @@ def _trace(trace_id: str, started_ns: int, launchers: list[ProcessPart], workers
         coverage=Coverage(
             sum(piece.connections for piece in pieces), tuple(peer for piece in pieces for peer in piece.missed)
         ),
-        losses=(*(Loss(*loss) for loss in info.get("losses", ())), *_losses([*workers, *launchers])),
+        losses=(
+            *(Loss(*loss) for loss in info.get("losses", ())),
+            *_losses([*workers, *launchers]),
+            *([NO_RECORDER] if ended_ns is not None and not workers and "processes" not in info else ()),
+        ),
         divergences=tuple(
             divergence for part in [*workers, *launchers] for divergence in part.parts[trace_id].divergences
         ),

@@ -243,13 +243,13 @@ async def _messages(transport: Any, session: _Session, original: Any) -> AsyncGe
 
 def _closing(original: Any) -> Any:
     async def close(self: Any) -> None:
-        from rashomon.recorders import loops
+        from rashomon.recorders import closings
 
         session: _Session | None = getattr(self, _SESSION, None)
         if session is None:
             await original(self)
         else:
-            await loops.closing(lambda: _closed(self) if session.played else original(self))
+            await closings.closing("claude", lambda: _closed(self) if session.played else original(self))
 
     return close
 

@@ -14,6 +14,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from rashomon import boundary
 from rashomon.boundary import Scribe, Witness, cross, cross_async, end_of, guard_here, make, make_async, sent
 from rashomon.model import Call, End, Head, Kind, Request, Response
 from rashomon.recorders.endpoints import classify
@@ -222,24 +223,45 @@ def patch(module: ModuleType) -> None:
     shim = _shim_for(module)
     _patch_class(module.Client, shim, _SYNC, _Codec(shim, shim.sync_stream))
     _patch_class(module.AsyncClient, shim, _ASYNC, _Codec(shim, shim.async_stream))
-    _patch_closing(module.AsyncHTTPTransport)
+    _patch_closing(module.__name__, module.AsyncHTTPTransport)
+    _patch_end(module.__name__, module.AsyncClient)
 
 
-def _patch_closing(cls: Any) -> None:
+def _patch_closing(kind: str, cls: Any) -> None:
     """Let asyncio's clients close their connections at a place that a replay finds again."""
     if hasattr(cls.aclose, "__wrapped__"):
         return
-    cls.aclose = _closes(cls.aclose)
-    cls.__aexit__ = _closes(cls.__aexit__)
+    cls.aclose = _closes(kind, cls.aclose)
+    cls.__aexit__ = _closes(kind, cls.__aexit__)
 
 
-def _closes(original: Any) -> Any:
+def _patch_end(kind: str, cls: Any) -> None:
+    """A client refuses requests from the moment that its closing begins: it begins where it did."""
+    if not hasattr(cls.aclose, "__wrapped__"):
+        cls.aclose = _ends(kind, cls.aclose)
+        cls.__aexit__ = _ends(kind, cls.__aexit__)
+
+
+def _ends(kind: str, original: Any) -> Any:
     @functools.wraps(original)
     async def close(self: Any, *args: Any) -> Any:
-        loops = sys.modules.get("rashomon.recorders.loops")
-        if loops is None:
+        if boundary.conductor is not None:
+            from rashomon.recorders import closings
+
+            await closings.before_closing(kind)
+        return await original(self, *args)
+
+    return close
+
+
+def _closes(kind: str, original: Any) -> Any:
+    @functools.wraps(original)
+    async def close(self: Any, *args: Any) -> Any:
+        if "rashomon.recorders.loops" not in sys.modules:
             return await original(self, *args)
-        return await loops.closing(lambda: original(self, *args))
+        from rashomon.recorders import closings
+
+        return await closings.closing(kind, lambda: original(self, *args))
 
     return close
 

@@ -26,6 +26,7 @@ class Line:
         "__weakref__",
         "children",
         "closings",
+        "closings_of",
         "commands",
         "draws",
         "ends",
@@ -39,6 +40,7 @@ class Line:
         self.lane = lane
         self.children = self.closings = self.commands = self.draws = 0
         self.ends = self.timers = self.sleeps = self.wakes = 0
+        self.closings_of: dict[str, int] | None = None
 
     def child(self) -> Line:
         """The next line spawned from here."""
@@ -61,10 +63,14 @@ class Line:
         self.timers += 1
         return self.timers - 1
 
-    def next_closing(self) -> int:
-        """The number of the next closing of a client."""
+    def next_closing(self, kind: str) -> tuple[int, int]:
+        """The number of the next closing of a client, among all and among those of its kind."""
+        if self.closings_of is None:
+            self.closings_of = {}
+        number = self.closings_of.get(kind, 0)
+        self.closings_of[kind] = number + 1
         self.closings += 1
-        return self.closings - 1
+        return self.closings - 1, number
 
     def next_end(self) -> int:
         """The number of the next event loop that comes to its end."""

@@ -348,58 +348,6 @@ def note(guard: Any, event: Event, lane: Lane, number: int, place: Place, within
     scribe.note_point(event, lane, number, place, within)
 
 
-class _Aside:
-    """The witness of what a library does among its real connections, and that is no call."""
-
-    leaf = True
-    pace = None
-    number = None
-
-
-_ASIDE: Any = _Aside()
-
-
-async def closing(close: Callable[[], Awaitable[Any]]) -> Any:
-    """Close a client. With real connections that takes its time, and a replay has none: it goes on where the recording
-    did."""
-    guard: Any = boundary.guard_here()
-    before = boundary.place_now()
-    ticker = boundary.ticker
-    if guard is None or before is None or ticker is None or lanes.is_quiet():
-        return await close()
-    line = lanes.current_line()
-    key = (Event.CLOSE, line.lane, line.next_closing())
-    enclosing = boundary.inside.get()
-    within = None if enclosing is None else enclosing.number
-
-    def told(state: LoopState) -> None:
-        note(guard, *key, state.place(), within)
-
-    token = boundary.inside.set(_ASIDE)
-    try:
-        return await close()
-    finally:
-        boundary.leave(token)
-        if boundary.conductor is not None:
-            settling = boundary.conductor.settle_closing(key, told)
-        else:
-            settling = None
-            if boundary.place_now() != before:
-                settling = ticker.settle(lambda place: note(guard, *key, place, within), True)
-        if settling is not None:
-            await settling
-
-
-def closes(original: Any) -> Any:
-    """A client's closing method that keeps its place."""
-
-    @functools.wraps(original)
-    async def close(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await closing(lambda: original(self, *args, **kwargs))
-
-    return close
-
-
 def _patch_wakes(base: Any) -> None:
     original = base.call_soon_threadsafe
 

@@ -121,13 +121,13 @@ class _Server:
             slots.apart.reset(token)
 
     async def __aexit__(self, *exc_info: Any) -> Any:
-        from rashomon.recorders import loops
+        from rashomon.recorders import closings
 
         if self._played is not None:
-            return await loops.closing(self._played.close)
+            return await closings.closing("mcp", self._played.close)
         if self._witness is None:
             return await self._manager.__aexit__(*exc_info)
-        return await loops.closing(lambda: self._manager.__aexit__(*exc_info))
+        return await closings.closing("mcp", lambda: self._manager.__aexit__(*exc_info))
 
     def play(self) -> Any:
         """The streams of a session without a server."""

@@ -39,7 +39,7 @@ from rashomon.boundary import (
 )
 from rashomon.errors import ReplayStop
 from rashomon.model import Call, End, Event, Request, Response
-from rashomon.recorders import coverage, lanes, loops, vcr_stubs
+from rashomon.recorders import closings, coverage, lanes, vcr_stubs
 from rashomon.recorders.endpoints import classify
 from rashomon.recorders.vcr_shim import Cassette, say_once
 
@@ -77,7 +77,7 @@ def patch(module: ModuleType) -> None:
 
     _request.__rashomon__ = True  # type: ignore[attr-defined]
     session._request = _request
-    session.close = loops.closes(session.close)
+    session.close = closings.closes("aiohttp", session.close)
     connector = sys.modules["aiohttp.connector"].BaseConnector
     for name in _HOUSEKEEPING:
         if hasattr(connector, name):

@@ -229,8 +229,20 @@ class Completions:
             number = 0
             while self._pass((Event.PIECE, step, number)):
                 number += 1
-        while (head := self._score.head()) is not None and head not in self._waiting and self._score.is_mark(head):
+        while (head := self._score.head()) is not None and head not in self._waiting:
+            if not self._score.is_mark(head) and not self._is_unclosed(head):
+                break
             self._score.finish(head)
+
+    def _is_unclosed(self, head: int) -> bool:
+        """True for the closing of a client that ended, in the recording, at a turn to which its loop has come. It would
+        have been begun before: that client is not here, since the body of a tool, which is not run, had asked for it.
+        """
+        entry = self._score.entries[head]
+        if entry.event is not Event.CLOSE or entry.step is not None or entry.loop < 0:
+            return False
+        place = Label(entry.loop, entry.epoch, entry.tick)
+        return any(label.loop == entry.loop and label >= place for label in self._labels.values())
 
     def _pass(self, key: Key) -> bool:
         index = self._score.find(key)

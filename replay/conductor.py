@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Awaitable, Callable
+from functools import partial
 from threading import get_ident
 from typing import Any, NamedTuple
 
@@ -61,9 +62,20 @@ class Conductor(Completions):
                 self._wait_for(index, Waiter(state, lambda: _end(future, told, state), due_us), state)
             return future  # type: ignore[no-any-return]
 
-    def settle_closing(self, key: Key, told: Told) -> Awaitable[None] | None:
-        """The same for the closing of a client, which ends where it ended, cancelled or not."""
+    def settle_closing(self, key: Key, together: int, told: Told) -> Awaitable[None] | None:
+        """The same for the closing of a client, which ends where it ended, cancelled or not. `together` is its number
+        in a recording that counts closings of all kinds together."""
+        if not self._score.has(key):
+            key = (key[0], key[1], together)
         return self.settle(key, told, Until(key, told))
+
+    def settle_unclosed(self, key: Key, told: Callable[[Key, Any], None]) -> Awaitable[None] | None:
+        """For who is about to close a client and had closed another one before that, which the body of a tool, which is
+        not run, would have made: what to await until that had been closed. `told` is given its key."""
+        with self._changed:
+            own = self._score.find(key)
+            before = None if own is None else self._score.unclosed(own, self._waiting)
+            return None if before is None else self.settle(before, partial(told, before))
 
     def _held(self, state: Any, until: Until, index: int | None = None, told: Told | None = None) -> Any:
         """A future for somebody who waits for an entry, or for nothing: a cancellation comes when `until` does."""

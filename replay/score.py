@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from rashomon.model import Event, Lane, Point, Tape
@@ -74,6 +74,15 @@ class Score:
         while own and self._done[own[0]]:
             own.popleft()
         return own[0] if own else None
+
+    def unclosed(self, closing: int, waiting: Container[int]) -> Key | None:
+        """The last closing of another client by the line of this one, of those before it that nobody has asked for."""
+        lane = self.entries[closing].lane
+        for index in range(closing - 1, self._head - 1, -1):
+            point = self.entries[index]
+            if point.event is Event.CLOSE and point.step is None and point.lane == lane:
+                return None if self._done[index] or index in waiting else key_of(point)
+        return None
 
     def inside(self, step: str) -> Iterable[int]:
         """The entries of what happened inside a step, however deep."""

@@ -163,15 +163,17 @@ def notes(row: TraceRow, noted: int = 0) -> list[str]:
 def coverage(row: TraceRow, missed: tuple[str, ...]) -> str:
     """`complete`, or which peers no recorded call reached and how many steps were lost. Other tools do not count.
 
-    `DAMAGED` where nobody knows how many. Of programs that no recorder looks into it is not known what they reached.
+    Of programs that no recorder looks into it is not known what they reached.
     """
     if row.imported:
         return "not known"
     found = []
     if row.coverage_missed:
         found.append(" ".join(["INCOMPLETE", *dict.fromkeys(missed)]))
-    if row.losses:
-        found.append(f"LOST {row.lost:,}" if row.lost else "DAMAGED")
+    if row.losses and not row.lost:  # nobody knows how many
+        found = found or ["INCOMPLETE"]
+    elif row.losses:
+        found.append(f"LOST {row.lost:,}")
     if row.unseen:
         found.append(f"{'' if found else 'complete, but for '}{row.unseen:,} unseen program{'s' * (row.unseen != 1)}")
     return ", ".join(found) or "complete"

@@ -63,7 +63,7 @@ def test_damage_is_not_called_a_loss_of_nothing(tmp_path: Path) -> None:
     data = bytearray(journal.read_bytes())
     data[len(data) // 2] ^= 0xFF
     journal.write_bytes(data)
-    assert "DAMAGED" in main("ls", home=home).stdout
+    assert "INCOMPLETE" in main("ls", home=home).stdout
     told = main("show", "@last", home=home).stdout
     assert "1 damaged stretch(es) (of what, is not known)" in told
     assert "0 step" not in told

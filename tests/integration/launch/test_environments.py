@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -124,6 +125,14 @@ def test_isolated_mode_is_said_loudly(tmp_path: Path) -> None:
     done = rashomon("record", "--", sys.executable, "-I", "-c", "print('ran')", home=tmp_path)
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "WARNING: the recorder did not start" in done.stderr
+    (listed,) = json.loads(rashomon("ls", "--json", home=tmp_path).stdout)["traces"]
+    assert (listed["complete"], listed["losses"], listed["lost"]) == (False, 1, 0)
+    table = rashomon("ls", home=tmp_path).stdout
+    assert "INCOMPLETE" in table
+    assert "complete" not in table
+    shown = rashomon("show", "@last", home=tmp_path).stdout
+    assert "coverage   INCOMPLETE" in shown
+    assert "the recorder did not start" in shown
 
 
 def test_connections_without_a_call(tmp_path: Path) -> None:

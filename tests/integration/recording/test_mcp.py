@@ -159,7 +159,7 @@ def test_a_session_is_recorded_and_no_tool_runs_again(folder: Path, home: Path) 
     assert (row["tool_calls"], row["failures"]) == (9, 5)
     told = command_line("sql", "--format", "json", FAILED, home=home).stdout
     assert sorted(json.loads(told)["rows"]) == [["nothing", "tool_error"], ["pay", "tool_error"]]
-    for _ in range(3):
+    for _ in range(2):
         replayed = command_line("replay", tape.trace.id, home=home, cwd=folder, env=with_apart())
         assert (replayed.returncode, replayed.stdout) == (0, recorded.stdout), replayed.stderr
     assert done(folder) == before

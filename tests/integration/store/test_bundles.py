@@ -36,7 +36,7 @@ from tests.steps import asked, llm, said
 from tests.steps import tape as tape_of
 from tests.support import AGENTS, DEMO_AGENT, contents, environment, rashomon
 
-KILLS = 6
+KILLS = 4
 """How often an export and an import are killed, in every run."""
 
 FLIPS = 90

@@ -340,7 +340,7 @@ def test_a_broken_file_of_a_lake_is_told_as_that(lake_home: Path, tmp_path: Path
     """Damage in its pages is a sentence about the lake, with exit code 4, or is not noticed; it is never the SQL's."""
     (path, *_) = sorted((tmp_path / "lake").glob("table=parts/*/*.parquet"))
     good, chance, codes = path.read_bytes(), random.Random(8), set()
-    for _ in range(20):
+    for _ in range(12):
         broken, at = bytearray(good), chance.randrange(4, len(good) - 8 - int.from_bytes(good[-8:-4], "little"))
         broken[at : at + 4] = chance.randbytes(len(broken[at : at + 4]))
         path.write_bytes(broken)

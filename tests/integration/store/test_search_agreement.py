@@ -22,7 +22,7 @@ from tests.steps import http, said, tool
 from tests.support import steps_meant
 
 SEED = 5
-PATTERNS = 40
+PATTERNS = 20
 LETTERS = ["K", "k", "W", "w", "Q", "\u00e9", "\u00c9", "\u00df", "\u0130", "\u017f", "\u0663", "\U0001f600"]
 """What the JSON around the texts does not hold, in capital letters or not, but for the last: these begin a match."""
 
