@@ -9,9 +9,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 
+import aiohttp
 import anyio
 import httpx2
 import openai
@@ -19,7 +20,7 @@ import pytest
 
 import rashomon
 from rashomon import real
-from rashomon.model import Tape
+from rashomon.model import Event, Tape
 from rashomon.replay import completions
 from rashomon.replay.stillness import Stillness
 from rashomon.testing import ProviderServer
@@ -294,6 +295,69 @@ def test_what_happens_in_a_tool_first_is_not_missed(
         assert [asyncio.run(_asks_first(server.openai_url)) for _ in range(2)] == recorded
     replaying.check()
     assert [step.lane for step in last_tape().steps] == [step.lane for step in tape.steps if step.within is None]
+    assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+async def _closed_one_by_one(url: str, in_tool: bool) -> list[str]:
+    """One client that only a tool's body asks for, or anybody, and one that a task uses until it is closed, later."""
+    said: list[str] = []
+    sessions: list[aiohttp.ClientSession] = []
+    client = httpx2.AsyncClient(trust_env=False)
+
+    async def weather() -> str:
+        sessions.append(aiohttp.ClientSession())
+        async with sessions[0].get(f"{url}/weather") as answer:
+            return str(answer.status)
+
+    async def using() -> None:
+        while not client.is_closed:
+            said.append("in use")
+            await asyncio.sleep(0)
+        said.append("closed")
+
+    said.append(await (rashomon.tool(weather) if in_tool else weather)())
+    said.append(str((await client.get(f"{url}/other")).status_code))
+    user = asyncio.create_task(using())
+    await asyncio.sleep(0)
+    for session in sessions:
+        await session.close()
+    await client.aclose()
+    await user
+    return said
+
+
+async def test_a_client_that_only_a_tool_has_asked_for(
+    home: Path, server: ProviderServer, last_tape: Callable[[], Tape]
+) -> None:
+    """It is not there to be closed in a replay. What would have been closed after it is in use as long as it was, and
+    its closing is not taken for that of the other."""
+    with rashomon.trace("closing"):
+        recorded = await _closed_one_by_one(server.url, True)
+    tape = last_tape()
+    places = [point for point in tape.points if point.event is Event.CLOSE and point.step is None]
+    assert len(places) == 2, places  # both took their time
+    with rashomon.replay(tape) as replaying:
+        assert await _closed_one_by_one(server.url, True) == recorded
+    replaying.check()
+    assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+async def test_closings_that_were_counted_together(
+    home: Path, server: ProviderServer, last_tape: Callable[[], Tape]
+) -> None:
+    """In recordings from before closings were counted by kind, each is found by its number among all of its line."""
+    with rashomon.trace("closing"):
+        recorded = await _closed_one_by_one(server.url, False)
+    tape = last_tape()
+    numbers = count()
+    points = [
+        point._replace(number=next(numbers)) if point.event is Event.CLOSE and point.step is None else point
+        for point in tape.points
+    ]
+    assert next(numbers) == 2
+    with rashomon.replay(tape._replace(points=tuple(points))) as replaying:
+        assert await _closed_one_by_one(server.url, False) == recorded
+    replaying.check()
     assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
 
 
