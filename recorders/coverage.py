@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from rashomon import boundary, telemetry
-from rashomon.recorders import reaching, standard_input
+from rashomon.recorders import files, reaching, standard_input
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _MAX_ANNOUNCED = 10_000
@@ -139,13 +139,25 @@ def _on_open(event: str, args: tuple[Any, ...]) -> None:
     path, flags = args[0], args[2]
     if type(path) in (int, str) and path in (0, "/dev/stdin"):
         standard_input.tell_of_past("the program opens it again", user_frame())
-    if flags & _WRITING and _isolates(boundary.current()):
+    guard = boundary.current()
+    if guard is None:
+        return
+    if flags & _WRITING and _isolates(guard):
         _tell_write(reaching.written_by_open(path))
+    files.opened(guard, path, flags, user_frame)
 
 
 def _on_write(event: str, args: tuple[Any, ...]) -> None:
     if _isolates(boundary.current()):
         _tell_write(reaching.written(event, args))
+
+
+def _on_database(event: str, args: tuple[Any, ...]) -> None:
+    _on_write(event, args)
+    guard = boundary.current()
+    if guard is not None:
+        for path in reaching.database(args[0]):
+            files.opened(guard, path, os.O_RDWR | os.O_CREAT, user_frame)
 
 
 def _on_run(event: str, args: tuple[Any, ...]) -> None:
@@ -198,14 +210,14 @@ _SOCKET = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _NAME = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _RUN = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn")
 _WRITE = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod",
-          "os.chown", "os.chflags", "os.utime", "os.setxattr", "os.removexattr", "shutil.rmtree",
-          "sqlite3.connect")  # fmt: skip
+          "os.chown", "os.chflags", "os.utime", "os.setxattr", "os.removexattr", "shutil.rmtree")  # fmt: skip
 _WATCHED: dict[str, Callable[[str, tuple[Any, ...]], None]] = {
     **dict.fromkeys(_SOCKET, _on_socket),
     **dict.fromkeys(_NAME, _on_name),
     **dict.fromkeys(_RUN, _on_run),
     **dict.fromkeys(_WRITE, _on_write),
     "open": _on_open,
+    "sqlite3.connect": _on_database,
     "socket.__new__": _on_new,
 }
 

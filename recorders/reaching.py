@@ -116,7 +116,7 @@ def written_by_open(path: Any) -> list[str]:
 def written(event: str, args: tuple[Any, ...]) -> list[str]:
     """The paths that an event is about to change: absolute, resolved; none where it can have no effect."""
     if event == "sqlite3.connect":
-        return _database(args[0])
+        return database(args[0])
     if event == "os.rename":
         found = [_at(args[0], args[2], False), _at(args[1], args[3], False)]
         return found if _exists(found[0]) else []
@@ -189,7 +189,7 @@ def resolved(path: Any, follow: bool) -> str:
         return text
 
 
-def _database(name: Any) -> list[str]:
+def database(name: Any) -> list[str]:
     """The file of an SQLite database; none for one in memory, or opened read-only."""
     text = _text(name)
     if text in ("", ":memory:"):

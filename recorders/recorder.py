@@ -15,6 +15,7 @@ from rashomon.model import Call, Divergence, End, Event, Kind, Lane, Match, Requ
 from rashomon.output_marks import OUTPUT, STDOUT
 from rashomon.recorders import lanes, natives, printed, reaching, stdin_streams, unseen
 from rashomon.recorders.complaints import complain
+from rashomon.recorders.files import Seen
 from rashomon.recorders.witness import DeafWitness, Pending, StepWitness
 from rashomon.recorders.writer import Writer
 from rashomon.redaction import Redactor
@@ -113,6 +114,7 @@ class TraceRecorder:
         self.process, self.number, self.id = process, number, trace_id
         self.outer: TraceRecorder | None = None  # the trace of this process within which it was begun
         self.steps = 0
+        self.files = Seen()
         self._uncontrolled: set[Any] = set()
         self._sockets = frozenset(unseen.open_sockets())
         natives.tell_all(self)

@@ -1,19 +1,22 @@
-"""How two executions ended, beside their steps: what they printed, their exit codes, what the function returned."""
+"""How two executions ended, beside their steps: what they printed, their exit codes, what the function returned, and
+which files of the disk they met otherwise."""
 
 from __future__ import annotations
 
 import json
 from typing import NamedTuple
 
-from rashomon import values
+from rashomon import disk, values
 from rashomon.model import Tape, Trace
 from rashomon.replay import printed
 
 _LONGEST = 200
+_MOST = 5
 
 
 class EndDifference(NamedTuple):
-    """What differs. `kind`: `output`, `exit` or `result`, as of a divergence. `passing`: told, and no divergence."""
+    """What differs. `kind`: `output`, `exit` or `result`, as of a divergence, or `files`, which may be why.
+    `passing`: told, and no divergence."""
 
     kind: str
     summary: str
@@ -39,6 +42,12 @@ def end_differences(left: Tape, right: Tape) -> tuple[EndDifference, ...]:
         results = _short(left.trace.result), _short(right.trace.result)
         summary = f"The function returned {results[0]} in {sides.left}, {results[1]} in {sides.right}."
         found.append(EndDifference("result", summary))
+    files = disk.apart(left.trace, right.trace)
+    if files:
+        told = [one.told(sides.left, sides.right) for one in files]
+        more = [f"and {len(told) - _MOST} more"] if len(told) > _MOST else []
+        summary = f"The program met other files in {sides.right} than in {sides.left}."
+        found.append(EndDifference("files", summary, (*told[:_MOST], *more), True))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from rashomon import telemetry, views
+from rashomon import disk, telemetry, views
 from rashomon.canonical import content_digest
 from rashomon.model import Call, Divergence, End, Json, Kind, Response, Step, Uncontrolled
 from rashomon.replay.differences import (
@@ -102,7 +102,7 @@ def _with_origins(best: Near, call: Call, consumed: Sequence[Step], sources: Sou
     found = _differences(best.step, _as_step(call))
     causes = origins(found, sources, consumed)
     told = [reason + cause.sentence for reason, cause in zip(best.reasons, causes, strict=False)]
-    beyond = [one for one in sources.uncontrolled if not telemetry.is_one(one)]
+    beyond = [one for one in sources.uncontrolled if not telemetry.is_one(one) and not disk.is_one(one)]
     if beyond and not all(cause.whole for cause in causes):
         told.append(_uncontrolled(beyond))
     return told + list(best.reasons[len(causes) :])

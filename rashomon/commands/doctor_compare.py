@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from rashomon import views
+from rashomon import disk, views
 from rashomon.commands.doctor_findings import (
     BEYOND,
     Control,
     Finding,
     Run,
     beyond_recording,
+    files_apart,
     of_reads,
     of_source,
     of_surroundings,
@@ -133,7 +134,12 @@ def of_replay(recorded: Run, replay: Run) -> list[Finding]:
     found += [_of_divergence(one, replay.tape) for one in replay.divergences if one.kind != "exit"]
     found += _of_matches(replay.tape.steps)
     known = {one.what for one in recorded.tape.trace.uncontrolled}
-    found += [of_source(one, replay.tape.trace) for one in replay.tape.trace.uncontrolled if one.what not in known]
+    found += [
+        of_source(one, replay.tape.trace)
+        for one in replay.tape.trace.uncontrolled
+        if one.what not in known and not disk.is_one(one)
+    ]
+    found += files_apart(recorded.tape.trace, replay.tape.trace)
     ending = of_ending(recorded, replay, sources_of(recorded, replay))
     if replay.divergences:
         ending = [

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rashomon import recorders, telemetry, views
+from rashomon import disk, recorders, telemetry, views
 from rashomon.model import STDIN, Divergence, Event, Lane, Launched, Read, Site, Tape, Trace, Uncontrolled
 from rashomon.output_marks import OUTPUT
 from rashomon.recorders.natives import UNSEEN
@@ -21,6 +21,8 @@ from rashomon.replay.origins import Origin, origins
 BEYOND = "the recording has no more reads here"
 _OWN = Path(recorders.__file__).resolve().parent
 _GROUPS = {"clock": "clock", "random": "chance", "sleep": "sleep", "process": "process"}
+_FILES = 5
+_OF_FILES = "Keep it as it was for replays, or read it in a function marked @rashomon.tool."
 _HASH_SEED = "PYTHONHASHSEED"
 _ENTROPY = "process.entropy"
 
@@ -188,7 +190,8 @@ def beyond_recording(readings: Sequence[Reading]) -> list[Finding]:
 def of_surroundings(tape: Tape) -> list[Finding]:
     """The environment that a replay restores, what the program started, and what slipped past the recorder."""
     trace = tape.trace
-    found = [*_restored(tape), *_launched(tape), *(of_source(one, trace) for one in trace.uncontrolled)]
+    others = [one for one in trace.uncontrolled if not disk.is_one(one)]
+    found = [*_restored(tape), *_launched(tape), *(of_source(one, trace) for one in others), *_files(trace)]
     known = {one.what for one in trace.uncontrolled}
     for peer in dict.fromkeys(peer for peer in trace.coverage.missed if peer not in known):
         found.append(of_source(Uncontrolled(peer, "it was reached outside of any recorded call"), trace))
@@ -212,6 +215,26 @@ def _restored(tape: Tape) -> Iterator[Finding]:
     if delays:
         example = f"the longest {max(delays) / 1e6:g} s"
         yield Finding("sleep", "timers of event loops", Control.VIRTUAL, None, len(delays), example)
+
+
+def _files(trace: Trace) -> Iterator[Finding]:
+    """What the program met on the disk: each of the first, and how many there are."""
+    found = disk.told(trace)
+    for path, met, site in found[:_FILES]:
+        yield Finding("file", path, Control.UNCONTROLLED, site, example=met, advice=_OF_FILES)
+    if len(found) > _FILES:
+        more = len(found) - _FILES
+        yield Finding("file", f"and {more:,} more", Control.UNCONTROLLED, found[-1][2], more, advice=_OF_FILES)
+
+
+def files_apart(first: Trace, second: Trace) -> list[Finding]:
+    """The files that a replay met otherwise than its recording."""
+    sites = {path: site for path, _, site in reversed(disk.told(first))}  # where the recording lists it
+    return [
+        Finding("file", one.path, Control.UNCONTROLLED, sites.get(one.path, one.site), example=one.before, varies=True,
+                detail=(one.told("the recording", "the replay"),), advice=_OF_FILES)
+        for one in disk.apart(first, second)
+    ]  # fmt: skip
 
 
 def _unrecorded(tape: Tape) -> Iterator[Finding]:

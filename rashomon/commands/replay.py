@@ -11,9 +11,10 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
-from rashomon import tapes
+from rashomon import disk, tapes
 from rashomon.beside import uncovered
 from rashomon.commands.arguments import Parser, report_file, see, write_report
 from rashomon.commands.record import split_command
@@ -123,7 +124,7 @@ def main(argv: list[str]) -> int:
     document = report(tape, replayed, ended, divergences, output)
     _warn(tape.trace)
     document["unused_stubs"] = stubbing.unused(options.stub, replayed.steps)
-    _report(options, document, launched=bool(tape.trace.command))
+    _report(options, document, ends, launched=bool(tape.trace.command))
     return 1 if divergences else 0
 
 
@@ -243,7 +244,7 @@ def _afterwards(tape: Tape, replayed: Tape, ends: tuple[EndDifference, ...], all
         noun = "step was" if len(left) == 1 else "steps were"
         summary = f"{len(left)} recorded {noun} not asked for: {names}."
         found.append(Divergence("unserved", summary, recorded=left[0].id))
-    found += [Divergence(end.kind, end.summary) for end in ends if end.kind != "output"]
+    found += [Divergence(end.kind, end.summary) for end in ends if end.kind not in ("output", "files")]
     begun = {words_of(process.argv) for process in tape.trace.processes}
     for argv in unheard(replayed.trace):
         if words_of(argv) in begun:
@@ -286,7 +287,7 @@ def report(
     tape: Tape, replayed: Tape, ended: Ended, divergences: list[Divergence], output: EndDifference | None
 ) -> dict[str, Any]:
     """The JSON document `rashomon.replay/1`."""
-    from rashomon.commands.documents import uncontrolled_facts
+    from rashomon.commands.documents import site_facts, uncontrolled_facts
 
     grades: dict[str, int] = {}
     for step in replayed.steps:
@@ -303,6 +304,7 @@ def report(
         "recorded_steps": _calls(tape),
         "grades": grades,
         "output": _output_facts(tape, replayed, output),
+        "files": [one._asdict() | {"site": site_facts(one.site)} for one in disk.apart(tape.trace, replayed.trace)],
         "unheard": [shlex.join(argv) for argv in unheard(replayed.trace)],
         "ran": [shlex.join(one.argv) for one in uncovered(replayed.trace)],
         "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],
@@ -318,7 +320,9 @@ def _output_facts(tape: Tape, replayed: Tape, output: EndDifference | None) -> d
     return {"same": True if is_known(tape) and is_known(replayed) else None, "summary": None, "detail": []}
 
 
-def _report(options: argparse.Namespace, document: dict[str, Any], launched: bool) -> None:
+def _report(
+    options: argparse.Namespace, document: dict[str, Any], ends: Sequence[EndDifference], launched: bool
+) -> None:
     if options.json or options.report:
         text = json.dumps(document, indent=2, ensure_ascii=False)
         write_report(options.report, text)
@@ -338,7 +342,11 @@ def _report(options: argparse.Namespace, document: dict[str, Any], launched: boo
     if document["held"]:
         if not options.quiet:
             _say_held(document, launched)
-        return
+    else:
+        _say_diverged(document, ends, see("diff", document["parent"], document["trace"], home=options.home))
+
+
+def _say_diverged(document: dict[str, Any], ends: Sequence[EndDifference], then: str) -> None:
     grades = ", ".join(f"{count} {grade}" for grade, count in document["grades"].items()) or "no steps"
     complain(f"the replay diverged ({grades}, exit code {document['exit_code']}).")
     for divergence in document["divergences"][:3]:
@@ -349,7 +357,10 @@ def _report(options: argparse.Namespace, document: dict[str, Any], launched: boo
     more = len(document["divergences"]) - 3
     if more > 0:
         sys.stderr.write(f"  and {more} more\n")
-    sys.stderr.write(clean(f"  {see('diff', document['parent'], document['trace'], home=options.home)}\n"))
+    for end in ends:
+        if end.kind == "files":
+            sys.stderr.write(clean("\n    ".join((f"  files: {end.summary}", *end.detail)) + "\n"))
+    sys.stderr.write(clean(f"  {then}\n"))
 
 
 def _say_held(document: dict[str, Any], launched: bool) -> None:

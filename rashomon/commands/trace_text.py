@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rashomon import telemetry
+from rashomon import disk, telemetry
 from rashomon.commands import terminal
 from rashomon.commands.told import duration_us, told, warnings
 from rashomon.measures import shown_duration
@@ -105,6 +105,8 @@ def _durations(ended: Sequence[str], took: Sequence[int]) -> list[str]:
 
 
 _OPEN = End.OPEN.value
+_FILES = 5
+"""So many files are shown of those that a program met."""
 _ALL_WELL = ((End.COMPLETE.value, None, None, None), (End.COMPLETE.value, Grade.EXACT.value, None, None))
 """How a step ended, its grade, marks and failure, as columns have them, where there is no trouble to tell of."""
 
@@ -171,6 +173,7 @@ def header(tape: Tape | Outline | Shown) -> list[tuple[str, str]]:
     lines.extend(("beyond", text) for text in uncontrolled(trace))
     lines.extend(("telemetry", one.reason) for one in trace.uncontrolled if telemetry.is_one(one))
     lines.extend(("launched", text) for text in launched(trace))
+    lines.extend(("files", text) for text in files(trace))
     return lines
 
 
@@ -203,7 +206,7 @@ def missed(trace: Trace) -> list[str]:
 def uncontrolled(trace: Trace) -> list[str]:
     """What a replay cannot control, why, and where it was used; without the peers that `missed` lists."""
     missed = {*trace.coverage.missed, telemetry.WHAT}
-    others = [one for one in trace.uncontrolled if one.what not in missed]
+    others = [one for one in trace.uncontrolled if one.what not in missed and not disk.is_one(one)]
     return [f"{one.what}: {one.reason}" + (f"; {_place(one.site)}" if one.site else "") for one in others]
 
 
@@ -211,6 +214,13 @@ def launched(trace: Trace) -> list[str]:
     """The subprocesses that the program started; equal ones from one place are counted."""
     found = Counter((shlex.join(one.argv), _place(one.site)) for one in trace.launched)
     return [f"{command}{_times(times)}" + (f"; {place}" if place else "") for (command, place), times in found.items()]
+
+
+def files(trace: Trace) -> list[str]:
+    """The files that the program met on the disk, which are no part of the recording; of many the first."""
+    found = disk.told(trace)
+    told = [f"{path}: {met}" + (f"; {_place(site)}" if site else "") for path, met, site in found[:_FILES]]
+    return [*told, f"and {len(found) - _FILES:,} more: --json"] if len(found) > _FILES else told
 
 
 def _times(count: int) -> str:
