@@ -142,8 +142,12 @@ def sent() -> None:
 def end_of(error: BaseException) -> End:
     """`CANCELLED` for cancellation in any of its forms, else `ERROR`."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    stopped = names & {"CancelledError", "GeneratorExit", "KeyboardInterrupt"}
+    stopped = names & {"CancelledError", "GeneratorExit", "KeyboardInterrupt"} or _is_trios(error)
     return End.CANCELLED if stopped else End.ERROR
+
+
+def _is_trios(error: BaseException) -> bool:
+    return type(error).__name__ == "Cancelled" and type(error).__module__.partition(".")[0] == "trio"
 
 
 def cross(call: Call, live: Callable[[], T], codec: Codec[T]) -> T:

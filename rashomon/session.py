@@ -60,6 +60,7 @@ def install() -> None:
     when_imported("urllib3.connectionpool", _patch_urllib3)
     when_imported("aiohttp.client", _patch_aiohttp)
     when_imported("uvloop", _patch_uvloop)
+    when_imported("trio._core._run", _patch_trio)
     for name in ("mcp.client.stdio", "mcp.shared.jsonrpc_dispatcher", "mcp.shared.session"):
         when_imported(name, _patch_mcp)
     for name in ("claude_agent_sdk", "claude_code_sdk"):
@@ -159,6 +160,12 @@ def _patch_uvloop(module: Any) -> None:
     from rashomon.recorders import uvloop_lanes
 
     uvloop_lanes.patch(module)
+
+
+def _patch_trio(module: Any) -> None:
+    from rashomon.recorders import trio_lanes
+
+    trio_lanes.patch(module)
 
 
 def _before_fork() -> None:

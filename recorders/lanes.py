@@ -140,6 +140,11 @@ def spawn() -> Line | None:
     return _spawn()
 
 
+def put_on(context: Context, line: Line | None) -> None:
+    """What runs in a context goes on as another line."""
+    context.run(_line.set, line)
+
+
 class inner:
     """`with inner(line):` — the body of a tool, on a line of its own: a replay that answers it does not run it, and
     what it spawns and counts must not be missed on the line that called it."""
@@ -256,9 +261,10 @@ def _run_carried(carried: Any, function: Any, args: Any, kwargs: Any) -> Any:
             boundary.conductor.rest()
 
 
-def _is_pooled(thread: threading.Thread) -> bool:
-    """Whether anyio made the thread for whoever came when none was idle: a matter of timing, and of no line's."""
-    return type(thread).__name__ == "WorkerThread" and type(thread).__module__.startswith("anyio.")
+def _is_pooled(thread: Any) -> bool:
+    """Whether anyio or trio made it for whoever came when none was idle: a matter of timing, and of no line's."""
+    anyios = type(thread).__name__ == "WorkerThread" and type(thread).__module__.startswith("anyio.")
+    return anyios or getattr(thread._target, "__module__", None) == "trio._core._thread_cache"
 
 
 def patch_anyio(module: Any) -> None:

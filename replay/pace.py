@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rashomon import boundary
 from rashomon.boundary import Witness
+from rashomon.errors import Missed
 from rashomon.model import End, Event, Kind, Step
 from rashomon.replay.conductor import Conductor, Until
 from rashomon.replay.score import Key
+from rashomon.replay.waiters import running_loop
+
+_PATIENCE_S = 10.0
+"""How much longer than in the recording trio's clock, which is the real one, may take to cancel a call."""
+
+
+async def _on_trio(recorded_us: int, message: str) -> None:
+    """Wait to be cancelled where no loop of asyncio's runs. Raises `Missed` when nothing does it."""
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        await trio.sleep(recorded_us / 1e6 + _PATIENCE_S)
+    raise Missed(message)
 
 
 class StepPace:
@@ -60,13 +74,14 @@ class StepPace:
         return self.settle(Event.END)
 
     async def cancelled(self) -> None:
+        known = self._step.response.end is End.CANCELLED
+        what = "was cancelled here" if known else "has nothing more"
+        message = f"Step {self._step.id} {what} in the recording, and nothing cancels it in this replay."
         try:
-            known = self._step.response.end is End.CANCELLED
-            what = "was cancelled here" if known else "has nothing more"
-            await self._conductor.orphan(
-                f"Step {self._step.id} {what} in the recording, and nothing cancels it in this replay.",
-                Until((Event.END, self._step.id, 0), self._told(Event.END, 0)),
-            )
+            if running_loop() is None:
+                await _on_trio(self._step.response.duration_us, message)
+            else:
+                await self._conductor.orphan(message, Until((Event.END, self._step.id, 0), self._told(Event.END, 0)))
         except BaseException:
             settling = self.ending()
             if settling is not None:

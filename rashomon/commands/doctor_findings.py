@@ -13,6 +13,7 @@ from rashomon.model import STDIN, Divergence, Event, Lane, Launched, Read, Site,
 from rashomon.output_marks import OUTPUT
 from rashomon.recorders.natives import UNSEEN
 from rashomon.recorders.reaching import ALONE
+from rashomon.recorders.trio_lanes import ORDER as ORDER_ON_TRIO
 from rashomon.recorders.uvloop_lanes import ORDER as ORDER_ON_UVLOOP
 from rashomon.replay.differences import Difference
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, called
@@ -308,7 +309,7 @@ def _advice(one: Uncontrolled, group: str) -> str:
         return "Mark the function that uses it with @rashomon.tool: its result is then on the tape."
     if one.what == "set order":
         return f"Set {_HASH_SEED}, or sort the sets."
-    if one.what == ORDER_ON_UVLOOP:
+    if one.what in (ORDER_ON_UVLOOP, ORDER_ON_TRIO):
         return "Run it on asyncio's own loop: there the order is kept turn by turn."
     if one.what == "order":
         return "Await or join everything that you start, so that no completion is left behind."
