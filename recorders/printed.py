@@ -37,6 +37,8 @@ _LOGGERS = ("logging", "structlog", "loguru")
 """They write times of their own, which a recording does not have."""
 _PROGRESS = ("tqdm", "rich.live", "rich.progress", "alive_progress", "progressbar", "yaspin", "halo")
 """They write as often as there is time."""
+_TOOK = frozenset({"TerminalReporter.summary_stats", "pytest_terminal_summary"})
+"""Functions of pytest that write how long it took: its last line, and the slowest tests."""
 _DEEPEST = 60
 _PLAIN, _LOGGER, _BAR = range(3)
 
@@ -212,9 +214,20 @@ def _look() -> list[int]:
         return [0, 0]
 
 
+def _says_how_long(frame: FrameType | None) -> bool:
+    """Whether pytest writes how long it took."""
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("_pytest."):
+        if frame.f_code.co_qualname in _TOOK:
+            return frame.f_globals["__name__"] in ("_pytest.terminal", "_pytest.runner")
+        frame = frame.f_back
+    return False
+
+
 def _writer(frame: FrameType | None) -> int:
     """Whether a logger or a progress bar writes: where it is a library, it is asked who called it."""
-    if frame is None or sites.asker(frame)[1] == sites.USER:
+    if frame is None or _says_how_long(frame):
+        return _PLAIN if frame is None else _BAR
+    if sites.asker(frame)[1] == sites.USER:
         return _PLAIN
     found = _PLAIN
     for _ in range(_DEEPEST):

@@ -239,6 +239,35 @@ def test_what_a_logger_printed_does_not_make_a_difference(tmp_path: Path) -> Non
     assert "  output  Numbers or times in what loggers printed differ from the recording." in text
 
 
+TESTS = f"""
+import os, rashomon, time
+@rashomon.tool
+def fetched():
+    time.sleep(1.1)
+    return 1
+def test_that_holds():
+    assert fetched() == 1
+def test_that_fails():
+    print({CHANCE} if "CHANCE" in os.environ else "told")
+    assert fetched() == 2
+"""
+
+
+@pytest.mark.parametrize("option", ["-q", "--durations=2"])
+def test_how_long_tests_took_makes_no_difference(tmp_path: Path, option: str) -> None:
+    """A suite of tests as the recorded program: pytest tells of other seconds in each run. What tests say counts."""
+    (tmp_path / "test_agent.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", option, "-p", "no:cacheprovider", "test_agent.py"]
+    done = rashomon("record", "--name", "suite", "--", *command, home=tmp_path / "home", cwd=tmp_path)
+    assert (done.returncode, "1 failed, 1 passed in " in done.stdout) == (1, True), done.stdout
+    again = rashomon("replay", "suite", home=tmp_path / "home", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout != done.stdout
+    other = rashomon("replay", "suite", home=tmp_path / "home", cwd=tmp_path, env={"CHANCE": "1"})
+    assert other.returncode == 1
+    assert "What the program printed differs" in other.stderr
+
+
 def test_a_secret_in_the_line_that_differs(tmp_path: Path) -> None:
     """That line's text is kept of a replay, redacted as all that is kept, and found by who searches for it."""
     secret = "sk-ant-api03-" + "R4sh0m0nT3st" * 4
