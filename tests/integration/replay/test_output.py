@@ -243,7 +243,7 @@ TESTS = f"""
 import os, rashomon, time
 @rashomon.tool
 def fetched():
-    time.sleep(1.1)
+    time.sleep(0.3)
     return 1
 def test_that_holds():
     assert fetched() == 1
