@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rashomon.model import Site, Trace, Uncontrolled
+from rashomon.model import Site, Uncontrolled
 
 _PREFIX = "file "
 ABSENT = "it was not there"
@@ -53,18 +53,16 @@ def is_one(one: Uncontrolled) -> bool:
     return one.what.startswith(_PREFIX) or one == MORE
 
 
-def told(trace: Trace) -> list[tuple[str, str, Site | None]]:
-    """The files that a trace lists: path, what was met, and where in the program."""
+def told(uncontrolled: Iterable[Uncontrolled]) -> list[tuple[str, str, Site | None]]:
+    """The files in such a list: path, what was met, and where in the program."""
     return [
-        (one.what.removeprefix(_PREFIX), one.reason, one.site)
-        for one in trace.uncontrolled
-        if one.what.startswith(_PREFIX)
+        (one.what.removeprefix(_PREFIX), one.reason, one.site) for one in uncontrolled if one.what.startswith(_PREFIX)
     ]
 
 
-def apart(recorded: Trace, replayed: Trace) -> list[Apart]:
-    """The files that two executions met otherwise: first those that both met, then those whose content only the second
-    one did."""
+def apart(recorded: Iterable[Uncontrolled], replayed: Iterable[Uncontrolled]) -> list[Apart]:
+    """By what two traces list, the files that were met otherwise: first those that both met, then those whose content
+    only the second one did."""
     before, after = _by_path(told(recorded)), _by_path(told(replayed))
     changed = [
         Apart(path, before[path][0][0], *mets[0])

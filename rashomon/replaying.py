@@ -135,9 +135,12 @@ class Replaying:
         return self.session.divergences
 
     def check(self) -> None:
-        """Raise `Diverged` if the replay left its recording."""
+        """Raise `Diverged` if the replay left its recording. It names the files that were others, which may be why."""
         if self.divergences:
             lines = [line for one in self.divergences for line in (one.summary, *(f"  {text}" for text in one.detail))]
+            if files := self.session.files_apart():
+                lines.append("The program met other files in the replay than in the recording.")
+                lines += [f"  {one.told('the recording', 'the replay')}" for one in files[:5]]
             raise Diverged("\n".join(lines))
 
 

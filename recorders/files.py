@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from rashomon import boundary, disk
+from rashomon import boundary, collector, disk
+from rashomon.model import Site, Uncontrolled
 
 _SYSTEM = ("/Library/", "/System/", "/bin/", "/dev/", "/etc/", "/lib/", "/lib64/", "/nix/", "/proc/", "/run/", "/sbin/",
            "/sys/", "/tmp/", "/usr/", "/var/cache/", "/var/folders/", "/var/lib/", "/var/log/", "/var/tmp/"
@@ -35,15 +36,15 @@ class Seen:
         self.folder = _folder()
         self._names: set[str] = set()
         self._paths: set[str] = set()
-        self._listed = 0
+        self.listed: list[Uncontrolled] = []
 
     def opened(self, scribe: Any, path: Any, flags: int, frame_of: Callable[[], FrameType | None]) -> None:
-        """The program is about to open a file. Never raises but for what stops a program."""
+        """The program is about to open a file."""
         if type(path) is not str:
             if isinstance(path, int):
                 return
             path = os.fsdecode(path)
-        if path in self._names or path.endswith(_LOADED) or self._listed > disk.MOST:
+        if path in self._names or path.endswith(_LOADED) or len(self.listed) > disk.MOST:
             return
         if len(self._names) < 10 * disk.MOST:  # a name is looked at once; of very many, each time
             self._names.add(path)
@@ -55,11 +56,12 @@ class Seen:
         frame = None if met is None else frame_of()
         if met is None or (met == disk.ABSENT and (frame is None or not self._is_here(whole))):
             return
-        self._listed += 1
-        if self._listed > disk.MOST:
-            scribe.uncontrolled(disk.MORE.what, disk.MORE.reason)
-        else:
-            scribe.uncontrolled(*disk.fact(self._shown(whole), met), frame)
+        what, reason = disk.fact(self._shown(whole), met)
+        if len(self.listed) == disk.MOST:
+            what, reason, frame = *disk.MORE[:2], None
+        place = None if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+        self.listed.append(Uncontrolled(what, reason, place))
+        scribe.uncontrolled(what, reason, frame)
 
     def _counts(self, path: str) -> bool:
         """Whether a file may be one of the program's own."""
@@ -75,19 +77,24 @@ class Seen:
         return path.startswith(self.folder) and self.folder != os.sep
 
     def _shown(self, path: str) -> str:
+        shown = path.encode("utf-8", "backslashreplace").decode()  # a name need not be text
         if self._is_here(path):
-            return path[len(self.folder) :]
+            return shown[len(self.folder) :]
         own = os.path.expanduser("~") + os.sep
-        return f"~/{path[len(own) :]}" if len(own) > 2 and path.startswith(own) else path
+        return f"~/{shown[len(own) :]}" if len(own) > 2 and path.startswith(own) else shown
 
 
 def opened(guard: Any, path: Any, flags: int, frame_of: Callable[[], FrameType | None]) -> None:
-    """A file is about to be opened, with `os.open`'s flags, where a recorder or a replay is at work."""
-    if boundary.inside.get() is None:
-        scribe = getattr(guard, "scribe", guard)
-        seen: Seen | None = getattr(scribe, "files", None)
-        if seen is not None:
+    """A file is about to be opened, with `os.open`'s flags, where a recorder or a replay is at work. Never raises."""
+    if boundary.inside.get() is not None or collector.is_running():
+        return
+    scribe = getattr(guard, "scribe", guard)
+    seen: Seen | None = getattr(scribe, "files", None)
+    if seen is not None:
+        try:
             seen.opened(scribe, path, flags, frame_of)
+        except Exception:  # a name of another kind, a folder that goes away: the program opens it, or is told
+            pass
 
 
 def _folder() -> str:

@@ -42,7 +42,7 @@ def end_differences(left: Tape, right: Tape) -> tuple[EndDifference, ...]:
         results = _short(left.trace.result), _short(right.trace.result)
         summary = f"The function returned {results[0]} in {sides.left}, {results[1]} in {sides.right}."
         found.append(EndDifference("result", summary))
-    files = disk.apart(left.trace, right.trace)
+    files = disk.apart(left.trace.uncontrolled, right.trace.uncontrolled)
     if files:
         told = [one.told(sides.left, sides.right) for one in files]
         more = [f"and {len(told) - _MOST} more"] if len(told) > _MOST else []

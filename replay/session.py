@@ -7,7 +7,7 @@ from threading import RLock
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from rashomon import telemetry
+from rashomon import disk, telemetry
 from rashomon.boundary import GoLive, Place, Play, Witness, inside
 from rashomon.canonical import header
 from rashomon.errors import Escaped, Missed, UsageError
@@ -402,6 +402,11 @@ class ReplaySession:
         summary = f"A call could not be read by its shim: {type(error).__name__}: {error}."
         self.diverge(Divergence("missed", summary))
         raise Missed(summary)
+
+    def files_apart(self) -> list[disk.Apart]:
+        """The files that this process has met otherwise than the recorded program."""
+        seen = getattr(self._scribe, "files", None)
+        return [] if seen is None else disk.apart(self._state.tape.trace.uncontrolled, seen.listed)
 
     def finish(self) -> tuple[Divergence, ...]:
         """At the end: what the recording has and the replay did not ask for is a divergence too."""

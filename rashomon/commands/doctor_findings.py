@@ -220,7 +220,7 @@ def _restored(tape: Tape) -> Iterator[Finding]:
 
 def _files(trace: Trace) -> Iterator[Finding]:
     """What the program met on the disk: each of the first, and how many there are."""
-    found = disk.told(trace)
+    found = disk.told(trace.uncontrolled)
     for path, met, site in found[:_FILES]:
         yield Finding("file", path, Control.UNCONTROLLED, site, example=met, advice=_OF_FILES)
     if len(found) > _FILES:
@@ -230,11 +230,11 @@ def _files(trace: Trace) -> Iterator[Finding]:
 
 def files_apart(first: Trace, second: Trace) -> list[Finding]:
     """The files that a replay met otherwise than its recording."""
-    sites = {path: site for path, _, site in reversed(disk.told(first))}  # where the recording lists it
+    sites = {path: site for path, _, site in reversed(disk.told(first.uncontrolled))}  # where the recording lists it
     return [
         Finding("file", one.path, Control.UNCONTROLLED, sites.get(one.path, one.site), example=one.before, varies=True,
                 detail=(one.told("the recording", "the replay"),), advice=_OF_FILES)
-        for one in disk.apart(first, second)
+        for one in disk.apart(first.uncontrolled, second.uncontrolled)
     ]  # fmt: skip
 
 

@@ -304,7 +304,10 @@ def report(
         "recorded_steps": _calls(tape),
         "grades": grades,
         "output": _output_facts(tape, replayed, output),
-        "files": [one._asdict() | {"site": site_facts(one.site)} for one in disk.apart(tape.trace, replayed.trace)],
+        "files": [
+            one._asdict() | {"site": site_facts(one.site)}
+            for one in disk.apart(tape.trace.uncontrolled, replayed.trace.uncontrolled)
+        ],
         "unheard": [shlex.join(argv) for argv in unheard(replayed.trace)],
         "ran": [shlex.join(one.argv) for one in uncovered(replayed.trace)],
         "uncontrolled": [uncontrolled_facts(one) for one in replayed.trace.uncontrolled],

@@ -218,7 +218,7 @@ def launched(trace: Trace) -> list[str]:
 
 def files(trace: Trace) -> list[str]:
     """The files that the program met on the disk, which are no part of the recording; of many the first."""
-    found = disk.told(trace)
+    found = disk.told(trace.uncontrolled)
     told = [f"{path}: {met}" + (f"; {_place(site)}" if site else "") for path, met, site in found[:_FILES]]
     return [*told, f"and {len(found) - _FILES:,} more: --json"] if len(found) > _FILES else told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sqlite3
@@ -10,11 +11,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import rashomon
 from rashomon import disk
 from rashomon.disk import ABSENT, MORE, MOST
+from rashomon.errors import Missed
 from rashomon.model import Tape
 from rashomon.testing import ProviderServer
 from tests.support import rashomon as command_line
@@ -62,7 +65,7 @@ def test_why_a_replay_left_is_told_by_the_files(folder: Path, home: Path, server
     done = command_line("record", "--", *command, home=home, cwd=folder)
     assert done.returncode == 0, done.stderr
     (recorded,) = tapes_of(home)
-    met = {path: (met, site.line if site else 0) for path, met, site in disk.told(recorded.trace)}
+    met = {path: (met, site.line if site else 0) for path, met, site in disk.told(recorded.trace.uncontrolled)}
     assert met == {
         "prompts/system.txt": ("7 bytes, 8f211c", 8),
         "cache.db": (ABSENT, 10),
@@ -111,7 +114,7 @@ def test_doctor_lists_them(folder: Path, home: Path, server: ProviderServer) -> 
 
 def listed(tape: Tape) -> dict[str, str]:
     """The files of a trace, by path."""
-    return {path: met for path, met, _ in disk.told(tape.trace)}
+    return {path: met for path, met, _ in disk.told(tape.trace.uncontrolled)}
 
 
 @rashomon.tool
@@ -165,6 +168,57 @@ def test_what_is_no_input_is_not_listed(
     assert sorted(told) == ["bytes.bin", "descriptor.txt", "read.py", "twice.txt"]
 
 
+def test_a_replay_within_a_program_tells_it_too(
+    tmp_path: Path, home: Path, server: ProviderServer, last_tape: LastTape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `check` raises names the file."""
+    monkeypatch.chdir(tmp_path)
+    prompt = Path("prompt.txt")
+
+    def ask() -> None:
+        httpx2.post(f"{server.url}/ask", content=prompt.read_text())
+
+    prompt.write_text("be kind")
+    with rashomon.trace("asked"):
+        ask()
+    prompt.write_text("be cold")
+    with rashomon.replay(last_tape()) as replaying, pytest.raises(Missed):
+        ask()
+    with pytest.raises(rashomon.Diverged, match=r"prompt\.txt had 7 bytes, 8f211c in the recording and had 7 bytes, "):
+        replaying.check()
+
+
+class _Opening:
+    """Opens a file where the garbage collector finds it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        open("finalized.txt").close()
+
+
+def test_odd_ways_to_open(tmp_path: Path, home: Path, last_tape: LastTape, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that are no text, an opener that is given whatever it likes, a name with a zero, a finalizer."""
+    for name in (b"\xff.txt", b"finalized.txt", b"opened.txt"):
+        (tmp_path / os.fsdecode(name)).write_text("x")
+    monkeypatch.chdir(tmp_path)
+    with rashomon.trace("odd"):
+        assert open(b"\xff.txt").read() == "x"  # noqa: SIM115
+        with open("anything", opener=lambda name, flags: os.open("opened.txt", flags)) as opened:
+            assert opened.read() == "x"
+        with pytest.raises(ValueError, match="null"):
+            open("a\0b")  # noqa: SIM115
+        _Opening()
+        gc.collect()
+        Path("\ud800.txt").exists()
+    tape = last_tape()
+    assert listed(tape).keys() == {"\\udcff.txt", "anything", "opened.txt"}
+    assert tape.trace.losses == ()
+    shown = command_line("show", tape.trace.id, home=home)
+    assert (shown.returncode, "\\udcff.txt: 1 bytes, " in shown.stdout) == (0, True)
+
+
 def test_of_many_the_first_are_listed(
     tmp_path: Path, home: Path, last_tape: LastTape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +231,7 @@ def test_of_many_the_first_are_listed(
             Path(f"{number}.md").write_text("made")
     tape = last_tape()
     assert listed(tape)["large.bin"].startswith(f"{9 << 20:,} bytes, ")
-    assert len(disk.told(tape.trace)) == MOST
+    assert len(disk.told(tape.trace.uncontrolled)) == MOST
     assert [one for one in tape.trace.uncontrolled if one == MORE] == [MORE]
     shown = command_line("show", tape.trace.id, home=home).stdout
     assert f"and {MOST - 5} more: --json" in shown
@@ -214,4 +268,4 @@ def test_processes_list_theirs(tmp_path: Path, home: Path) -> None:
     done = command_line("record", "--", sys.executable, "agent.py", home=home, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (tape,) = tapes_of(home)
-    assert sorted(path for path, _, _ in disk.told(tape.trace)) == ["own.txt", "shared.txt"]
+    assert sorted(path for path, _, _ in disk.told(tape.trace.uncontrolled)) == ["own.txt", "shared.txt"]
