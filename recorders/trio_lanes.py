@@ -6,6 +6,7 @@ conducted, and a call that was cancelled waits, in a replay, until something can
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -29,11 +30,12 @@ def patch(module: Any) -> None:
         parent = getattr(nursery, "parent_task", None)
         if guard is None or parent is None or lanes.is_quiet():
             return task
-        if parent is self.init_task:  # the main task is its caller's line, and trio's own are nobody's
-            if self.main_task is None and not options.get("system_task"):
+        if parent is getattr(self, "init_task", None):  # the main task is its caller's line, trio's own are nobody's
+            if getattr(self, "main_task", None) is None and not options.get("system_task"):
                 getattr(guard, "scribe", guard).uncontrolled(ORDER, _WHY, user_frame())
             return task
-        lanes.put_on(task.context, lanes.spawn())
+        with contextlib.suppress(RuntimeError):  # a context of the program's own, in which it is just now
+            lanes.put_on(task.context, lanes.spawn())
         return task
 
     module.Runner.spawn_impl = spawn_impl
