@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from rashomon import boundary, collector, disk
+from rashomon import boundary, collector, disk, interruptions
 from rashomon.model import Site, Uncontrolled
 
 _SYSTEM = ("/Library/", "/System/", "/bin/", "/dev/", "/etc/", "/lib/", "/lib64/", "/nix/", "/proc/", "/run/", "/sbin/",
@@ -93,8 +93,8 @@ def opened(guard: Any, path: Any, flags: int, frame_of: Callable[[], FrameType |
     if seen is not None:
         try:
             seen.opened(scribe, path, flags, frame_of)
-        except Exception:  # a name of another kind, a folder that goes away: the program opens it, or is told
-            pass
+        except Exception as error:  # a name of another kind, a folder that goes away: the program opens it, or is told
+            interruptions.pass_on(error)
 
 
 def _folder() -> str:

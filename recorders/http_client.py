@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from rashomon import interruptions
 from rashomon.boundary import (
     GoLive,
     Interceptor,
@@ -127,6 +128,7 @@ def _sends(original: Callable[..., None]) -> Callable[..., None]:
         try:
             call = _call(self, begun, _bytes_of(message_body))
         except Exception as error:  # recording must not break the program
+            interruptions.pass_on(error)
             say_once(f"a request is not recorded: {type(error).__name__}: {error}. The program goes on.")
             return original(self, message_body, **options)
         verdict = guard.arrive(call)

@@ -17,7 +17,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from rashomon import boundary, collector
+from rashomon import boundary, collector, interruptions
 from rashomon.model import Lane
 from rashomon.output_marks import MARK, MOST_LANES, is_mark
 from rashomon.recorders import lanes
@@ -192,8 +192,8 @@ def tell(owner: Owner | None = None) -> None:
     if _watch is not None and owner in (None, _watch.owner):
         try:
             _watch.tell()
-        except Exception:  # recording must not break the program; a replay that lacks it compares nothing
-            pass
+        except Exception as error:  # recording must not break the program; a replay that lacks it compares nothing
+            interruptions.pass_on(error)
 
 
 def _write(original: Callable[[str], int], text: str, /) -> int:
@@ -201,8 +201,8 @@ def _write(original: Callable[[str], int], text: str, /) -> int:
     if _watch is not None:
         try:
             _watch.note(text, sys._getframe(1))
-        except Exception:  # as above
-            pass
+        except Exception as error:  # as above
+            interruptions.pass_on(error)
     return written
 
 

@@ -144,7 +144,7 @@ class TraceRecorder:
             witness.pending = (self, call, lane, known, real.perf_counter_ns(), inside.get())
             return witness
         except Exception as error:  # recording must not break the program
-            writer.lose(f"{type(error).__name__}: {error}", True)
+            writer.failed(error, True)
             return DeafWitness()
 
     def write_late(self, witness: StepWitness, pending: Pending) -> None:
@@ -154,7 +154,7 @@ class TraceRecorder:
         try:
             self._write_call(witness, late.describe(), lane, known, self.process.writer.now_us(at_ns), within)
         except Exception as error:  # recording must not break the program
-            self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+            self.process.writer.failed(error, True)
         except BaseException:  # Ctrl-C: how much of it is on the disk nobody knows
             self.process.writer.forget()
             raise
@@ -174,7 +174,7 @@ class TraceRecorder:
                 writer.checked([Code.MATCH, witness.number, match.grade.value, match.recorded, match.detail])
             return witness
         except Exception as error:  # recording must not break the program
-            writer.lose(f"{type(error).__name__}: {error}", True)
+            writer.failed(error, True)
             return DeafWitness()
 
     def _write_call(
@@ -207,7 +207,7 @@ class TraceRecorder:
             head = {"note": values.to_json(said)}
             self.open(Call(Kind.NOTE, "note", Request(head, said)), None).ended(End.COMPLETE)
         except Exception as error:  # recording must not break the program
-            self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+            self.process.writer.failed(error, True)
 
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Note a connection, and whether it belongs to a recorded call. Never raises."""
@@ -244,7 +244,7 @@ class TraceRecorder:
 
     def failed(self, error: Exception) -> None:
         """Count what a shim could not record."""
-        self.process.writer.lose(f"{type(error).__name__}: {error}", True)
+        self.process.writer.failed(error, True)
 
     def read(self, kind: str, what: str, real: Callable[[], Any], frame: FrameType) -> Any:
         """The real value, noted. Raises only what `real` raises."""
@@ -285,7 +285,7 @@ class TraceRecorder:
                 if type(site) is int:
                     writer.remember_read(self.number, kind, what, frame, site)
         except Exception as error:  # recording must not break the program
-            writer.lose(f"{type(error).__name__}: {error}", False)
+            writer.failed(error, False)
 
     def note_output(self, lane: Lane, value: list[Any], within: int | str | None) -> None:
         """Write down, as digests, what a line of control has printed. Of several for one lane the last counts."""
@@ -333,7 +333,7 @@ class TraceRecorder:
                 self._reached(unseen_program, None)
                 self.uncontrolled(unseen_program, reaching.ALONE, frame)
         except Exception as error:  # recording must not break the program
-            writer.lose(f"{type(error).__name__}: {error}", False)
+            writer.failed(error, False)
 
     def uncontrolled(self, what: str, reason: str, frame: FrameType | None = None) -> None:
         """Note a source of nondeterminism that a replay cannot control, once for each place. Never raises."""

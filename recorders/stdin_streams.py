@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
-from rashomon import boundary
+from rashomon import boundary, interruptions
 from rashomon.boundary import Interceptor, Play
 from rashomon.model import End
 from rashomon.recorders import lanes
@@ -115,8 +115,8 @@ def _end(way: _Way) -> None:
     if stream is not None:
         try:
             stream[1].close()
-        except Exception:  # recording must not break the program
-            pass
+        except Exception as error:  # recording must not break the program
+            interruptions.pass_on(error)
 
 
 def end(trace: object = None) -> None:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from rashomon import interruptions
+
 _FOLDER = "/proc/self/fd"
 OPENED_IN_C = "the connection was opened in C, not by Python's sockets"
 """Why a trace lists a peer as uncontrolled that this module found."""
@@ -52,7 +54,8 @@ def unseen(known: frozenset[int] | set[int] = frozenset()) -> list[str]:
         told = {*known, *coverage.announced, *_owned(coverage.pythons)}
         new = [number for inode, number in sockets.items() if inode not in told]
         return _peers(new, list(sockets.values())) if new else []
-    except Exception:  # a search that fails has found nothing, and the program must not notice
+    except Exception as error:  # a search that fails has found nothing, and the program must not notice
+        interruptions.pass_on(error)
         return []
 
 

@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
+from rashomon import interruptions
 from rashomon.boundary import (
     Pace,
     Place,
@@ -108,6 +109,7 @@ async def _cross(session: Any, limit: int | None, request: Any, send: Callable[[
     try:
         call = _call(request, data)
     except Exception as error:  # recording must not break the program
+        interruptions.pass_on(error)
         say_once(f"a request is not recorded: {type(error).__name__}: {error}. The program goes on.")
         return await send(request)
     return await cross_async(call, lambda: send(request), AiohttpCassette(session, request, limit))

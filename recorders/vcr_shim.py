@@ -17,7 +17,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from rashomon import values
+from rashomon import interruptions, values
 from rashomon.boundary import Witness, end_of
 from rashomon.errors import Missed
 from rashomon.model import End, Response
@@ -61,6 +61,7 @@ class Cassette:
         try:
             return self.keep(answer, witness)
         except Exception as error:  # recording must not break the program
+            interruptions.pass_on(error)
             say_once(f"an answer is not recorded: {type(error).__name__}: {error}. The program goes on.")
             witness.ended(End.LEAKED)
             return answer

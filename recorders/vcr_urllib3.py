@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator
 from types import ModuleType
 from typing import Any
 
+from rashomon import interruptions
 from rashomon.boundary import Witness, cross, end_of, guard_here
 from rashomon.model import Call, End, Request, Response
 from rashomon.recorders.endpoints import classify
@@ -56,6 +57,7 @@ def _crossing(send: Callable[..., Any], tunnel: Callable[..., Any]) -> Callable[
             data, rewind = _content(options.get("body"))
             call = _call(self, method, url, options.get("headers"), data)
         except Exception as error:  # recording must not break the program
+            interruptions.pass_on(error)
             say_once(f"a request is not recorded: {type(error).__name__}: {error}. The program goes on.")
             return send(self, conn, method, url, **options)
 

@@ -145,7 +145,7 @@ class StepWitness:
 
     def _lost(self, error: Exception) -> None:
         self._left, self._gap = 0, True
-        self._writer.lose(f"{type(error).__name__}: {error}", False)
+        self._writer.failed(error, False)
 
     def _ended(self, end: End, error: BaseException | None) -> None:
         writer = self._writer

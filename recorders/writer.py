@@ -16,8 +16,8 @@ from zlib import crc32
 
 import msgpack
 
+from rashomon import interruptions, real
 from rashomon import journal as format
-from rashomon import real
 from rashomon.journal import DELTA_MIN, Code
 from rashomon.model import Lane
 from rashomon.recorders.bodies import Bodies
@@ -89,14 +89,14 @@ class Writer:
                 payload = self._pack([elements[0], *self.redactor.deep(elements[1:])])
             self._write(format.frame(payload), step)
         except Exception as error:  # a bug of ours must not become the program's
-            self.lose(f"{type(error).__name__}: {error}", step)
+            self.failed(error, step)
 
     def clean(self, elements: list[Any], before: bytes = b"") -> None:
         """Append a frame that holds nothing unredacted, behind a frame that was held."""
         try:
             self._emit(elements, False, before)
         except Exception as error:  # as above
-            self.lose(f"{type(error).__name__}: {error}", False)
+            self.failed(error, False)
 
     def point(self, trace: int, event: str, step: int, number: int, place: tuple[int, int, int]) -> None:
         """Defer a POINT frame of a step: there is one for each chunk of a stream, so it is packed by hand."""
@@ -117,7 +117,7 @@ class Writer:
                 if len(self._deferred) >= _MAX_DEFERRED:
                     self.flush()
         except Exception as error:  # as above
-            self.lose(f"{type(error).__name__}: {error}", False)
+            self.failed(error, False)
 
     def defer(self, elements: list[Any], checked: bool = False) -> None:
         """A frame that is written together with the next one: of no worth by itself if the process is killed first."""
@@ -130,7 +130,7 @@ class Writer:
                 if len(self._deferred) >= _MAX_DEFERRED:
                     self.flush()
         except Exception as error:  # as above
-            self.lose(f"{type(error).__name__}: {error}", False)
+            self.failed(error, False)
 
     def remember_read(self, trace: int, kind: str, what: str, frame: FrameType, site: int) -> None:
         """Keep what the READ frames of one place in the program begin and end with, for `read_again`."""
@@ -201,7 +201,7 @@ class Writer:
                     elements.append(body if self.redactor.trigger(body) is None else self.redactor.content(body))
                 self._emit(elements, True)
         except Exception as error:  # as above
-            self.lose(f"{type(error).__name__}: {error}", True)
+            self.failed(error, True)
 
     def head(self, number: int, head: dict[str, Any]) -> tuple[bytes, int]:
         """A HEAD frame, to be written with what follows at once, and how many bytes the body will have; 0: not known.
@@ -227,7 +227,7 @@ class Writer:
                     self._held[frame] = defined
             return frame, size
         except Exception as error:  # as above
-            self.lose(f"{type(error).__name__}: {error}", False)
+            self.failed(error, False)
         return b"", 0
 
     def piece(self, number: int, data: bytes, before: bytes = b"", last: bool = False) -> bool:
@@ -256,9 +256,9 @@ class Writer:
                 self.step_ended()
             return True
         except OSError as error:
-            self.lose(error.strerror or str(error), False)
+            self.failed(error, False)
         except Exception as error:  # a bug of ours must not become the program's
-            self.lose(f"{type(error).__name__}: {error}", False)
+            self.failed(error, False)
         return False
 
     def _emit(self, elements: list[Any], step: bool, before: bytes = b"") -> None:
@@ -276,7 +276,7 @@ class Writer:
             try:
                 written = os.write(self._fd, data)
             except OSError as error:
-                self.lose(error.strerror or str(error), step)
+                self.failed(error, step)
                 return
             if written != len(data) and not self._finish(data, written, step):
                 return
@@ -303,7 +303,7 @@ class Writer:
             try:
                 written = os.write(self._fd, data)
             except OSError as error:
-                self.lose(error.strerror or str(error), step)
+                self.failed(error, step)
                 return
             if written != len(data):
                 self._finish(data, written, step)
@@ -316,9 +316,18 @@ class Writer:
             end = os.lseek(self._fd, 0, os.SEEK_CUR) - written
             os.ftruncate(self._fd, end)
             os.lseek(self._fd, end, os.SEEK_SET)
-            self.lose(error.strerror or str(error), step)
+            self.failed(error, step)
             return False
         return True
+
+    def failed(self, error: Exception, step: bool) -> None:
+        """Count what was not written for an error in our code. Raises that again where it is the program's: a limit
+        of its own that ran out in here."""
+        reason = error.strerror or str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        if interruptions.is_one(error):
+            self.lose(f"the program was interrupted by its own {type(error).__name__} in the middle of it", step)
+            raise error
+        self.lose(reason, step)
 
     def lose(self, reason: str, step: bool) -> None:
         """Count something that was not written; tell the user once, and the file each time."""
@@ -360,7 +369,7 @@ class Writer:
             if self._fsync == "step":
                 os.fsync(self._fd)
         except OSError as error:
-            self.lose(error.strerror or str(error), False)
+            self.failed(error, False)
 
     def _rescue(self) -> None:
         """The journal was deleted: write what the open file still holds under its old name."""

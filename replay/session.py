@@ -7,7 +7,7 @@ from threading import RLock
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from rashomon import disk, telemetry
+from rashomon import disk, interruptions, telemetry
 from rashomon.boundary import GoLive, Place, Play, Witness, inside
 from rashomon.canonical import header
 from rashomon.errors import Escaped, Missed, UsageError
@@ -399,6 +399,7 @@ class ReplaySession:
 
     def failed(self, error: Exception) -> None:
         """A call that cannot be described cannot be matched: it must not be made either."""
+        interruptions.pass_on(error)
         summary = f"A call could not be read by its shim: {type(error).__name__}: {error}."
         self.diverge(Divergence("missed", summary))
         raise Missed(summary)
