@@ -49,8 +49,7 @@ def child_environ(order: Order, base: dict[str, str]) -> dict[str, str]:
     """The environment of a child that is to follow `order`."""
     hook = os.path.join(_package_folder("rashomon.recorders"), "hook")
     environ = dict(base)
-    others = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != hook]
-    environ["PYTHONPATH"] = os.pathsep.join([hook, *others])
+    environ["PYTHONPATH"] = slots.hooked(environ.get("PYTHONPATH", ""), hook)
     environ[SESSION] = json.dumps(order._asdict())
     environ["RASHOMON_HOME"] = order.home
     names = ["rashomon", "rashomon.recorders", "rashomon.replay", "rashomon.store", "msgpack"]

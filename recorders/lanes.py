@@ -137,7 +137,9 @@ def root_lane() -> Lane:
 
 def spawn() -> Line | None:
     """The line of something that is about to be spawned here; None when it must not count."""
-    return _spawn()
+    if boundary.guard_here() is None or _quiet.get():
+        return None
+    return current_line().child()
 
 
 def put_on(context: Context, line: Line | None) -> None:
@@ -199,18 +201,11 @@ def run_in(interceptor: boundary.Interceptor | None, lane: Lane, function: Any, 
         return function(*args, **kwargs)
 
 
-def _spawn() -> Line | None:
-    """A line for something about to be spawned here, or None when it must not count."""
-    if boundary.guard_here() is None or _quiet.get():
-        return None
-    return current_line().child()
-
-
 def _carry() -> Any:
     """What a new thread needs to know: interceptor, line, enclosing call. None when nothing is active."""
     if boundary.current() is None:
         return None
-    line = _spawn()
+    line = spawn()
     return (boundary.local_interceptor(), line or _line.get(), boundary.inside.get())
 
 
@@ -432,7 +427,7 @@ def task_lanes(original: Any) -> Any:
             return original(self, coro, **kwargs)
         if given is not None and running() is None:
             return original(self, coro, **kwargs)  # asyncio.Runner's main task is the program itself
-        line = _spawn()
+        line = spawn()
         if line is None:
             return original(self, coro, **kwargs)
         context = copy_context() if given is None else given

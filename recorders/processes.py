@@ -387,8 +387,7 @@ def environ_for(lane: Lane, given: Any, parent: int | None = None) -> Any:
     if "RASHOMON_OFF" in found or (session is not None and os.fsdecode(session) != own):
         return base
     wanted = {**slots.handed, slots.LANE: slots.text_of(lane, parent, slots.spine().inside_here())}
-    others = [entry for entry in os.fsdecode(found.get("PYTHONPATH", "")).split(os.pathsep) if entry != slots.hook]
-    wanted["PYTHONPATH"] = os.pathsep.join(filter(None, [slots.hook, *others]))  # the first sitecustomize is run
+    wanted["PYTHONPATH"] = slots.hooked(os.fsdecode(found.get("PYTHONPATH", "")), slots.hook)
     kept = {name: value for name, value in base.items() if os.fsdecode(name) not in wanted}
     return {**kept, **wanted}
 

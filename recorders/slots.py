@@ -77,6 +77,13 @@ apart: ContextVar[bool] = ContextVar("rashomon_apart", default=False)
 _forked: ContextVar[Lane | None] = ContextVar("rashomon_forked", default=None)
 
 
+def hooked(path: str, folder: str) -> str:
+    """A PYTHONPATH with the recorder's folder first, since the first `sitecustomize` is the one that is run. Empty
+    entries stay: they are the folder that the program is started in, as `PYTHONPATH=$PYTHONPATH:lib` makes one."""
+    others = [entry for entry in path.split(os.pathsep) if entry != folder] if path else []
+    return os.pathsep.join([folder, *others])
+
+
 def environ_apart(given: Any) -> Any:
     """An environment (None: this process's own) without what makes a child a part of the recording."""
     base = os.environ if given is None else given

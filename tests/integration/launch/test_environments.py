@@ -79,6 +79,28 @@ def test_environment_without_rashomon(project: Path, tmp_path: Path, bare_venv: 
     recorded(tmp_path / "home", bare_venv, "agent.py", cwd=project)
 
 
+@pytest.mark.parametrize("path", ["", ":", ":/elsewhere", "/elsewhere:", "/elsewhere::/other", "/elsewhere"])
+def test_an_empty_entry_of_the_path_is_the_current_folder(tmp_path: Path, path: str) -> None:
+    """What a program finds is what it finds without a recorder, and so it is for a child of it."""
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "here.py").write_text("")
+    program = tmp_path / "beside" / "program.py"
+    program.write_text(
+        "import importlib.util, subprocess, sys\n"
+        "print(importlib.util.find_spec('here') is not None, flush=True)\n"
+        "if len(sys.argv) == 1: subprocess.run([sys.executable, __file__, 'child'], check=True)\n"
+    )
+    bare = {**os.environ, "PYTHONPATH": path}
+    found = subprocess.run(
+        [sys.executable, program], env=bare, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == f"{path not in ('', '/elsewhere')}\n" * 2
+    home = tmp_path / "home"
+    for command in (["record", "--name", "it", "--", sys.executable, program], ["replay", "it"]):
+        done = rashomon(*command, home=home, cwd=tmp_path, env={"PYTHONPATH": path})
+        assert (done.returncode, done.stdout) == (0, found.stdout), done.stderr
+
+
 def test_console_script(project: Path, tmp_path: Path, bare_venv: Path) -> None:
     """A console script, with the shebang of its own environment."""
     script = tmp_path / "adder-cli"
