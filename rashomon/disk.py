@@ -45,7 +45,7 @@ def fact(path: str, met: str) -> tuple[str, str]:
 def content(size: int, digest: str) -> str:
     """How a file is told whose content was met. The digest is short: whether a file has changed can be told by it, what
     is in it cannot be guessed."""
-    return f"{size:,} bytes, {digest}"
+    return f"{size:,} byte{'s' * (size != 1)}, {digest}"
 
 
 def is_one(one: Uncontrolled) -> bool:

@@ -216,7 +216,7 @@ def test_odd_ways_to_open(tmp_path: Path, home: Path, last_tape: LastTape, monke
     assert listed(tape).keys() == {"\\udcff.txt", "anything", "opened.txt"}
     assert tape.trace.losses == ()
     shown = command_line("show", tape.trace.id, home=home)
-    assert (shown.returncode, "\\udcff.txt: 1 bytes, " in shown.stdout) == (0, True)
+    assert (shown.returncode, "\\udcff.txt: 1 byte, " in shown.stdout) == (0, True)
 
 
 def test_of_many_the_first_are_listed(
