@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rashomon import home as homes
 from rashomon import nesting, tapes
@@ -19,6 +19,9 @@ from rashomon.journal import SUFFIX
 from rashomon.model import STDIN, Tape, Trace
 from rashomon.recorders import slots, standard_input
 from rashomon.session import SESSION, Order, open_process
+
+if TYPE_CHECKING:
+    from rashomon.replay.wall import Wall
 
 HASH_SEED = "PYTHONHASHSEED"
 """Decides the order of sets of strings. Chosen by the launcher where the user has not, and kept in the trace."""
@@ -83,15 +86,22 @@ def replay_environ(trace: Trace, base: dict[str, str], live: bool) -> dict[str, 
     return environ
 
 
-def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None) -> Ended:
-    """Run a command to its end; stdin, stdout, stderr and signals are its own. Raises `CannotRun`."""
+def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None, wall: Wall | None = None) -> Ended:
+    """Run a command to its end; stdin, stdout, stderr and signals are its own. Raises `CannotRun`.
+
+    `wall` is put around it, and closed when it has ended.
+    """
     signals = [getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)]
     if not hasattr(signal, "sigwaitinfo"):
         return Ended(_start(command, environ, cwd).wait())
     sys.stdout.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [*signals, signal.SIGCHLD])
+    if wall is not None:
+        wall.open()
     try:
-        child, last = _start(command, environ, cwd, before), 0
+        child, last = _start(command, environ, cwd, before, wall), 0
+        if wall is not None:
+            wall.serve(child.pid)
         while child.poll() is None:
             received = signal.sigwaitinfo([*signals, signal.SIGCHLD])
             if received.si_signo == signal.SIGCHLD:
@@ -101,11 +111,17 @@ def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None)
                 child.send_signal(last)
         return Ended(child.returncode, last)
     finally:
+        if wall is not None:
+            wall.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(
-    command: Sequence[str], environ: dict[str, str], cwd: str | None, mask: set[int | signal.Signals] | None = None
+    command: Sequence[str],
+    environ: dict[str, str],
+    cwd: str | None,
+    mask: set[int | signal.Signals] | None = None,
+    wall: Wall | None = None,
 ) -> subprocess.Popen[bytes]:
     kind, _, file = environ.get(STDIN, "").partition("@")
     closed = kind == standard_input.CLOSED
@@ -114,6 +130,8 @@ def _start(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask or ())
         if closed:
             os.closerange(0, 1)
+        if wall is not None:
+            wall.prepare()
 
     stdin = subprocess.DEVNULL if file and standard_input.is_closed() else None
     try:

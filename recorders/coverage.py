@@ -196,12 +196,15 @@ def peer_text(address: Any) -> str:
 
 
 def _is_own(peer: str) -> bool:
-    """True for what connects a program with itself: `multiprocessing`'s sockets, `socket.socketpair` on Windows."""
+    """True for what connects a program with itself, `multiprocessing`'s sockets and `socket.socketpair` on Windows; and
+    with its launcher."""
     if peer.startswith("unix:"):
         processes = sys.modules.get("multiprocessing.process")
         config = getattr(getattr(processes, "_current_process", None), "_config", None) or {}
         folder = config.get("tempdir")
-        return peer.startswith("unix:@listener-") or bool(folder and peer.startswith(f"unix:{folder}{os.sep}"))
+        return peer.startswith(("unix:@listener-", "unix:@rashomon-")) or bool(
+            folder and peer.startswith(f"unix:{folder}{os.sep}")
+        )
     frame = sys._getframe(3)
     return frame.f_code.co_name.endswith("socketpair") and frame.f_globals.get("__name__") == "socket"
 

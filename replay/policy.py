@@ -126,9 +126,22 @@ class Policy:
         """True if `host:port`, `unix:path` or `dns:name` was allowed."""
         return self._hosts.allow(peer)
 
+    @property
+    def may_reach_all(self) -> bool:
+        """True if any host was allowed, at any port."""
+        return self._hosts.are_all
+
+    def may_look_up(self) -> bool:
+        """True if a host was allowed by its name: then somebody has to find its address."""
+        return self._hosts.have_names
+
+    def is_allowed(self, argv: Sequence[str]) -> bool:
+        """True if the command was allowed by its words."""
+        return any(_is_allowed(argv, words) for words in self._commands)
+
     def may_run(self, argv: Sequence[str]) -> bool:
         """True if the command was allowed, or the recording ran it and it has not been run as often yet."""
-        if any(_is_allowed(argv, words) for words in self._commands):
+        if self.is_allowed(argv):
             return True
         key = _comparable([self._redact(word) for word in argv])
         with self._lock:
@@ -233,6 +246,8 @@ class _Hosts:
         self._sockets = {target for target in targets if target.startswith("unix:")}
         self._named = {_host_and_port(target) for target in targets if not target.startswith("unix:")}
         self._known = {("localhost", address) for address in ("127.0.0.1", "::1")}
+        self.are_all = ("*", None) in self._named
+        self.have_names = any(_is_name(host) for host, _ in self._named)
 
     def allow(self, peer: str) -> bool:
         if not self._named and not self._sockets:
@@ -252,7 +267,7 @@ class _Hosts:
         """Whether a host's name stands for this address. Asks the resolver: for an allowed name, it may be asked."""
         if (host, address) in self._known:
             return True
-        if host == "localhost" or ":" in host or host.replace(".", "").isdigit():
+        if not _is_name(host):
             return False
         import socket
 
@@ -262,6 +277,11 @@ class _Hosts:
             return False
         self._known |= {(host, one) for one in found}
         return address in found
+
+
+def _is_name(host: str) -> bool:
+    """Whether a resolver is to be asked for a host."""
+    return host != "localhost" and ":" not in host and not host.replace(".", "").isdigit()
 
 
 _VERBS = {"connect": "reach", "run": "run", "write": "write"}
@@ -311,6 +331,19 @@ def slipped(peer: str) -> Divergence:
         detail=("Replay it where there is no network, or stub the tool that does it.",
                 f"To allow it: --allow connect={peer}"),
     )  # fmt: skip
+
+
+def kept_in(peer: str, program: str) -> Divergence:
+    """The divergence of what the kernel refused (`replay.wall.Refused`): no place in the program is known for it."""
+    who, by = (program, "") if program else ("The program", " by a library's own sockets")
+    target = peer.removeprefix("dns:")
+    what = f"look up a name at the name server {target}" if peer.startswith("dns:") else f"reach {target}"
+    remedy = "--allow connect=HOST, by the name" if peer.startswith("dns:") else f"--allow connect={target}"
+    return Divergence(
+        "escaped",
+        f"{who} tried to {what}{by}; that was refused.",
+        detail=(_REASONS["connect"], f"To allow it: {remedy}"),
+    )
 
 
 def _opening(action: str, target: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ from rashomon.replay.claims import Claims
 from rashomon.replay.clock import VirtualClock, span
 from rashomon.replay.conductor import Conductor
 from rashomon.replay.flow import UNKNOWN, Reading, Sources, Substitution
-from rashomon.replay.live import LiveWitness
+from rashomon.replay.live import LiveWitness, let_through
 from rashomon.replay.matching import Found, Matcher, job_steps, of_process, process_of
 from rashomon.replay.pace import StepPace
 from rashomon.replay.policy import Policy, refusal
@@ -339,8 +339,10 @@ class ReplaySession:
     def connected(self, peer: str, frame: FrameType | None = None) -> None:
         """Refuse a connection, unless it belongs to a call that may go live, or the policy allows it."""
         if isinstance(inside.get(), LiveWitness):
+            let_through(peer)
             self._scribe.connected(peer)
         elif self._state.policy.may_connect(peer):
+            let_through(peer)
             self._scribe.connected(peer, frame)
         elif telemetry.watching and (sender := telemetry.sender()):
             self._scribe.uncontrolled(*telemetry.fact(sender, peer))

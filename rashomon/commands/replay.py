@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rashomon import disk, tapes
 from rashomon.beside import uncovered
@@ -31,9 +31,13 @@ from rashomon.recorders.unseen import OPENED_IN_C
 from rashomon.replay import stubs as stubbing
 from rashomon.replay.ends import EndDifference, end_differences
 from rashomon.replay.imported import refuse_imported
-from rashomon.replay.policy import Policy, parse_allow, slipped
+from rashomon.replay.live import WALLED
+from rashomon.replay.policy import Policy, kept_in, parse_allow, slipped
 from rashomon.replay.printed import is_known
 from rashomon.session import UNCALLED, Order, new_trace_id, was_cancelled
+
+if TYPE_CHECKING:
+    from rashomon.replay.wall import Wall
 
 _ANY_OUTPUT = "Where that is as it should be: --any-output."
 _OUTPUT_UNKNOWN = (
@@ -102,7 +106,8 @@ def main(argv: list[str]) -> int:
         raise CannotRun(
             f"The home {home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME."
         ) from error
-    ended = _run(options, tape, launch, what, info["cwd"])
+    wall = None if "tool" in options.live else _wall(Policy(tape, options.allow, info["cwd"]))
+    ended = _run(options, tape, launch, what, info["cwd"], wall)
     replayed = launch.tape()
     if replayed is None or not replayed.trace.processes:
         launch.finish(ended, "error")
@@ -116,12 +121,14 @@ def main(argv: list[str]) -> int:
     ends = end_differences(tape, replayed)
     output = next((end for end in ends if end.kind == "output"), None)
     divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ends, options.allow)]
+    divergences += [] if wall is None else [kept_in(*refused) for refused in wall.refused]
     if output is not None and not (output.passing or divergences or options.any_output or info["swaps"] or command):
         divergences.append(Divergence("output", output.summary, detail=(*output.detail, _ANY_OUTPUT)))
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
     document = report(tape, replayed, ended, divergences, output)
+    document["kernel_isolated"] = wall is not None and wall.stands
     _warn(tape.trace)
     document["unused_stubs"] = stubbing.unused(options.stub, replayed.steps)
     _report(options, document, ends, launched=bool(tape.trace.command))
@@ -200,7 +207,14 @@ def _command(trace: Trace, given: list[str], reference: str) -> list[str]:
     )
 
 
-def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[str], cwd: str | None) -> Ended:
+def _run(
+    options: argparse.Namespace,
+    tape: Tape,
+    launch: Launch,
+    command: list[str],
+    cwd: str | None,
+    wall: Wall | None,
+) -> Ended:
     """Launch the child with the tape beside it, for as long as it runs."""
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
         path = os.path.join(folder, "tape.rsj")
@@ -211,8 +225,10 @@ def _run(options: argparse.Namespace, tape: Tape, launch: Launch, command: list[
         environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
         if _PYTHON.fullmatch(os.path.basename(command[0])):
             environ["RASHOMON_DIRECT"] = "1"  # a Python that is too old for a replay must not run the program for real
+        if wall is not None:
+            environ[WALLED] = "1"
         try:
-            ended = run(command, environ, cwd)
+            ended = run(command, environ, cwd, wall)
             _refuse_uncalled(path + UNCALLED)
         except CannotRun:
             launch.finish(Ended(127), "error")
@@ -225,6 +241,15 @@ def _refuse_uncalled(path: str) -> None:
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             raise CannotRun(file.read(), "Call it with its arguments within rashomon.replay(), in a program of yours.")
+
+
+def _wall(policy: Policy) -> Wall | None:
+    """What the kernel is to ask about the program's connections; None on systems whose kernel asks nobody."""
+    if not sys.platform.startswith("linux"):
+        return None
+    from rashomon.replay.wall import wall_for
+
+    return wall_for(policy)
 
 
 def _absolute(stub: str) -> str:
@@ -337,7 +362,8 @@ def _report(
     ran = list(dict.fromkeys(document["ran"]))
     if ran and not options.quiet:
         shown = "; ".join(text_of(one, 80) for one in ran[:3]) + (f"; and {len(ran) - 3} more" if len(ran) > 3 else "")
-        complain(clean(f"NOTE: as in the recording, what is no Python ran for real: {shown}."))
+        how = "for real, but without the network" if document["kernel_isolated"] else "for real"
+        complain(clean(f"NOTE: as in the recording, what is no Python ran {how}: {shown}."))
     for tool in document["unused_stubs"]:
         complain(
             f"WARNING: the stub of {clean(tool)} has answered nothing: the program did not call it in this replay."
