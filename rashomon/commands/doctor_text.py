@@ -11,10 +11,12 @@ from rashomon.commands import terminal
 from rashomon.commands.arguments import see
 from rashomon.commands.doctor_findings import Control, Finding, Run
 from rashomon.commands.told import duration_us
+from rashomon.lines import one_line
 from rashomon.measures import shown_duration
 from rashomon.model import Site
 
 _INDENT = 4
+_WIDEST = 160
 _HEADS = {
     Control.CONTROLLED: ("✓", "controlled: recorded, and played back as it was", "green"),
     Control.VIRTUAL: ("~", "virtual: made up by the replay, and the same in every replay", "cyan"),
@@ -102,7 +104,7 @@ def _widths(findings: Sequence[Finding]) -> tuple[int, int, int]:
 
 def _finding_lines(one: Finding, widths: tuple[int, int, int], live: bool) -> Iterator[Line]:
     group, name, place = widths
-    cells = [f"{one.group:<{group}}", f"{one.what:<{name}}", f"{place_text(one.site):<{place}}"]
+    cells = [f"{one.group:<{group}}", f"{one_line(one.what, _WIDEST):<{name}}", f"{place_text(one.site):<{place}}"]
     cells.append(f"{times_text(one.times):<9}")
     if live:
         cells.append("same  " if one.varies is False else "varies" if one.varies else "      ")

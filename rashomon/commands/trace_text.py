@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rashomon import disk, telemetry
 from rashomon.commands import terminal
 from rashomon.commands.told import duration_us, told, warnings
+from rashomon.lines import one_line
 from rashomon.measures import shown_duration
 from rashomon.model import End, Grade, Site, Step, Tape, Trace
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rashomon.store.lists import Columns, Shown, ShownLine, StepLine
 
 
+_COMMAND = 160
+"""How much of a subprocess's command is shown; all of it is in JSON."""
 _OUTCOME_STYLES = {"ok": "green", "error": "bold red", "killed": "bold red", "open": "yellow"}
 _GRADE_STYLES = {
     Grade.EXACT: "dim",
@@ -211,8 +214,8 @@ def uncontrolled(trace: Trace) -> list[str]:
 
 
 def launched(trace: Trace) -> list[str]:
-    """The subprocesses that the program started; equal ones from one place are counted."""
-    found = Counter((shlex.join(one.argv), _place(one.site)) for one in trace.launched)
+    """The subprocesses that the program started, a line each; equal ones from one place are counted."""
+    found = Counter((one_line(shlex.join(one.argv), _COMMAND), _place(one.site)) for one in trace.launched)
     return [f"{command}{_times(times)}" + (f"; {place}" if place else "") for (command, place), times in found.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 
 from rashomon.beside import uncovered
+from rashomon.commands.doctor_findings import Control, Finding, Run
+from rashomon.commands.doctor_text import report_lines
 from rashomon.commands.documents import trace_facts
 from rashomon.commands.ls import coverage as coverage_of
 from rashomon.commands.trace_text import coverage
+from rashomon.commands.trace_text import launched as launched_lines
 from rashomon.journal import Code
 from rashomon.model import Launched, Process, Tape, Trace
 from rashomon.store import TraceStore, ingest_new
@@ -40,6 +44,22 @@ def test_complete_is_not_said_of_programs_that_nobody_looked_into(launched: tupl
     assert coverage(Tape(trace, ())) == f"complete (0 connections, 0 steps){said}"
     facts: Any = trace_facts(trace)["launched"]
     assert [one["covered"] for one in facts] == [not said] * len(launched)
+
+
+def test_a_long_command_is_one_line() -> None:
+    """A program that is handed over as a text of many lines takes one line of what is shown, in a trace and by the
+    doctor."""
+    script = "import os\n" * 200 + "print('end')"
+    trace = Trace("t", "t", 0, launched=(Launched(("node", "-e", script), ()),))
+    (shown,) = launched_lines(trace)
+    assert shown.startswith("node -e 'import os")
+    run = Run("recorded", Tape(trace, ()), 0, Path())
+    finding = Finding("subprocess", shlex.join(trace.launched[0].argv), Control.UNCONTROLLED)
+    (told,) = [line.text for line in report_lines(["agent"], [run], [finding], None) if "node -e" in line.text]
+    for text in (shown, told):
+        assert "\n" not in text
+        assert len(text) < 250
+        assert "end" in text
 
 
 ARGUMENTS: tuple[list[str], ...] = ([], ["x.py"], ["--fast"], ["a\nb/c"])
