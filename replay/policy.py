@@ -333,16 +333,24 @@ def slipped(peer: str) -> Divergence:
     )  # fmt: skip
 
 
+UNREAD = "an address that could not be read"
+"""In place of a peer, of a process that may not be looked at."""
+
+
 def kept_in(peer: str, program: str) -> Divergence:
     """The divergence of what the kernel refused (`replay.wall.Refused`): no place in the program is known for it."""
     who, by = (program, "") if program else ("The program", " by a library's own sockets")
     target = peer.removeprefix("dns:")
     what = f"look up a name at the name server {target}" if peer.startswith("dns:") else f"reach {target}"
-    remedy = "--allow connect=HOST, by the name" if peer.startswith("dns:") else f"--allow connect={target}"
+    remedy = f"connect={target}"
+    if peer.startswith("dns:"):
+        remedy = "connect=HOST, by its name"
+    elif peer == UNREAD:
+        remedy = "'connect=*', and with it all others"
     return Divergence(
         "escaped",
         f"{who} tried to {what}{by}; that was refused.",
-        detail=(_REASONS["connect"], f"To allow it: {remedy}"),
+        detail=(_REASONS["connect"], f"To allow it: --allow {remedy}"),
     )
 
 

@@ -20,15 +20,14 @@ from typing import NamedTuple
 
 from rashomon.replay import seccomp
 from rashomon.replay.live import ANNOUNCED
-from rashomon.replay.policy import Policy
+from rashomon.replay.policy import UNREAD, Policy
 
 _MAX_NOTED = 100
 _NAME_SERVICE = 53
 _PATIENCE = 2.0
 """Seconds for an answer that is being found when the program has ended: a resolver may be slow."""
-_UNKNOWN = "an address that could not be read"
-_MESSAGES = 64
-"""How many messages of one `sendmmsg` are looked at; who sends more at once is refused."""
+_MESSAGES = 1024
+"""Of one `sendmmsg` the kernel sends no more (`UIO_MAXIOV`)."""
 _MESSAGE_HEADER, _MESSAGE_STEP = struct.Struct("QI"), 64
 _LISTENING = "0A"
 _ABSENT = ("/run/nscd/", "/run/systemd/", "/run/dbus/", "/run/nvidia-persistenced/", "/dev/log")
@@ -130,7 +129,7 @@ class Wall:
             return next((error for address in addresses if (error := self._judge(one, address))), 0)
         except Exception:  # gone meanwhile; or a process that may not be looked at, and so not be let out
             if not taken and listener.is_waiting(one):
-                self._note(_UNKNOWN, "a subprocess")
+                self._note(UNREAD, "")
             return 0 if taken else errno.EACCES
 
     def _take(self, one: seccomp.Notification, addresses: list[bytes]) -> None:
@@ -260,10 +259,8 @@ def _addresses(one: seccomp.Notification) -> list[bytes]:
             at = 4 if one.call == "sendto" else 1
             return [read(one.arguments[at], min(one.arguments[at + 1] & 0xFFFFFFFF, 128))]
         count = 1 if one.call == "sendmsg" else one.arguments[2] & 0xFFFFFFFF
-        if count > _MESSAGES:
-            raise OSError(errno.EMSGSIZE, "more messages than are looked at")
         found = []
-        for number in range(count):
+        for number in range(min(count, _MESSAGES)):
             header = read(one.arguments[1] + _MESSAGE_STEP * number, _MESSAGE_HEADER.size)
             place, length = _MESSAGE_HEADER.unpack(header)
             if place:

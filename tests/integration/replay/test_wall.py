@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,11 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from rashomon.model import Tape, Trace
 from rashomon.replay import seccomp
+from rashomon.replay.policy import UNREAD, Policy, kept_in
+from rashomon.replay.wall import Wall
 from rashomon.testing import ProviderServer
 from tests.support import environment, tapes_of
 from tests.support import rashomon as command_line
@@ -38,7 +42,7 @@ def told(result):
 def connect(family, kind, address):
     made = socket.socket(family, kind)
     return told(libc.connect(made.fileno(), address, len(address)))
-def message(address):
+def message_to(address):
     data = ctypes.create_string_buffer(b"hello", 5)
     name = ctypes.create_string_buffer(address, len(address))
     vector = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(data), 5))
@@ -110,39 +114,58 @@ def escapes(report: dict[str, Any]) -> list[str]:
     return [one["summary"] for one in report["divergences"] if one["kind"] == "escaped"]
 
 
-WAYS = {
-    "a stream": ("print(connect(2, STREAM, inet(port)))", "stream"),
-    "a stream, mapped": ("print(connect(10, STREAM, inet6(port, '::ffff:127.0.0.1')))", "stream"),
-    "no address at all": ("print(connect(2, STREAM, inet(port, '0.0.0.0')))", "stream"),
-    "a datagram": (
-        "print(told(libc.sendto(plain.fileno(), b'hello', 5, 0, inet(port), 16)))", "datagram"),
-    "a message": (
-        "header, kept = message(inet(port))\n"
-        "print(told(libc.sendmsg(plain.fileno(), header, 0)))", "datagram"),
-    "several messages": (
-        "header, kept = message(inet(port))\n"
-        "print(told(libc.sendmmsg(plain.fileno(), (header + bytes(8)) * 3, 3, 0)))", "datagram"),
-    "the system call itself": ("print(told(libc.syscall(42 if os.uname().machine == 'x86_64' else 203,"
-                               " socket_of_c.fileno(), inet(port), 16)))", "stream"),
-    "a thread": ("thread = threading.Thread(target=lambda: print(connect(2, STREAM, inet(port))))\n"
-                 "thread.start(); thread.join()", "stream"),
-    "a forked child": ("if child := os.fork():\n    os.waitpid(child, 0)\nelse:\n"
-                       "    print(connect(2, STREAM, inet(port)), flush=True); os._exit(0)", "stream"),
-}  # fmt: skip
+WAYS = """
+def stream(): return connect(2, STREAM, inet(port))
+def stream_by_a_mapped_address(): return connect(10, STREAM, inet6(port, "::ffff:127.0.0.1"))
+def stream_to_no_address(): return connect(2, STREAM, inet(port, "0.0.0.0"))
+def stream_by_the_call_itself():
+    number = 42 if os.uname().machine == "x86_64" else 203
+    return told(libc.syscall(number, socket_of_c.fileno(), inet(port), 16))
+def stream_of_a_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(stream()))
+    thread.start(); thread.join()
+    return results[0]
+def stream_of_a_forked_child():
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        os.write(theirs, stream().encode()); os._exit(0)
+    os.wait()
+    return os.read(ours, 100).decode()
+def datagram(): return told(libc.sendto(plain.fileno(), b"hello", 5, 0, inet(port), 16))
+def message():
+    header, kept = message_to(inet(port))
+    return told(libc.sendmsg(plain.fileno(), header, 0))
+def messages():
+    header, kept = message_to(inet(port))
+    return told(libc.sendmmsg(plain.fileno(), (header + bytes(8)) * 3, 3, 0))
+def many_messages():
+    header, kept = message_to(inet(port))
+    return told(libc.sendmmsg(plain.fileno(), (header + bytes(8)) * 200, 200, 0))
+for way in (stream, stream_by_a_mapped_address, stream_to_no_address, stream_by_the_call_itself, stream_of_a_thread,
+            stream_of_a_forked_child, datagram, message, messages, many_messages):
+    print(way.__name__, way())
+"""
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_c_code_sends_is_refused(way: str, outside: Outside, home: Path, tmp_path: Path) -> None:
-    """No way out of C code works in a replay; it is told, and one can be opened."""
-    source, kind = WAYS[way]
-    assert record(home, tmp_path, source, outside.port) == "sent\n"
-    assert outside.came() == [kind]
+def test_what_c_code_sends_is_refused(outside: Outside, home: Path, tmp_path: Path) -> None:
+    """No way out of C code works in a replay; it is told, and can be opened."""
+    printed = record(home, tmp_path, WAYS, outside.port)
+    ways = [line.split()[0] for line in printed.splitlines()]
+    assert len(ways) == 10
+    assert printed == "".join(f"{way} sent\n" for way in ways)
+    assert outside.came() == ["datagram", "stream"]
     printed, report = replay(home, tmp_path)
-    assert (printed, outside.came()) == ("EACCES\n", [])
-    who = f"{Path(sys.executable).name} tried" if way == "a forked child" else "The program tried"
-    assert [text.startswith(f"{who} to reach 127.0.0.1:{outside.port}") for text in escapes(report)] == [True]
-    printed, report = replay(home, tmp_path, "--allow", f"connect=127.0.0.1:{outside.port}")
-    assert (printed, report["held"], outside.came()) == ("sent\n", True, [kind])
+    assert printed == "".join(f"{way} EACCES\n" for way in ways)
+    assert outside.came() == []
+    peer, name = f"127.0.0.1:{outside.port}", Path(sys.executable).name
+    assert sorted(escapes(report)) == [
+        f"The program tried to reach {peer} by a library's own sockets; that was refused.",
+        f"{name} tried to reach {peer}; that was refused.",
+    ]
+    printed, report = replay(home, tmp_path, "--allow", f"connect={peer}")
+    assert printed == "".join(f"{way} sent\n" for way in ways)
+    assert outside.came() == ["datagram", "stream"]
 
 
 def test_other_programs_do_not_get_out(outside: Outside, home: Path, tmp_path: Path) -> None:
@@ -327,3 +350,30 @@ print(connect(2, STREAM, inet(port)), work(changed if sys.argv[3] == "tool" else
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["kernel_isolated"] is (kind == "llm")
         assert report["grades"]["live"] >= 2
+
+
+class Asking:
+    """A listener by which one call is asked about, of a process that is gone or may not be looked at."""
+
+    def __init__(self, waiting: bool) -> None:
+        self._waiting = waiting
+
+    def is_waiting(self, one: seccomp.Notification) -> bool:
+        """Whether somebody waits for the answer."""
+        return self._waiting
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+@pytest.mark.parametrize("call", ["connect", "sendto", "sendmsg", "sendmmsg", "bind", "listen"])
+def test_a_process_that_cannot_be_looked_at(call: str, waiting: bool) -> None:
+    """Who runs with other privileges is not let out, and that is told; who is gone needs no answer; and nobody is kept
+    from having a server."""
+    wall = Wall(Policy(Tape(Trace("t", "t", 0), ())), seccomp.numbers() or pytest.fail("checked above"))
+    nobody = seccomp.Notification(1, 2**22 + 1, call, (3, 4096, 16, 0, 4096, 16))
+    error = wall._error(cast(seccomp.Listener, Asking(waiting)), nobody)
+    if call in ("bind", "listen"):
+        assert (error, list(wall.refused)) == (0, [])
+    else:
+        assert error == errno.EACCES
+        assert list(wall.refused) == ([(UNREAD, "")] if waiting else [])
+        assert kept_in(UNREAD, "").detail[-1].startswith("To allow it: --allow 'connect=*'")
