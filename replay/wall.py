@@ -32,6 +32,8 @@ _MESSAGE_HEADER, _MESSAGE_STEP = struct.Struct("QI"), 64
 _LISTENING = "0A"
 _ABSENT = ("/run/nscd/", "/run/systemd/", "/run/dbus/", "/run/nvidia-persistenced/", "/dev/log")
 """Daemons of the machine that libraries ask by themselves, and do without: for a replay they are not there."""
+_ACCOUNTS = ("/run/systemd/userdb/", "/lib/sss/pipes/", "/run/nslcd/", "/run/samba/winbindd/", "/run/winbindd/")
+"""Those that know the machine's users, without which a program does not know its own."""
 
 
 class Refused(NamedTuple):
@@ -154,8 +156,11 @@ class Wall:
             return 0
         if local:
             protocol = os.getxattr(_descriptor(one), "system.sockprotoname").decode("ascii", "replace")[:3].lower()
-            if self._is_own(one, protocol, port):
+            taken = self._is_own(one, protocol, port)
+            if taken:
                 return 0
+            if taken is None:  # as the kernel would say; who connects before a server is there tries again
+                return errno.ECONNREFUSED
             if protocol == "udp" and one.call == "connect":
                 return errno.EACCES  # by this a look-up puts `localhost`'s addresses in order, and sends nothing
         return self._refuse(one, f"{host}:{port}", errno.EACCES)
@@ -166,20 +171,23 @@ class Wall:
             return errno.ECONNREFUSED
         if not path or path in self._bound or self._policy.may_connect(f"unix:{path}"):
             return 0
-        if path.removeprefix("/var").startswith(_ABSENT):
-            return errno.ENOENT
+        place = path.removeprefix("/var")
+        if place.startswith((*_ACCOUNTS, *_ABSENT)):
+            return 0 if place.startswith(_ACCOUNTS) else errno.ENOENT
         return self._refuse(one, f"unix:{path}", errno.EACCES)
 
-    def _is_own(self, one: seccomp.Notification, protocol: str, port: int) -> bool:
-        """True for a port of this machine that a process of the replay has taken."""
+    def _is_own(self, one: seccomp.Notification, protocol: str, port: int) -> bool | None:
+        """Whether a port of this machine has been taken by a process of the replay; None: by nobody."""
         found = self._ports.get((protocol, port))
         if found is not None and _link(self._sockets[found]) == found:
             return True
+        others = None
         for inode in _listeners(one.thread, protocol, port):
             if (name := f"socket:[{inode}]") in self._sockets:
                 self._ports[protocol, port] = name
                 return True
-        return False
+            others = False
+        return others
 
     def _refuse(self, one: seccomp.Notification, peer: str, error: int) -> int:
         """Note it, and the error; 0 where the command that tried, or one it was started by, was allowed to run."""

@@ -196,6 +196,10 @@ own = socket.create_server(("127.0.0.1", 0))
 print(connect(2, STREAM, inet(own.getsockname()[1])))
 late = socket.socket(); late.listen()
 print(connect(2, STREAM, inet(late.getsockname()[1])))
+later = socket.socket(); later.bind(("127.0.0.1", 0))
+print(connect(2, STREAM, inet(later.getsockname()[1])))
+later.listen()
+print(connect(2, STREAM, inet(later.getsockname()[1])))
 bound = socket.socket(2, DATAGRAM); bound.bind(("127.0.0.1", 0))
 print(connect(2, DATAGRAM, inet(bound.getsockname()[1])))
 path = socket.socket(1); path.bind("own.sock"); path.listen()
@@ -206,7 +210,7 @@ print(connect(1, STREAM, struct.pack("<H", 1) + b"\\0own-" + str(os.getppid()).e
 child = subprocess.Popen([sys.executable, "-I", "-c", {server!r}], stdout=subprocess.PIPE)
 print(connect(2, STREAM, inet(int(child.stdout.readline()))), child.wait())
 """
-    expected = "sent\nsent\nsent\nsent sent\nsent\nsent 0\n"
+    expected = "sent\nsent\nECONNREFUSED\nsent\nsent\nsent sent\nsent\nsent 0\n"
     assert record(home, tmp_path, source, 0) == expected
     printed, report = replay(home, tmp_path)
     assert (printed, escapes(report)) == (expected, [])
@@ -377,3 +381,19 @@ def test_a_process_that_cannot_be_looked_at(call: str, waiting: bool) -> None:
         assert error == errno.EACCES
         assert list(wall.refused) == ([(UNREAD, "")] if waiting else [])
         assert kept_in(UNREAD, "").detail[-1].startswith("To allow it: --allow 'connect=*'")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/var/lib/sss/pipes/nss", 0),
+        ("/run/systemd/userdb/io.systemd.DynamicUser", 0),
+        ("/run/nscd/socket", errno.ENOENT),
+        ("/run/systemd/resolve/io.systemd.Resolve", errno.ENOENT),
+    ],
+)
+def test_daemons_that_libraries_ask(path: str, error: int) -> None:
+    """A program is told who it runs as; what would look up names for it is not there. Neither is told."""
+    wall = Wall(Policy(Tape(Trace("t", "t", 0), ())), seccomp.numbers() or pytest.fail("checked above"))
+    assert wall._judge_unix(seccomp.Notification(1, os.getpid(), "connect", (3, 0, 0, 0, 0, 0)), path) == error
+    assert list(wall.refused) == []
