@@ -333,6 +333,7 @@ def slipped(peer: str) -> Divergence:
     )  # fmt: skip
 
 
+_ALL_OF_IT = ("To allow all that a command does: --allow run=COMMAND",)
 UNREAD = "an address that could not be read"
 """In place of a peer, of a process that may not be looked at."""
 
@@ -350,7 +351,7 @@ def kept_in(peer: str, program: str) -> Divergence:
     return Divergence(
         "escaped",
         f"{who} tried to {what}{by}; that was refused.",
-        detail=(_REASONS["connect"], f"To allow it: --allow {remedy}"),
+        detail=(_REASONS["connect"], *(_ALL_OF_IT if program else ()), f"To allow it: --allow {remedy}"),
     )
 
 

@@ -362,7 +362,8 @@ def _report(
     ran = list(dict.fromkeys(document["ran"]))
     if ran and not options.quiet:
         shown = "; ".join(text_of(one, 80) for one in ran[:3]) + (f"; and {len(ran) - 3} more" if len(ran) > 3 else "")
-        how = "for real, but without the network" if document["kernel_isolated"] else "for real"
+        network = "no more of the network than is allowed" if options.allow or options.live else "no network"
+        how = f"for real, with {network}" if document["kernel_isolated"] else "for real"
         complain(clean(f"NOTE: as in the recording, what is no Python ran {how}: {shown}."))
     for tool in document["unused_stubs"]:
         complain(
