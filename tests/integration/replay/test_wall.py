@@ -397,3 +397,23 @@ def test_daemons_that_libraries_ask(path: str, error: int) -> None:
     wall = Wall(Policy(Tape(Trace("t", "t", 0), ())), seccomp.numbers() or pytest.fail("checked above"))
     assert wall._judge_unix(seccomp.Notification(1, os.getpid(), "connect", (3, 0, 0, 0, 0, 0)), path) == error
     assert list(wall.refused) == []
+
+
+def test_where_the_kernel_will_not_have_it(home: Path, tmp_path: Path) -> None:
+    """A replay within a replay has no filter of its own: it says so, holds, and the one around it goes on to decide."""
+    record(home, tmp_path, "print('inner')", 0)
+    source = f"""
+import json, os, subprocess, sys
+command = [sys.executable, "-m", "rashomon.cli", "replay", {tapes_of(home)[0].trace.id!r}, "--report", "inner.json"]
+subprocess.run(command, cwd={str(tmp_path)!r}, check=True)
+report = json.load(open("inner.json"))
+print(report["held"])
+"""
+    (tmp_path / "outer.py").write_text(source)
+    done = command_line("record", "--name", "outer", "--", sys.executable, "outer.py", home=home, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "inner\nTrue\n"), done.stderr
+    assert json.loads((tmp_path / "inner.json").read_text())["kernel_isolated"] is True
+    done = command_line("replay", "outer", "--report", "outer.json", home=home, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "inner\nTrue\n"), done.stderr
+    isolated = [json.loads((tmp_path / f"{name}.json").read_text())["kernel_isolated"] for name in ("outer", "inner")]
+    assert isolated == [True, False]
