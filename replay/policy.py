@@ -40,7 +40,8 @@ class Allowance(NamedTuple):
 def parse_allow(text: str, folder: str | None = None) -> Allowance:
     """Read `connect=HOST[:PORT]`, `run=COMMAND` or `write=PATH`. Raises `UsageError`.
 
-    A path is made absolute from `folder` (default: the current one), so that it can be handed to another process.
+    A path is made absolute from `folder` (default: the current one), so that it can be handed to another process;
+    that of a Unix socket too, unless it is `@name`, which is no file.
     """
     action, equals, target = text.partition("=")
     action, target = action.strip(), target.strip()
@@ -49,12 +50,27 @@ def parse_allow(text: str, folder: str | None = None) -> Allowance:
     if not equals or not target:
         raise UsageError(f"--allow {text!r} names no {_WANTED[action]}.", _HINT)
     if action == "write":
-        target = os.path.abspath(os.path.join(folder or os.getcwd(), os.path.expanduser(target)))
+        target = _absolute(target, folder)
     elif action == "run":
         _checked_command(text, target)
-    elif not target.startswith("unix:"):
+    elif target.startswith(_UNIX):
+        target = _UNIX + _checked_socket(text, target.removeprefix(_UNIX), folder)
+    else:
         _checked_host(text, target)
     return Allowance(action, target)
+
+
+_UNIX = "unix:"
+
+
+def _absolute(path: str, folder: str | None) -> str:
+    return os.path.abspath(os.path.join(folder or os.getcwd(), os.path.expanduser(path)))
+
+
+def _checked_socket(text: str, path: str, folder: str | None) -> str:
+    if path in ("", "@"):
+        raise UsageError(f"--allow {text!r} names no socket.", "Write unix: and the socket's path.")
+    return path if path.startswith("@") else _absolute(path, folder)
 
 
 _WANTED = {"connect": "host", "run": "command", "write": "path"}
@@ -243,8 +259,8 @@ class _Hosts:
     """The peers that may be reached. A name stands for all addresses that it resolves to."""
 
     def __init__(self, targets: Sequence[str]) -> None:
-        self._sockets = {target for target in targets if target.startswith("unix:")}
-        self._named = {_host_and_port(target) for target in targets if not target.startswith("unix:")}
+        self._sockets = {_socket(target) for target in targets if target.startswith(_UNIX)}
+        self._named = {_host_and_port(target) for target in targets if not target.startswith(_UNIX)}
         self._known = {("localhost", address) for address in ("127.0.0.1", "::1")}
         self.are_all = ("*", None) in self._named
         self.have_names = any(_is_name(host) for host, _ in self._named)
@@ -252,8 +268,8 @@ class _Hosts:
     def allow(self, peer: str) -> bool:
         if not self._named and not self._sockets:
             return False
-        if peer.startswith("unix:"):
-            return peer in self._sockets
+        if peer.startswith(_UNIX):
+            return bool(self._sockets) and _socket(peer) in self._sockets
         if peer.startswith("dns:"):
             return any(host in ("*", peer[4:].lower().rstrip(".")) for host, _ in self._named)
         address, _, port = peer.rpartition(":")
@@ -277,6 +293,12 @@ class _Hosts:
             return False
         self._known |= {(host, one) for one in found}
         return address in found
+
+
+def _socket(target: str) -> str:
+    """What a Unix socket is called whichever way leads to it: `/var/run` is a link to `/run`."""
+    path = target.removeprefix(_UNIX)
+    return path if path.startswith("@") else os.path.realpath(path)
 
 
 def _is_name(host: str) -> bool:

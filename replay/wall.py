@@ -14,8 +14,10 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
+from enum import Enum
 from typing import NamedTuple
 
 from rashomon.replay import seccomp
@@ -44,6 +46,12 @@ class Refused(NamedTuple):
     program: str
 
 
+class _Whose(Enum):
+    """Whose socket it is that takes what comes to a port."""
+
+    REPLAYS, OTHERS, NOBODYS = range(3)
+
+
 class Wall:
     """Stands around one launched program. `prepare` runs in the child, all else in the launcher."""
 
@@ -54,10 +62,8 @@ class Wall:
         self._listener: seccomp.Listener | None = None
         self._root = 0
         self._bound: set[str] = set()
-        self._sockets: dict[str, str] = {}
-        """Those that were bound or listened to, as `socket:[inode]`, and the descriptor that this was done by."""
-        self._ports: dict[tuple[str, int], str] = {}
-        """Of these, those that were found by protocol and port."""
+        self._sockets: set[str] = set()
+        """Those that were bound or listened to, as `socket:[inode]`."""
         self._live: set[str] = set()
         self.refused: dict[Refused, None] = {}
 
@@ -136,8 +142,7 @@ class Wall:
 
     def _take(self, one: seccomp.Notification, addresses: list[bytes]) -> None:
         """A socket becomes one of the replay's own."""
-        place = _descriptor(one)
-        self._sockets[os.readlink(place)] = place
+        self._sockets.add(os.readlink(_descriptor(one)))
         self._bound.update(_unix_path(one, address) for address in addresses if address[:2] == _UNIX)
 
     def _judge(self, one: seccomp.Notification, address: bytes) -> int:
@@ -156,10 +161,12 @@ class Wall:
             return 0
         if local:
             protocol = os.getxattr(_descriptor(one), "system.sockprotoname").decode("ascii", "replace")[:3].lower()
-            taken = self._is_own(one, protocol, port)
-            if taken:
+            if protocol == "udp":  # answered without ever having been bound
+                self._take(one, [])
+            whose = self._whose(one, protocol, host, port)
+            if whose is _Whose.REPLAYS:
                 return 0
-            if taken is None:  # as the kernel would say; who connects before a server is there tries again
+            if whose is _Whose.NOBODYS:  # as the kernel would say; who connects before a server is there tries again
                 return errno.ECONNREFUSED
             if protocol == "udp" and one.call == "connect":
                 return errno.EACCES  # by this a look-up puts `localhost`'s addresses in order, and sends nothing
@@ -176,18 +183,16 @@ class Wall:
             return 0 if place.startswith(_ACCOUNTS) else errno.ENOENT
         return self._refuse(one, f"unix:{path}", errno.EACCES)
 
-    def _is_own(self, one: seccomp.Notification, protocol: str, port: int) -> bool | None:
-        """Whether a port of this machine has been taken by a process of the replay; None: by nobody."""
-        found = self._ports.get((protocol, port))
-        if found is not None and _link(self._sockets[found]) == found:
-            return True
-        others = None
-        for inode in _listeners(one.thread, protocol, port):
-            if (name := f"socket:[{inode}]") in self._sockets:
-                self._ports[protocol, port] = name
-                return True
-            others = False
-        return others
+    def _whose(self, one: seccomp.Notification, protocol: str, host: str, port: int) -> _Whose:
+        """Who takes what comes to a port of this machine: the sockets of that address, else those of all addresses."""
+        found = list(_listeners(one.thread, protocol, port))
+        taking = [inode for place, inode in found if place == host] or [
+            inode for place, inode in found if place in _ANYWHERE
+        ]
+        if not taking:
+            return _Whose.NOBODYS
+        ours = all(f"socket:[{inode}]" in self._sockets for inode in taking)
+        return _Whose.REPLAYS if ours else _Whose.OTHERS
 
     def _refuse(self, one: seccomp.Notification, peer: str, error: int) -> int:
         """Note it, and the error; 0 where the command that tried, or one it was started by, was allowed to run."""
@@ -216,6 +221,7 @@ def wall_for(policy: Policy) -> Wall | None:
 
 _UNIX = struct.pack("H", socket.AF_UNIX)
 _INET, _INET6, _VSOCK = socket.AF_INET, socket.AF_INET6, 40
+_MAPPED = b"\0" * 10 + b"\xff\xff"
 _LEAST = {_INET: 16, _INET6: 24, _VSOCK: 16}
 
 
@@ -225,13 +231,8 @@ def _internet(address: bytes) -> tuple[str, int] | None:
     if len(address) < _LEAST.get(family, 0):  # which the kernel refuses by itself
         return None
     port = int.from_bytes(address[2:4], "big")
-    if family == _INET:
-        return _reachable(socket.inet_ntop(_INET, address[4:8])), port
-    if family == _INET6:
-        host = address[8:24]
-        if host.startswith(b"\0" * 10 + b"\xff\xff"):
-            return _reachable(socket.inet_ntop(_INET, host[12:])), port
-        return _reachable(socket.inet_ntop(_INET6, host)), port
+    if family in (_INET, _INET6):
+        return _reachable(_named(address[4:8] if family == _INET else address[8:24])), port
     if family == _VSOCK:
         return f"vsock {int.from_bytes(address[8:12], 'little')}", int.from_bytes(address[4:8], "little")
     return None
@@ -285,21 +286,17 @@ def _unix_path(one: seccomp.Notification, address: bytes) -> str:
     return os.path.realpath(os.path.join(os.readlink(f"/proc/{one.thread}/cwd"), path)) if path else ""
 
 
-def _link(place: str) -> str:
-    """Where a link leads; empty where it is gone."""
-    try:
-        return os.readlink(place)
-    except OSError:
-        return ""
-
-
 def _descriptor(one: seccomp.Notification) -> str:
     """The file that stands for the socket of a call."""
     return f"/proc/{one.thread}/fd/{one.arguments[0] & 0x7FFFFFFF}"
 
 
-def _listeners(thread: int, protocol: str, port: int) -> Iterator[str]:
-    """The inodes of the sockets that take what comes to a port, in the thread's own network (`proc_pid_net(5)`)."""
+_ANYWHERE = ("0.0.0.0", "::")
+
+
+def _listeners(thread: int, protocol: str, port: int) -> Iterator[tuple[str, str]]:
+    """The sockets that take what comes to a port, in the thread's own network (`proc_pid_net(5)`): their address and
+    inode."""
     ending = f":{port:04X}"
     for table in (protocol, f"{protocol}6"):
         try:
@@ -310,9 +307,22 @@ def _listeners(thread: int, protocol: str, port: int) -> Iterator[str]:
                     if state != _LISTENING and protocol == "tcp":  # thousands of others may follow: those come first
                         break
                     if local.endswith(ending):
-                        yield more[5]
+                        yield _host(local.removesuffix(ending)), more[5]
         except FileNotFoundError:  # a machine without IPv6, or another protocol
             continue
+
+
+def _host(digits: str) -> str:
+    """An address as the kernel's tables write it: words of 32 bits in the machine's own order."""
+    words = (int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8))
+    return _named(b"".join(words))
+
+
+def _named(address: bytes) -> str:
+    """The 4 or 16 bytes of an address as text; one of IPv4 that IPv6 maps is one of IPv4 (RFC 4291, 2.5.5.2)."""
+    if len(address) == 16 and not address.startswith(_MAPPED):
+        return socket.inet_ntop(_INET6, address)
+    return socket.inet_ntop(_INET, address[-4:])
 
 
 def _process(thread: int) -> int:

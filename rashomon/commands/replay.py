@@ -100,13 +100,7 @@ def main(argv: list[str]) -> int:
         "command": what,
         "cwd": os.getcwd() if command else tape.trace.cwd,
     }
-    try:
-        launch = Launch(home, info)
-    except OSError as error:
-        raise CannotRun(
-            f"The home {home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME."
-        ) from error
-    wall = None if "tool" in options.live else _wall(Policy(tape, options.allow, info["cwd"]))
+    launch, wall = _launch(home, info), _wall(options, tape, info["cwd"])
     ended = _run(options, tape, launch, what, info["cwd"], wall)
     replayed = launch.tape()
     if replayed is None or not replayed.trace.processes:
@@ -121,16 +115,17 @@ def main(argv: list[str]) -> int:
     ends = end_differences(tape, replayed)
     output = next((end for end in ends if end.kind == "output"), None)
     divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ends, options.allow)]
-    divergences += [] if wall is None else [kept_in(*refused) for refused in wall.refused]
+    divergences += [kept_in(*refused) for refused in wall.refused] if wall is not None else []
     if output is not None and not (output.passing or divergences or options.any_output or info["swaps"] or command):
         divergences.append(Divergence("output", output.summary, detail=(*output.detail, _ANY_OUTPUT)))
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
-    document = report(tape, replayed, ended, divergences, output)
-    document["kernel_isolated"] = wall is not None and wall.stands
+    document = report(tape, replayed, ended, divergences, output) | {
+        "kernel_isolated": wall is not None and wall.stands,
+        "unused_stubs": stubbing.unused(options.stub, replayed.steps),
+    }
     _warn(tape.trace)
-    document["unused_stubs"] = stubbing.unused(options.stub, replayed.steps)
     _report(options, document, ends, launched=bool(tape.trace.command))
     return 1 if divergences else 0
 
@@ -207,6 +202,16 @@ def _command(trace: Trace, given: list[str], reference: str) -> list[str]:
     )
 
 
+def _launch(home: str, info: dict[str, Any]) -> Launch:
+    """The launch that tells of this replay. Raises `CannotRun` where nothing can be told: a replay is not lost."""
+    try:
+        return Launch(home, info)
+    except OSError as error:
+        raise CannotRun(
+            f"The home {home} cannot be written: {error.strerror or error}.", "Set RASHOMON_HOME."
+        ) from error
+
+
 def _run(
     options: argparse.Namespace,
     tape: Tape,
@@ -243,13 +248,14 @@ def _refuse_uncalled(path: str) -> None:
             raise CannotRun(file.read(), "Call it with its arguments within rashomon.replay(), in a program of yours.")
 
 
-def _wall(policy: Policy) -> Wall | None:
-    """What the kernel is to ask about the program's connections; None on systems whose kernel asks nobody."""
-    if not sys.platform.startswith("linux"):
+def _wall(options: argparse.Namespace, tape: Tape, folder: str | None) -> Wall | None:
+    """What the kernel is to ask about the program's connections; None on systems whose kernel asks nobody, and where
+    tools run live: what they reach is not known."""
+    if "tool" in options.live or not sys.platform.startswith("linux"):
         return None
     from rashomon.replay.wall import wall_for
 
-    return wall_for(policy)
+    return wall_for(Policy(tape, options.allow, folder))
 
 
 def _absolute(stub: str) -> str:

@@ -26,6 +26,8 @@ def tape_of(*commands: tuple[str, ...]) -> Tape:
         ("connect=https://example.com/v1", "Leave out the scheme"),
         ("connect=example.com:http", "is no HOST"),
         ("connect=example.com:70000", "is no HOST"),
+        ("connect=unix:", "names no socket"),
+        ("connect=unix:@", "names no socket"),
         ("run=", "names no command"),
         ("run=git 'push", "is no command"),
         ("write=", "names no path"),
@@ -65,6 +67,8 @@ def test_paths_are_allowed_from_where_the_user_is(tmp_path: Path) -> None:
         (("connect=api.example.com",), "dns:example.com", False),
         (("connect=api.example.com:443",), "api.example.com:443", True),
         (("connect=unix:/run/db.sock",), "unix:/run/db.sock", True),
+        (("connect=unix:@db",), "unix:@db", True),
+        (("connect=unix:@db",), "unix:@other", False),
         (("connect=*",), "unix:/run/db.sock", False),
     ],
 )

@@ -216,6 +216,24 @@ print(connect(2, STREAM, inet(int(child.stdout.readline()))), child.wait())
     assert (printed, escapes(report)) == (expected, [])
 
 
+def test_a_port_that_others_listen_on_at_another_address(outside: Outside, home: Path, tmp_path: Path) -> None:
+    """That the replay listens on a port makes nobody else's of the same number its own; a server of its own answers
+    datagrams of its own, whose sockets were never bound."""
+    source = """
+own = socket.create_server(("127.0.0.2", port))
+print(connect(2, STREAM, inet(port, "127.0.0.2")), connect(2, STREAM, inet(port)))
+bound = socket.socket(2, DATAGRAM); bound.bind(("127.0.0.1", 0)); server = bound.getsockname()[1]
+libc.sendto(plain.fileno(), b"asked", 5, 0, inet(server), 16)
+bound.settimeout(5); question, asker = bound.recvfrom(9)
+print(told(libc.sendto(bound.fileno(), b"answered", 8, 0, inet(asker[1]), 16)), plain.recv(9))
+"""
+    assert record(home, tmp_path, source, outside.port) == "sent sent\nsent b'answered'\n"
+    assert outside.came() == ["stream"]
+    printed, report = replay(home, tmp_path)
+    assert (printed, outside.came()) == ("sent EACCES\nsent b'answered'\n", [])
+    assert len(escapes(report)) == 1
+
+
 def test_unix_sockets_of_others(home: Path, tmp_path: Path) -> None:
     """A socket of another program's on a path is outside; daemons that libraries ask by themselves are not there, and
     that is not told."""
@@ -229,8 +247,10 @@ def test_unix_sockets_of_others(home: Path, tmp_path: Path) -> None:
         assert escapes(report) == [
             f"The program tried to reach unix:{tmp_path}/docker.sock by a library's own sockets; that was refused."
         ]
-        printed, report = replay(home, tmp_path, "--allow", f"connect=unix:{tmp_path}/docker.sock")
-        assert (printed, report["held"]) == ("sent ENOENT\n", True)
+        (tmp_path / "run").symlink_to(tmp_path)
+        for path in (f"{tmp_path}/docker.sock", f"{tmp_path}/run/docker.sock", "docker.sock"):
+            printed, report = replay(home, tmp_path, "--allow", f"connect=unix:{path}")
+            assert (printed, report["held"]) == ("sent ENOENT\n", True), path
 
 
 def test_names_and_what_is_no_connection(home: Path, tmp_path: Path) -> None:
