@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint bench bench-store schedules frameworks frameworks-ci links test-wheel test-lowest wheel clean
+.PHONY: help setup demo test lint bench bench-store schedules frameworks frameworks-ci links test-wheel wheel-ci test-lowest wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
@@ -43,9 +43,10 @@ frameworks: .venv/.dev links  ## agents on other people's frameworks, recorded a
 	$(PY) tests/frameworks/set_up.py
 	$(PY) -m pytest tests/frameworks --frameworks all --replays 20 $(PYTEST_ARGS)
 
-frameworks-ci: .venv/.dev links  ## two of them, mcp 1 and Claude's Agent SDK, 3 replays each
+frameworks-ci: .venv/.dev links  ## two of them, mcp 1 and Claude's Agent SDK, 2 replays each
 	$(PY) tests/frameworks/set_up.py openai_agents smolagents mcp1 claude_agent
-	$(PY) -m pytest tests/frameworks --frameworks openai_agents,smolagents,mcp1,claude_agent --replays 3 $(PYTEST_ARGS)
+	$(PY) -m pytest tests/frameworks --frameworks openai_agents,smolagents,mcp1,claude_agent --replays 2 \
+	    --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 wheel: .venv/.dev  ## build the sdist and the wheel into dist/
 	rm -rf dist build
@@ -53,6 +54,11 @@ wheel: .venv/.dev  ## build the sdist and the wheel into dist/
 
 test-wheel: .venv/.dev  ## build the wheel and test it in a fresh environment without the checkout
 	$(PY) tools/test_wheel.py $(PYTEST_ARGS)
+
+wheel-ci: .venv/.dev  ## a part of it: what goes through the wheel's commands, files and imports
+	$(PY) tools/test_wheel.py tests/architecture tests/integration/launch tests/integration/cli/test_docs.py \
+	    tests/integration/cli/test_demo.py tests/integration/cli/test_reading.py \
+	    'tests/snapshots/test_tui.py::test_screens[trace-keys1-160x45]' $(PYTEST_ARGS)
 
 test-lowest: .venv/.dev  ## the same with the lowest versions of what it needs
 	$(PY) tools/test_wheel.py --lowest $(PYTEST_ARGS)

@@ -236,7 +236,7 @@ def explained(sql: str, error: Exception) -> RashomonError:
     # of a broken page DuckDB names the file, of a broken description of one it passes on what Parquet's reader says
     of_file = type(error) is duckdb.Error or (isinstance(error, _OF_FILES) and re.search(_BROKEN, said))
     if of_file and not said.endswith(lake.READ_ONLY):
-        return DamagedData(f"A file of an attached lake cannot be read: {said}.", _DO_WITHOUT)
+        return DamagedData(f"A file of an attached lake cannot be read: {lake.as_it_is(said)}.", _DO_WITHOUT)
     place = position(sql, text)
     where = f", at line {place[0]}, column {place[1]}" if place else ""
     meant = re.search(r'Did you mean "([^"]+)"', text)

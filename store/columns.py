@@ -141,7 +141,7 @@ def _texts_and_bodies(shown: list[bytes | None], contents: Sequence[bytes]) -> t
 
     `shown` are the contents, with None for those that are no texts.
     """
-    text = pa.array(shown, pa.binary()).cast(pa.string())
+    text = pa.array(shown, pa.string())  # `cast` would load all of `pyarrow.compute`
     if None not in shown:
         return text, pa.nulls(len(shown), pa.binary())
     others = [content if one is None else None for one, content in zip(shown, contents, strict=True)]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FORMAT = "rashomon.lake/1"
 HEAD = "rashomon-lake.json"
 SCHEME = "rashomon-lake"
+ALIKE, OTHERS = "alike", "others"
+"""Folders below a lake's name that are not there: its files with the columns of today, and those that may lack some."""
 READ_ONLY = "is of an attached lake, which is read-only"
 _CONFIG = "lakes.json"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
@@ -135,6 +137,11 @@ def _save(home: Path, config: dict[str, Any]) -> None:
         ) from error
 
 
+def as_it_is(text: str) -> str:
+    """What DuckDB says of a file, with the file's own name."""
+    return re.sub(rf"({SCHEME}://\w+/)(?:{ALIKE}|{OTHERS})/", r"\1", text)
+
+
 # --------------------------------------------------------------------------------------- where lakes are
 
 
@@ -201,9 +208,11 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
     made = duckdb.connect(":memory:", config={"temp_directory": f"{store}.tmp"})
     try:
         _attach_store(made, store, wait_s)
+        from rashomon.store.export_tables import TABLES
         from rashomon.store.lake_files import LakeFiles  # fsspec: only where there are lakes
 
-        system = LakeFiles({lake.name: lake.url for lake in lakes})
+        columns = {table.name: len(table.columns) for table in TABLES}
+        system = LakeFiles({lake.name: lake.url for lake in lakes}, columns)
         made.register_filesystem(system)
         for lake in lakes:
             check(lake)
@@ -227,7 +236,7 @@ def _see(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
             make(made, lake, system)
     except duckdb.Error as error:
         raise DamagedData(
-            f"The lake {lake.name!r}, {lake.url}, cannot be read: {connections.first_line(error)}.",
+            f"The lake {lake.name!r}, {lake.url}, cannot be read: {as_it_is(connections.first_line(error))}.",
             f"Move that file away, or detach the lake: rashomon lake detach {lake.name}",
         ) from error
 

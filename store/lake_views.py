@@ -13,7 +13,7 @@ from typing import Any
 from rashomon.errors import DamagedData
 from rashomon.store.engine import duckdb
 from rashomon.store.export_tables import TABLES, Table
-from rashomon.store.lake import SCHEME, Lake
+from rashomon.store.lake import ALIKE, OTHERS, SCHEME, Lake
 
 _STEPS = """(
     SELECT steps.*, made.request_parts, made.runs, made.response_part, made.prompt_part
@@ -60,12 +60,44 @@ def make(made: duckdb.DuckDBPyConnection, lake: Lake, system: Any) -> None:
     quoted = '"' + lake.name.replace('"', '""') + '"'
     made.execute(f"ATTACH ':memory:' AS {quoted}")
     made.execute(f"USE {quoted}")
-    for table in TABLES:
-        url = f"{SCHEME}://{lake.name}/table={table.name}/day=*/*.parquet"
-        if system.glob(url):
-            made.execute(f"CREATE VIEW {table.name} AS {_rows(made, table, url)}")
-        else:
-            made.execute(f"CREATE VIEW {table.name} AS {_nothing(made, table)}")
+    views = {table.name: _view(made, lake, table, system) for table in TABLES}
+    for name, sql in views.items():
+        made.execute(f"CREATE VIEW {name} AS {sql}")
+    for name, sql in _stand_ins(made, lake.name).items():
+        made.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+    _derive(made)
+    for name, sql in views.items():
+        made.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+
+
+def _view(made: duckdb.DuckDBPyConnection, lake: Lake, table: Table, system: Any) -> str:
+    """The rows of a table, over all files of it."""
+    files = f"/table={table.name}/day=*/*.parquet"
+    alike, others = (f"{SCHEME}://{lake.name}/{sort}{files}" for sort in (ALIKE, OTHERS))
+    found = [_READ_FILES.format(alike, "false")] if system.glob(alike) else []
+    if not system.glob(others):
+        return _rows(table, found[0], set(table.names)) if found else _nothing(made, table)
+    found.append(_READ_FILES.format(others, "true"))
+    sql = " UNION ALL BY NAME ".join(found)
+    return _rows(table, sql, {row[0] for row in made.execute(f"DESCRIBE {sql}").fetchall()})
+
+
+def _stand_ins(made: duckdb.DuckDBPyConnection, lake: str) -> dict[str, str]:
+    """The lake's tables without any rows, with their columns' types: what is made of them is made without files."""
+    columns: dict[str, list[str]] = {}
+    for table, name, kind in made.execute(_COLUMNS, [lake]).fetchall():
+        columns.setdefault(table, []).append(f'NULL::{kind} AS "{name}"')
+    return {table: f"SELECT {', '.join(listed)} WHERE false" for table, listed in columns.items()}
+
+
+_COLUMNS = (
+    "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = ? AND NOT internal"
+    " ORDER BY table_name, column_index"
+)
+
+
+def _derive(made: duckdb.DuckDBPyConnection) -> None:
+    """Make the store's own views and macros, over the lake's tables."""
     waiting = made.execute(
         "SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
     ).fetchall()
@@ -104,18 +136,20 @@ def _made(made: duckdb.DuckDBPyConnection, sql: str) -> bool:
     return True
 
 
-def _rows(made: duckdb.DuckDBPyConnection, table: Table, url: str) -> str:
-    found = f"read_parquet('{url}', hive_partitioning = true, union_by_name = true, hive_types = {{'day': DATE}})"
-    there = {row[0] for row in made.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
+_READ_FILES = "FROM read_parquet('{}', hive_partitioning = true, union_by_name = {}, hive_types = {{'day': DATE}})"
+
+
+def _rows(table: Table, found: str, there: set[str]) -> str:
+    """A table's rows; `found` is SQL that reads its files, which have the columns that are `there`."""
     if not table.trace:  # the same part may be in several days
         columns = ", ".join(
             f"any_value({name}) AS {name}" for name in table.names if name != "digest" and name in there
         )
-        return f"SELECT digest, {columns} FROM {found} GROUP BY digest"
+        return f"SELECT digest, {columns} FROM ({found}) GROUP BY digest"
     json_columns = [f"{name}::JSON AS {name}" for name in table.json if name in there]
     replaced = f" REPLACE ({', '.join(json_columns)})" if json_columns else ""
     missing = [f", NULL AS {name}" for name in table.names if name not in there]
-    return f'SELECT * EXCLUDE ("table"){replaced}{"".join(missing)} FROM {found}'
+    return f'SELECT * EXCLUDE ("table"){replaced}{"".join(missing)} FROM ({found})'
 
 
 def _nothing(made: duckdb.DuckDBPyConnection, table: Table) -> str:

@@ -13,7 +13,7 @@ from rashomon import tapes, values
 from rashomon.model import End, Step
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
-TRIALS = 200
+TRIALS = 120
 
 
 def _seen(steps: tuple[Step, ...]) -> set[str]:
@@ -34,7 +34,7 @@ def _seen(steps: tuple[Step, ...]) -> set[str]:
 
 
 def test_every_step_that_reached_the_program_is_kept(tmp_path: Path) -> None:
-    """200 processes are killed, most of them when they have received a random number of things; none is missing."""
+    """120 processes are killed, most of them when they have received a random number of things; none is missing."""
     seed = int(os.environ.get("RASHOMON_TEST_SEED", random.randrange(1 << 30)))
     print(f"seed {seed}")
     command = [sys.executable, str(DRIVER), str(tmp_path), str(seed), str(TRIALS)]

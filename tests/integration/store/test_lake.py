@@ -454,10 +454,40 @@ def _flip(path: Path) -> bytes:
     raise AssertionError("every flip was seen, or none was")
 
 
+def test_opening_a_lake_takes_no_longer_with_more_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files with the columns of today one a table is looked into, however many days there are; and a statement about
+    a day opens that day's. Those of other versions are looked into, and give what they have."""
+    home = home_of(tmp_path / "home", *(trace(day, day=day) for day in range(12)))
+    exported(home, str(tmp_path / "lake"))
+    lake.attach(home, str(tmp_path / "lake"), "years")
+    looked = set()
+    open_file = LakeFiles._open
+
+    def _open(self: LakeFiles, path: str, *given: Any, **more: Any) -> Any:
+        looked.add("/".join(path.split("/")[-3:]))
+        return open_file(self, path, *given, **more)
+
+    monkeypatch.setattr(LakeFiles, "_open", _open)
+    assert asked_of(home, "SELECT count(*) FROM years.steps WHERE day = DATE '2024-10-09'") == [(3,)]
+    assert len(looked) <= len(TABLES) + 1
+    assert asked_of(home, "SELECT count(*), count(DISTINCT day) FROM years.steps") == [(36, 12)]
+    for manifest in sorted((tmp_path / "lake").rglob("_manifest/**/*.json"))[:5]:
+        manifest.unlink()  # so nobody says what is in its day's files
+    for file in sorted((tmp_path / "lake").rglob("table=steps/**/*.parquet"))[:3]:
+        with duckdb.connect() as client:
+            client.execute(f"COPY (SELECT * EXCLUDE (holes, cost) FROM '{file}') TO '{file}.new' (FORMAT parquet)")
+        Path(f"{file}.new").replace(file)
+    found = asked_of(home, "SELECT count(*), count(holes), count(text), count(DISTINCT day) FROM years.steps")
+    assert found == [(36, 27, 24, 12)]
+    assert asked_of(home, "SELECT count(*) FROM years.llm_calls") == [(24,)]
+    everywhere = "read_parquet('rashomon-lake://years/*table=steps/*.parquet', union_by_name = true)"
+    assert asked_of(home, f"SELECT count(*) FROM {everywhere}") == [(36,)], "each file is there once"
+
+
 def test_threads_read_a_file_each_for_itself(tmp_path: Path) -> None:
     """DuckDB's threads share a file that it has opened: none reads where another one has gone meanwhile."""
     exported(home_of(tmp_path / "home", trace(1)), str(tmp_path / "lake"))
-    system = LakeFiles({"years": str(tmp_path / "lake")})
+    system = LakeFiles({"years": str(tmp_path / "lake")}, {})
     (name,) = system.glob("rashomon-lake://years/table=steps/day=*/*.parquet")
     content = (tmp_path / "lake" / name.removeprefix("years/")).read_bytes()
     gone, done = threading.Barrier(2, timeout=20), threading.Barrier(2, timeout=20)
@@ -521,12 +551,13 @@ def test_a_lake_that_is_gone_is_one_sentence(lake_home: Path, tmp_path: Path) ->
 
 
 def test_a_damaged_lake_is_named_with_its_file(lake_home: Path, tmp_path: Path) -> None:
-    """A file that is no Parquet is a sentence with its name, exit code 4, and how to go on without that lake."""
+    """A file that is no Parquet is a sentence with its name, exit code 4, and how to go on; others do."""
     damaged = next(iter((tmp_path / "lake").rglob("table=steps/day=2024-10-05/*.parquet")))
     damaged.write_bytes(damaged.read_bytes()[:100])
-    done = main("sql", "select 1", home=lake_home)
+    assert main("sql", "select count(*) from years.traces", home=lake_home).returncode == 0
+    done = main("sql", "select count(*) from years.steps", home=lake_home)
     assert (done.returncode, "Traceback" in done.stderr, "bug" in done.stderr) == (4, False, False)
-    for named in ("years", f"table=steps/day=2024-10-05/{damaged.name}", "lake detach years"):
+    for named in (f"rashomon-lake://years/table=steps/day=2024-10-05/{damaged.name}", "detach the lake"):
         assert named in done.stderr
 
 
