@@ -21,7 +21,7 @@ from rashomon.recorders import slots, standard_input
 from rashomon.session import SESSION, Order, open_process
 
 if TYPE_CHECKING:
-    from rashomon.replay.wall import Wall
+    from rashomon.replay.kernel import Around
 
 HASH_SEED = "PYTHONHASHSEED"
 """Decides the order of sets of strings. Chosen by the launcher where the user has not, and kept in the trace."""
@@ -86,22 +86,24 @@ def replay_environ(trace: Trace, base: dict[str, str], live: bool) -> dict[str, 
     return environ
 
 
-def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None, wall: Wall | None = None) -> Ended:
+def run(
+    command: Sequence[str], environ: dict[str, str], cwd: str | None = None, around: Sequence[Around] = ()
+) -> Ended:
     """Run a command to its end; stdin, stdout, stderr and signals are its own. Raises `CannotRun`.
 
-    `wall` is put around it, and closed when it has ended.
+    What is `around` it is opened before, and closed when it has ended.
     """
     signals = [getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)]
     if not hasattr(signal, "sigwaitinfo"):
         return Ended(_start(command, environ, cwd).wait())
     sys.stdout.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [*signals, signal.SIGCHLD])
-    if wall is not None:
-        wall.open()
+    for one in around:
+        one.open()
     try:
-        child, last = _start(command, environ, cwd, before, wall), 0
-        if wall is not None:
-            wall.serve(child.pid)
+        child, last = _start(command, environ, cwd, before, around), 0
+        for one in around:
+            one.serve(child.pid)
         while child.poll() is None:
             received = signal.sigwaitinfo([*signals, signal.SIGCHLD])
             if received.si_signo == signal.SIGCHLD:
@@ -111,8 +113,8 @@ def run(command: Sequence[str], environ: dict[str, str], cwd: str | None = None,
                 child.send_signal(last)
         return Ended(child.returncode, last)
     finally:
-        if wall is not None:
-            wall.close()
+        for one in around:
+            one.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -121,7 +123,7 @@ def _start(
     environ: dict[str, str],
     cwd: str | None,
     mask: set[int | signal.Signals] | None = None,
-    wall: Wall | None = None,
+    around: Sequence[Around] = (),
 ) -> subprocess.Popen[bytes]:
     kind, _, file = environ.get(STDIN, "").partition("@")
     closed = kind == standard_input.CLOSED
@@ -130,8 +132,8 @@ def _start(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask or ())
         if closed:
             os.closerange(0, 1)
-        if wall is not None:
-            wall.prepare()
+        for one in around:
+            one.prepare()
 
     stdin = subprocess.DEVNULL if file and standard_input.is_closed() else None
     try:

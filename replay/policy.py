@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -151,6 +151,16 @@ class Policy:
         """True if a host was allowed by its name: then somebody has to find its address."""
         return self._hosts.have_names
 
+    @property
+    def allows_commands(self) -> bool:
+        """True if a command was allowed by its words, which then may do all that it does."""
+        return bool(self._commands)
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """The files and folders that may be changed, with all below them."""
+        return self._writable
+
     def is_allowed(self, argv: Sequence[str]) -> bool:
         """True if the command was allowed by its words."""
         return any(_is_allowed(argv, words) for words in self._commands)
@@ -194,9 +204,9 @@ def working_copy(folder: str) -> str | None:
     return None if os.path.dirname(found) == found else found
 
 
-def temporary_folders() -> list[str]:
+def temporary_folders(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Where programs put what they do not keep: what the environment names, else the system's."""
-    named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
+    named = [environ[name] for name in ("TMPDIR", "TEMP", "TMP") if environ.get(name)]
     return named or ["/tmp", "/var/tmp", "/usr/tmp"]
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rashomon import disk, tapes
 from rashomon.beside import uncovered
@@ -31,13 +31,11 @@ from rashomon.recorders.unseen import OPENED_IN_C
 from rashomon.replay import stubs as stubbing
 from rashomon.replay.ends import EndDifference, end_differences
 from rashomon.replay.imported import refuse_imported
+from rashomon.replay.kernel import Kernel, kernel_for
 from rashomon.replay.live import WALLED
-from rashomon.replay.policy import Policy, kept_in, parse_allow, slipped
+from rashomon.replay.policy import Policy, parse_allow, slipped
 from rashomon.replay.printed import is_known
 from rashomon.session import UNCALLED, Order, new_trace_id, was_cancelled
-
-if TYPE_CHECKING:
-    from rashomon.replay.wall import Wall
 
 _ANY_OUTPUT = "Where that is as it should be: --any-output."
 _OUTPUT_UNKNOWN = (
@@ -100,8 +98,9 @@ def main(argv: list[str]) -> int:
         "command": what,
         "cwd": os.getcwd() if command else tape.trace.cwd,
     }
-    launch, wall = _launch(home, info), _wall(options, tape, info["cwd"])
-    ended = _run(options, tape, launch, what, info["cwd"], wall)
+    launch = _launch(home, info)
+    kernel = kernel_for(tape, options.allow, options.live, info["cwd"], home)
+    ended = _run(options, tape, launch, what, info["cwd"], kernel)
     replayed = launch.tape()
     if replayed is None or not replayed.trace.processes:
         launch.finish(ended, "error")
@@ -115,16 +114,14 @@ def main(argv: list[str]) -> int:
     ends = end_differences(tape, replayed)
     output = next((end for end in ends if end.kind == "output"), None)
     divergences = [*replayed.trace.divergences, *_afterwards(tape, replayed, ends, options.allow)]
-    divergences += [kept_in(*refused) for refused in wall.refused] if wall is not None else []
+    divergences += kernel.divergences
     if output is not None and not (output.passing or divergences or options.any_output or info["swaps"] or command):
         divergences.append(Divergence("output", output.summary, detail=(*output.detail, _ANY_OUTPUT)))
     for divergence in divergences[len(replayed.trace.divergences) :]:
         launch.trace.diverged(divergence)
     launch.finish(ended, outcome_of(ended))
-    document = report(tape, replayed, ended, divergences, output) | {
-        "kernel_isolated": wall is not None and wall.stands,
-        "unused_stubs": stubbing.unused(options.stub, replayed.steps),
-    }
+    document = report(tape, replayed, ended, divergences, output) | kernel.facts
+    document["unused_stubs"] = stubbing.unused(options.stub, replayed.steps)
     _warn(tape.trace)
     _report(options, document, ends, launched=bool(tape.trace.command))
     return 1 if divergences else 0
@@ -218,7 +215,7 @@ def _run(
     launch: Launch,
     command: list[str],
     cwd: str | None,
-    wall: Wall | None,
+    kernel: Kernel,
 ) -> Ended:
     """Launch the child with the tape beside it, for as long as it runs."""
     with tempfile.TemporaryDirectory(prefix="rashomon-") as folder:
@@ -230,10 +227,10 @@ def _run(
         environ = child_environ(order, replay_environ(tape.trace, dict(os.environ), bool(options.live)))
         if _PYTHON.fullmatch(os.path.basename(command[0])):
             environ["RASHOMON_DIRECT"] = "1"  # a Python that is too old for a replay must not run the program for real
-        if wall is not None:
+        if kernel.wall is not None:
             environ[WALLED] = "1"
         try:
-            ended = run(command, environ, cwd, wall)
+            ended = run(command, environ, cwd, kernel.around)
             _refuse_uncalled(path + UNCALLED)
         except CannotRun:
             launch.finish(Ended(127), "error")
@@ -246,16 +243,6 @@ def _refuse_uncalled(path: str) -> None:
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             raise CannotRun(file.read(), "Call it with its arguments within rashomon.replay(), in a program of yours.")
-
-
-def _wall(options: argparse.Namespace, tape: Tape, folder: str | None) -> Wall | None:
-    """What the kernel is to ask about the program's connections; None on systems whose kernel asks nobody, and where
-    tools run live: what they reach is not known."""
-    if "tool" in options.live or not sys.platform.startswith("linux"):
-        return None
-    from rashomon.replay.wall import wall_for
-
-    return wall_for(Policy(tape, options.allow, folder))
 
 
 def _absolute(stub: str) -> str:
@@ -368,9 +355,9 @@ def _report(
     ran = list(dict.fromkeys(document["ran"]))
     if ran and not options.quiet:
         shown = "; ".join(text_of(one, 80) for one in ran[:3]) + (f"; and {len(ran) - 3} more" if len(ran) > 3 else "")
-        network = "no more of the network than is allowed" if options.allow or options.live else "no network"
-        how = f"for real, with {network}" if document["kernel_isolated"] else "for real"
-        complain(clean(f"NOTE: as in the recording, what is no Python ran {how}: {shown}."))
+        complain(
+            clean(f"NOTE: as in the recording, what is no Python ran for real{_held(options, document)}: {shown}.")
+        )
     for tool in document["unused_stubs"]:
         complain(
             f"WARNING: the stub of {clean(tool)} has answered nothing: the program did not call it in this replay."
@@ -380,6 +367,14 @@ def _report(
             _say_held(document, launched)
     else:
         _say_diverged(document, ends, see("diff", document["parent"], document["trace"], home=options.home))
+
+
+def _held(options: argparse.Namespace, document: dict[str, Any]) -> str:
+    """What the kernel has kept from the commands that ran for real."""
+    opened = bool(options.allow or options.live)
+    network = ", with no more of the network than is allowed" if opened else ", with no network"
+    files = ", writing only where that is allowed" if opened else ", writing in the working copy only"
+    return (network if document["kernel_isolated"] else "") + (files if document["files_isolated"] else "")
 
 
 def _say_diverged(document: dict[str, Any], ends: Sequence[EndDifference], then: str) -> None:
@@ -393,6 +388,10 @@ def _say_diverged(document: dict[str, Any], ends: Sequence[EndDifference], then:
     more = len(document["divergences"]) - 3
     if more > 0:
         sys.stderr.write(f"  and {more} more\n")
+    if document["files_isolated"] and document["ran"]:
+        sys.stderr.write(
+            "  Of files that a command was refused only itself was told: --allow write=PATH, or run=COMMAND\n"
+        )
     for end in ends:
         if end.kind == "files":
             sys.stderr.write(clean("\n    ".join((f"  files: {end.summary}", *end.detail)) + "\n"))
