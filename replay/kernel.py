@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -66,6 +67,6 @@ def kernel_for(tape: Tape, allow: Sequence[str], live: Sequence[str], folder: st
     from rashomon.replay.fence import fence_for
     from rashomon.replay.wall import wall_for
 
-    temporary = temporary_folders({**os.environ, **tape.trace.environ})
-    policy = Policy(tape, allow, folder, (home, *temporary_folders(), *temporary))
+    recorded = temporary_folders({**os.environ, **tape.trace.environ})
+    policy = Policy(tape, allow, folder, (home, tempfile.gettempdir(), *recorded))
     return Kernel(wall_for(policy), None if policy.allows_commands else fence_for(policy.writable))

@@ -106,9 +106,9 @@ class Policy:
     """Decides for one replayed process. Thread-safe.
 
     `tape` tells which commands the recording ran: each may be run as often as it was. `allow` are the texts of
-    `--allow`. `folder` is where the program runs; it may write in the git working tree that holds it, or in itself
-    if there is none. `extra_writable` are paths of ours: the home, the tape. `redact` is what the recording did to
-    a command's words before they were written.
+    `--allow`. `folder` is where the program runs; it may write in the git working tree that holds it, and in that one's
+    repository, or in itself if there is none. `extra_writable` are paths of ours: the home, the tape. `redact` is what
+    the recording did to a command's words before they were written.
     """
 
     def __init__(
@@ -127,7 +127,8 @@ class Policy:
         self._commands = [shlex.split(one.target) for one in allowances if one.action == "run"]
         self._hosts = _Hosts([one.target for one in allowances if one.action == "connect"])
         given = [one.target for one in allowances if one.action == "write"]
-        places = [*([] if self.folder is None else [self.folder]), *temporary_folders(), *extra_writable, *given]
+        own = [] if self.folder is None else [self.folder, *_repository(self.folder)]
+        places = [*own, *temporary_folders(), *extra_writable, *given]
         self._writable = tuple({os.path.normcase(os.path.realpath(place)) for place in places})
         self._recorded: dict[tuple[str, ...], int] = {}
         for launched in tape.trace.launched:
@@ -202,6 +203,24 @@ def working_copy(folder: str) -> str | None:
             break
         found = parent
     return None if os.path.dirname(found) == found else found
+
+
+def _repository(folder: str) -> list[str]:
+    """Where git keeps what belongs to a working tree, if that is elsewhere: `git worktree`, a submodule
+    (https://git-scm.com/docs/gitrepository-layout)."""
+
+    def text_of(*names: str) -> str:
+        try:
+            with open(os.path.join(*names), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read(4096).strip()
+        except OSError:
+            return ""
+
+    told = text_of(folder, ".git")
+    own = os.path.join(folder, told.removeprefix("gitdir:").strip())
+    if not told.startswith("gitdir:") or not text_of(own, "HEAD"):
+        return []
+    return [own, os.path.join(own, text_of(own, "commondir"))]
 
 
 def temporary_folders(environ: Mapping[str, str] = os.environ) -> list[str]:

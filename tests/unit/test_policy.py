@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,26 @@ def test_where_a_program_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                "/dev/sda", "/proc/1/comm", "/usr/lib/x/__pycache__/notes.txt"]  # fmt: skip
     assert [str(path) for path in free if not policy.may_write(str(path))] == []
     assert [str(path) for path in refused if policy.may_write(str(path))] == []
+
+
+def test_a_worktree_has_its_repository_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What git keeps for a further working tree may be written, as it may where the repository is in the tree."""
+    monkeypatch.setenv("TMPDIR", "/nowhere/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path / "main"))
+    subprocess.run(["git", "init", "-q", str(tmp_path / "main")], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    subprocess.run([*git, "worktree", "add", "-q", str(tmp_path / "other")], check=True, capture_output=True)
+    policy = Policy(tape_of(), (), str(tmp_path / "other"))
+    for path, expected in (("other/file", True), ("main/.git/worktrees/other/index", True),
+                           ("main/.git/objects/ab", True), ("main/file", False)):  # fmt: skip
+        assert policy.may_write(str(tmp_path / path)) is expected, path
+    (tmp_path / "odd").mkdir()
+    for told in ("gitdir: /etc", "gitdir:", "anything", "gitdir: ../main"):
+        (tmp_path / "odd" / ".git").write_text(told)
+        policy = Policy(tape_of(), (), str(tmp_path / "odd"))
+        written = [policy.may_write(path) for path in (f"{tmp_path}/odd/a", "/etc/passwd", f"{tmp_path}/main/file")]
+        assert written == [True, False, False], told
 
 
 def test_the_root_is_no_working_copy(monkeypatch: pytest.MonkeyPatch) -> None:
