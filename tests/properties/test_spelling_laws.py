@@ -60,7 +60,7 @@ def outcome(spell: Any, value: Any) -> Any:
         return ValueError
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(VALUES)
 def test_values_are_spelled_as_json_spells_them(value: Any) -> None:
     """The kept encoders give the text of fresh ones for every value, or refuse it where they do."""
@@ -69,7 +69,7 @@ def test_values_are_spelled_as_json_spells_them(value: Any) -> None:
     assert canonical_text(value).encode() == canonical_json(value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(HEADS)
 def test_heads_are_spelled_as_any_value_is(head: dict[str, Any]) -> None:
     """A head's column, and what is kept exactly beside it, are those of the same value that is no head; also when its
@@ -82,7 +82,7 @@ def test_heads_are_spelled_as_any_value_is(head: dict[str, Any]) -> None:
     assert text is None or json.loads(text) == head
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.dictionaries(st.sampled_from(["url", "status", "headers", "é"]), NUMBERED | ODD, max_size=4)))
 def test_heads_are_put_together_as_a_reader_does(heads: list[dict[str, Any]]) -> None:
     """Heads whose headers are numbers or define some: what is remembered of the ones before changes nothing, and
@@ -109,7 +109,7 @@ def test_heads_are_put_together_as_a_reader_does(heads: list[dict[str, Any]]) ->
         assert (headed.type, headed.encoding) == step_rows.content_headers(headed.head)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(ODD, ODD, st.sampled_from([Kind.TOOL, Kind.MCP, Kind.NOTE]), st.sampled_from(["function", "async gen", ""]))
 def test_values_of_tools_are_what_their_views_say(given_: Any, came: Any, kind: Kind, flavour: str) -> None:
     """Columns of what a tool was given and gave are made of the step's views, also where a short cut is taken."""

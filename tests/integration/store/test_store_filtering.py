@@ -320,7 +320,7 @@ PATHS = st.sampled_from(
 )
 
 
-@settings(max_examples=70)
+@settings(max_examples=50)
 @given(text=st.lists(st.one_of(some_terms(), some_terms(), FREE, PATHS), min_size=1, max_size=3).map(" ".join))
 def test_memory_and_store_agree(path: Path, tapes_there: list[Tape], text: str) -> None:
     """The same filter chooses the same steps in SQL and among steps in memory; what one refuses, both refuse."""

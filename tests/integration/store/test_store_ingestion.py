@@ -188,7 +188,7 @@ def grown_and_clean(folder: Path, looks: Iterable[tuple[str, float]]) -> tuple[o
     return content(folder / "store.duckdb"), content(clean)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(names=st.permutations([*WHOLE, *WHOLE]), shares=st.lists(st.floats(0, 1), min_size=8, max_size=8))
 def test_any_order_and_any_moment_give_the_same_store(
     names: list[str], shares: list[float], tmp_path_factory: pytest.TempPathFactory

@@ -100,7 +100,7 @@ def whole_tapes(draw: st.DrawFn) -> Tape:
     return Tape(trace, tuple(draw(steps(number)) for number in range(draw(st.integers(0, 4)))))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tape=whole_tapes())
 def test_store_gives_back_the_tape_of_the_journal(tape: Tape) -> None:
     """A tape read from the store equals the one put together from its journal, exactly."""
@@ -125,7 +125,7 @@ def test_store_gives_back_the_tape_of_the_journal(tape: Tape) -> None:
             traces.query("select request_head->>'url', response_head->>'status' from steps")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(body=BODIES)
 @example(b'{"messages": [ {"role":"user"} , {"role":"assistant"}, 3 ] , "model":"' + b"x" * 70 + b'"}')
 @example(b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}")
@@ -136,7 +136,7 @@ def test_split_body_joins_to_the_same_bytes(body: bytes) -> None:
     assert bodies.join(split.frame, split.holes, [part.content for part in split.parts]) == body
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(sent=st.lists(BODIES, min_size=1, max_size=3), again=st.lists(st.integers(0, 2), max_size=3))
 @example(sent=[b'{"n":[12,[3],"%s"]}' % (b"x" * 70), b'{"n":[123,[3],"%s"]}' % (b"x" * 70)], again=[0])
 @example(sent=[b'{"a":1,"a":[{}],"messages":[],"%s":NaN}' % (b"x" * 70)], again=[0])
@@ -170,7 +170,7 @@ MEMBERS = st.dictionaries(st.sampled_from(["a", "model", "tools", "z", "é", "me
 """Members that stand before or behind a conversation, sometimes in the place of it."""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     before=MEMBERS,
     after=MEMBERS,

@@ -30,7 +30,7 @@ def told(folder: Path) -> dict[str, Tape]:
     }
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chance=st.randoms(use_true_random=False))
 @example(chance=Random(3))
 def test_store_gives_back_what_the_journals_tell(chance: Random) -> None:

@@ -99,7 +99,7 @@ def _decodes(chunk: bytes) -> bool:
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8), st.integers(1, 9), st.sets(st.integers(1, 80), max_size=6))
-@settings(max_examples=100, deadline=None, print_blob=True)
+@settings(max_examples=50, deadline=None, print_blob=True)
 def test_no_chunking_loses_or_invents_a_byte(units: list[bytes], size: int, offsets: set[int]) -> None:
     """The pieces join to the same bytes whatever the units, and none is empty (that would end a body)."""
     chunkings: list[Chunking] = [
@@ -116,7 +116,7 @@ def test_no_chunking_loses_or_invents_a_byte(units: list[bytes], size: int, offs
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=100, deadline=None, print_blob=True)
+@settings(max_examples=50, deadline=None, print_blob=True)
 def test_the_pieces_of_a_text_join_to_the_text(text: str) -> None:
     """Streaming a text never changes it."""
     assert "".join(text_pieces(text)) == text
