@@ -90,7 +90,15 @@ def sweep(store: Path) -> None:
     for left in leftovers(store):
         if own not in left.name:  # another thread may be at it
             with contextlib.suppress(OSError):
-                _clear(left)
+                remove(left)
+
+
+def remove(left: Path) -> None:
+    """Delete what was left: a file, or a folder with what did not fit into memory."""
+    if left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left)
+    else:
+        left.unlink(missing_ok=True)
 
 
 def is_due(store: Path, wait_s: float = connections.WAIT_S) -> bool:
@@ -119,7 +127,7 @@ def compact(store: Path, wait_s: float = connections.WAIT_S) -> Compacted:
     be read whole: then nothing has changed.
     """
     for left in leftovers(store):
-        left.unlink(missing_ok=True)
+        remove(left)
     before = store.stat().st_size
     scratch = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.old")
     new = store.with_name(f"{store.name}{BESIDE}{os.getpid()}.new")
@@ -247,7 +255,7 @@ def _copy_file(store: Path, scratch: Path, wait_s: float) -> _Seen:
 def _copy_database(source: Path, target: Path) -> None:
     """All tables, views, comments and rows of one file into a new one."""
     _clear(target)
-    with duckdb.connect(":memory:") as copying:
+    with duckdb.connect(":memory:", config={"temp_directory": connections.spill(target)}) as copying:
         copying.execute(f"ATTACH {_quoted(source)} AS old (READ_ONLY)")
         copying.execute(_attached(target, copying, "old"))
         copying.execute("COPY FROM DATABASE old TO fresh")

@@ -158,10 +158,16 @@ def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
+def spill(store: Path) -> str:
+    """The folder for what does not fit into memory; of a file that is opened directly it is DuckDB's own choice."""
+    return f"{store}.tmp"
+
+
 def _attach(path: Path, new: bool = False, logs: bool = True) -> duckdb.DuckDBPyConnection:
     """Open a file for writing: attached, for a database that is opened directly has large groups of rows."""
     # who may merge groups of rows says so itself: `rashomon.store.merging`
-    connection = duckdb.connect(":memory:", config={"checkpoint_threshold": f"{LOG_BYTES}B", "max_vacuum_tasks": 0})
+    config: _Config = {"checkpoint_threshold": f"{LOG_BYTES}B", "max_vacuum_tasks": 0, "temp_directory": spill(path)}
+    connection = duckdb.connect(":memory:", config=config)
     form = f", {FORM}" if new else ""  # of an old file they stay as they are
     form += "" if logs else ", RECOVERY_MODE no_wal_writes"
     try:

@@ -205,7 +205,7 @@ def open_reader(store: Path, wait_s: float = connections.WAIT_S) -> duckdb.DuckD
         connections.open_reader(store, wait_s).close()  # it is ours, and of this version
     else:
         connections.open_writer(store, wait_s).close()
-    made = duckdb.connect(":memory:", config={"temp_directory": f"{store}.tmp"})
+    made = duckdb.connect(":memory:", config={"temp_directory": connections.spill(store)})
     try:
         _attach_store(made, store, wait_s)
         from rashomon.store.export_tables import TABLES

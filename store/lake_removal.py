@@ -19,7 +19,7 @@ import duckdb
 
 from rashomon.errors import DamagedData, RashomonError
 from rashomon.store import export_tables, forgotten, lake, searching
-from rashomon.store.connection import first_line
+from rashomon.store.connection import first_line, spill
 from rashomon.store.lake_writing import Place
 
 Progress = Callable[[int, int], None]
@@ -250,7 +250,10 @@ def _ids(manifest: dict[str, Any] | None) -> frozenset[str] | None:
 def _opened(place: Place, files: _Files, tables: Iterable[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Files of one day and home as views by the names of their tables; those of a server are fetched."""
     chosen = files.paths if tables is None else {name: files.paths[name] for name in tables}
-    with tempfile.TemporaryDirectory(prefix="rashomon-") as folder, duckdb.connect() as made:
+    with (
+        tempfile.TemporaryDirectory(prefix="rashomon-") as folder,
+        duckdb.connect(config={"temp_directory": spill(Path(folder, "rows"))}) as made,
+    ):
         try:
             for table, path in chosen.items():
                 local = path

@@ -160,12 +160,15 @@ class Lease:
             self._pace.asked()
         self._logs = self._is_to_log()
         writer = connections.open_writer(self._store, self._wait_s, self._logs)
-        self._held = turns.show_held(self._store)
-        writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
-        writer.execute("PRAGMA disable_checkpoint_on_shutdown")
-        if self._limit:
-            writer.execute(f"SET memory_limit = '{self._limit}'")
-            writer.execute("SET temp_directory = ''")  # content nowhere but in the store
+        try:
+            self._held = turns.show_held(self._store)
+            writer.execute("SET threads = 1")  # batches are small: a second one costs more than it does
+            writer.execute("PRAGMA disable_checkpoint_on_shutdown")
+            if self._limit:
+                _restrict(writer, self._limit)
+        except BaseException:
+            writer.close()
+            raise
         self._since = time.monotonic()
         return writer
 
@@ -227,6 +230,16 @@ class Lease:
             if now >= self._last_call:
                 self._called = True
                 self._writer.interrupt()
+
+
+def _restrict(writer: duckdb.DuckDBPyConnection, limit: str) -> None:
+    """Let DuckDB take so much memory, and keep content nowhere but in the store."""
+    writer.execute("SET temp_directory = ''")  # first: to the new limit DuckDB puts there what it holds
+    try:
+        writer.execute(f"SET memory_limit = '{limit}'")
+    except duckdb.OutOfMemoryException:  # a long log was read, all of which is in memory until it is in the file
+        writer.execute("CHECKPOINT")
+        writer.execute(f"SET memory_limit = '{limit}'")
 
 
 def _is_tight(store: Path) -> bool:

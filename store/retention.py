@@ -363,11 +363,12 @@ def clean(home: Path | str) -> list[Path]:
     """Delete what killed commands left half-written; which files those were."""
     found = leftovers(home)
     for path in found:
-        path.unlink(missing_ok=True)
+        compaction.remove(path)
     importing.sweep(Path(home))
-    spilled = Path(f"{homes.store_path(home)}.tmp")
+    store = Path(homes.store_path(home))
+    spilled = Path(connections.spill(store))
     if spilled.exists():
-        with connections.open_writer(Path(homes.store_path(home))):  # so nobody else is at work with it
+        with connections.open_writer(store):  # so nobody else is at work with it
             shutil.rmtree(spilled, ignore_errors=True)
     return found
 

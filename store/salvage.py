@@ -94,7 +94,7 @@ class _Salvage:
             connections.refuse_newer(self.store)
         homes.prepare(str(self.home))
         for left in self.store.parent.glob(f"{self.store.name}{compaction.SALVAGE}*"):
-            left.unlink(missing_ok=True)
+            compaction.remove(left)
         try:
             ingestion.ingest(self.folder, self.new, self.progress)
             if self.store.exists():
@@ -106,7 +106,7 @@ class _Salvage:
         finally:
             for path in (self.new, self.old):
                 for left in self.store.parent.glob(f"{path.name}*"):
-                    left.unlink(missing_ok=True)
+                    compaction.remove(left)
         mirror(self.home)
         check = verification.verify(self.home, progress=self.progress)
         return Salvaged(
@@ -160,7 +160,7 @@ class _Salvage:
         for attempt in (self.as_it_is, self.without_log, self.with_header(0), self.with_header(1), self.with_a_start):
             try:
                 for left in self.store.parent.glob(f"{self.old.name}*"):
-                    left.unlink()
+                    compaction.remove(left)
                 attempt()
                 reader = connections.open_reader(self.old)
                 reader.execute("SELECT count(*) FROM traces").fetchall()

@@ -97,7 +97,7 @@ def once(query: str, shape: Format, output: Path | None, home: Path | None) -> i
 @contextmanager
 def _asked(store: TraceStore, query: str, run: Interruptible) -> Iterator[Answer]:
     """The answer of a store; at the end of the block, it is let go of without waiting until it is closed."""
-    from rashomon.store import asking, lake, opening
+    from rashomon.store import asking, connection, lake, opening
 
     begun = store.handed_over()
     if begun is None or lake.attached(store.path.parent):
@@ -107,7 +107,7 @@ def _asked(store: TraceStore, query: str, run: Interruptible) -> Iterator[Answer
     try:
         yield asking.Answer(query, begun, run)
     finally:
-        if os.path.exists(f"{store.path}.tmp"):  # what did not fit into memory: the database removes it
+        if os.path.exists(connection.spill(store.path)):  # what did not fit into memory: the database removes it
             begun.close()
         else:
             opening.close_soon(begun)

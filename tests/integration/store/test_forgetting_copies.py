@@ -96,12 +96,18 @@ def test_what_dead_salvages_left_is_swept(home: Path) -> None:
     living = home / f"store.duckdb.salvage-{os.getppid()}.old"
     for path in (*dead, living):
         path.write_bytes(copy)
-    (home / "store.duckdb.tmp").mkdir()
-    (home / "store.duckdb.tmp" / "duckdb_temp_storage-0.tmp").write_bytes(copy)
+    spilled = [
+        home / "store.duckdb.tmp",
+        home / f"store.duckdb.compact-{ended.pid}.new.tmp",
+        home / f"{dead[0].name}.tmp",
+    ]
+    for folder in spilled:
+        folder.mkdir()
+        (folder / "duckdb_temp_storage-0.tmp").write_bytes(copy)
     assert "store.duckdb.salvage-" in main("verify", home=home).stdout
     done = forget(home, choose(home, [], [PERSON]), [PERSON])
     assert [path for path in dead if path.exists()] == []
-    assert not (home / "store.duckdb.tmp").exists()
+    assert [folder for folder in spilled if folder.exists()] == []
     assert [one.place for one in done.proof.found] == [living.name]
 
 

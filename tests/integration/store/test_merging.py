@@ -239,6 +239,32 @@ def test_a_batch_that_does_not_fit_gets_more_memory_step_by_step(
     assert len(ingest_new(tmp_path).new) == 1
 
 
+def test_a_long_log_is_put_into_the_file_before_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a log is in memory when it has been read; what does not fit is written nowhere else."""
+    monkeypatch.chdir(tmp_path)
+    held = lease.Lease(tmp_path / "store.duckdb", 5)
+    held.unbind()
+    with held.writing(more=True) as writer:
+        writer.execute("SET checkpoint_threshold = '1GB'")
+        writer.execute("CREATE TABLE texts (text VARCHAR)")
+        for _ in range(12):
+            writer.execute("INSERT INTO texts SELECT ? || range FROM range(1000)", ["long " * 1000])
+    held.end()
+    assert (tmp_path / "store.duckdb.wal").stat().st_size > 50_000_000
+    calm = pace.Pace()
+    calm.logs = False
+    again = lease.Lease(tmp_path / "store.duckdb", 5, calm)
+    with again.writing(more=True) as writer:
+        assert writer.execute("SELECT current_setting('memory_limit')").fetchall() == [("36.2 MiB",)]
+        writer.execute("INSERT INTO texts VALUES ('one more')")
+    again.end()
+    with connection.open_reader(tmp_path / "store.duckdb") as reader:
+        assert reader.execute("SELECT count(*), max(length(text)) FROM texts").fetchall() == [(12_001, 5_003)]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() or path.suffix == ".wal"] == []
+
+
 def test_one_portion_with_more_in_it_gets_memory_for_itself(
     tmp_path: Path, fleet: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
