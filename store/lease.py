@@ -234,7 +234,9 @@ class Lease:
 
 def _restrict(writer: duckdb.DuckDBPyConnection, limit: str) -> None:
     """Let DuckDB take so much memory, and keep content nowhere but in the store."""
-    writer.execute("SET temp_directory = ''")  # first: to the new limit DuckDB puts there what it holds
+    # before the limit: what is in memory beyond it would go into that folder, which cannot be changed once it is used
+    with contextlib.suppress(duckdb.NotImplementedException):  # as where there was too little memory to read the log
+        writer.execute("SET temp_directory = ''")
     try:
         writer.execute(f"SET memory_limit = '{limit}'")
     except duckdb.OutOfMemoryException:  # a long log was read, all of which is in memory until it is in the file

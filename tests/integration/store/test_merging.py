@@ -239,12 +239,9 @@ def test_a_batch_that_does_not_fit_gets_more_memory_step_by_step(
     assert len(ingest_new(tmp_path).new) == 1
 
 
-def test_a_long_log_is_put_into_the_file_before_memory_is_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All of a log is in memory when it has been read; what does not fit is written nowhere else."""
-    monkeypatch.chdir(tmp_path)
-    held = lease.Lease(tmp_path / "store.duckdb", 5)
+def long_log(store: Path) -> None:
+    """A store whose log is longer than an ingestion lets one become, with 12,000 rows in it."""
+    held = lease.Lease(store, 5)
     held.unbind()
     with held.writing(more=True) as writer:
         writer.execute("SET checkpoint_threshold = '1GB'")
@@ -252,17 +249,48 @@ def test_a_long_log_is_put_into_the_file_before_memory_is_short(
         for _ in range(12):
             writer.execute("INSERT INTO texts SELECT ? || range FROM range(1000)", ["long " * 1000])
     held.end()
-    assert (tmp_path / "store.duckdb.wal").stat().st_size > 50_000_000
+    assert store.with_name(f"{store.name}.wal").stat().st_size > 50_000_000
+
+
+def written_on(store: Path) -> None:
+    """Write one more row without a log, in what memory an ingestion gives DuckDB, and read all of them."""
     calm = pace.Pace()
     calm.logs = False
-    again = lease.Lease(tmp_path / "store.duckdb", 5, calm)
+    again = lease.Lease(store, 5, calm)
     with again.writing(more=True) as writer:
         assert writer.execute("SELECT current_setting('memory_limit')").fetchall() == [("36.2 MiB",)]
         writer.execute("INSERT INTO texts VALUES ('one more')")
     again.end()
-    with connection.open_reader(tmp_path / "store.duckdb") as reader:
+    with connection.open_reader(store) as reader:
         assert reader.execute("SELECT count(*), max(length(text)) FROM texts").fetchall() == [(12_001, 5_003)]
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir() or path.suffix == ".wal"] == []
+    assert [path.name for path in store.parent.iterdir() if path.is_dir() or path.suffix == ".wal"] == []
+
+
+def test_a_long_log_is_put_into_the_file_before_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a log is in memory when it has been read; what does not fit is written nowhere else."""
+    monkeypatch.chdir(tmp_path)
+    long_log(tmp_path / "store.duckdb")
+    written_on(tmp_path / "store.duckdb")
+
+
+def test_a_log_may_be_too_long_for_the_machine_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was put aside while the log was read lies beside the store, and goes with the connection."""
+    monkeypatch.chdir(tmp_path)
+    long_log(tmp_path / "store.duckdb")
+    opened = connection.open_writer
+    beside: list[str] = []
+
+    def small(path: Path, wait_s: float, logs: bool = True) -> duckdb.DuckDBPyConnection:
+        writer = opened(path, wait_s, logs)
+        writer.execute("SET memory_limit = '40MB'")
+        beside.extend(one.name for one in tmp_path.iterdir() if one.is_dir())
+        return writer
+
+    monkeypatch.setattr(connection, "open_writer", small)
+    written_on(tmp_path / "store.duckdb")
+    assert beside == ["store.duckdb.tmp"]
 
 
 def test_one_portion_with_more_in_it_gets_memory_for_itself(
