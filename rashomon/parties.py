@@ -76,8 +76,9 @@ class Witness(Protocol):
     def began(self, head: Head) -> None:
         """The head of the answer is about to reach the program."""
 
-    def piece(self, data: bytes) -> None:
-        """These bytes are about to reach the program."""
+    def piece(self, data: bytes, number: int = 0, place: Place | None = None) -> None:
+        """These bytes are about to reach the program. With a place it is told what `at` would be: they are the piece of
+        that number, handed out there."""
 
     def overtaken(self, at_end: bool = False) -> None:
         """The caller is cancelled in the turn of its loop in which the last piece came, or the failure that `ended` is
@@ -98,7 +99,7 @@ class SilentWitness:
 
     def began(self, head: Head) -> None: ...
 
-    def piece(self, data: bytes) -> None: ...
+    def piece(self, data: bytes, number: int = 0, place: Place | None = None) -> None: ...
 
     def overtaken(self, at_end: bool = False) -> None: ...
 

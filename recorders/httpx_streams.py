@@ -136,7 +136,7 @@ class _AsyncTee:
         witness, pull = self._witness, self._chunks.__anext__
         report, enter, leave = witness.piece, inside.set, inside.reset
         state = None if boundary.ticker is None else boundary.ticker.state()
-        settling = None
+        settling = place = None
         while True:
             before = None if state is None else state.here
             token = enter(witness)
@@ -160,9 +160,10 @@ class _AsyncTee:
                 if state.pending or state.loop._ready:
                     settling = state.settle(partial(witness.at, _PIECE, self._number))
                 else:  # as in `boundary.make_async`
-                    witness.at(_PIECE, self._number, state.here)
+                    place = state.here
+            report(chunk, self._number, place)
             self._number += 1
-            report(chunk)
+            place = None
             try:
                 if settling is not None:
                     await settling

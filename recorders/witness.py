@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _WHOLE = 1 << 62
 """In the place of the bytes that have not come: all that were promised have."""
 _ON_A_WIRE = frozenset((Kind.LLM, Kind.HTTP, Kind.MCP))
-_COMPLETE = End.COMPLETE  # to look a member of an enumeration up takes a fifth of a microsecond
+_COMPLETE, _PIECE = End.COMPLETE, Event.PIECE  # to look a member of an enumeration up takes a fifth of a microsecond
 Pending = tuple["TraceRecorder", LateCall, Lane, bool, int, Witness | None]
 """A call that is not written yet: whose, what, its lane and whether that is known, when it arrived by
 `perf_counter_ns`, inside of what."""
@@ -83,11 +83,13 @@ class StepWitness:
             writer.checked([Code.HEAD, self.number, writer.now_us(), head])
         self._gap |= writer.lost_frames != lost
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes, number: int = 0, place: Place | None = None) -> None:
         try:
             writer = self._writer
             redactor = writer.redactor
             if self.encoded:
+                if place is not None:
+                    self.at(_PIECE, number, place)
                 self._gap |= not writer.piece(self.number, redactor.encoded(data))
                 return
             held = self._held
@@ -100,9 +102,12 @@ class StepWitness:
             # `StreamRedactor.passes`, written out: a chunk costs mostly code that the processor has not at hand
             if stream is None and data and data[-1] not in redactor.open_bytes and redactor.trigger(data) is None:
                 self._passed += 1
-                if not writer.piece(self.number, data, held, left == _WHOLE):
+                point = b"" if place is None else writer.point_frame(self._trace, _PIECE, self.number, number, place)
+                if not writer.piece(self.number, data, held, left == _WHOLE, point):
                     self._left, self._gap = 0, True
             else:
+                if place is not None:
+                    self.at(_PIECE, number, place)
                 self._slow_piece(data, held)
         except Exception as error:  # a bug of ours: what cannot be cleaned of secrets is not written
             self._lost(error)

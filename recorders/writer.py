@@ -99,25 +99,30 @@ class Writer:
             self.failed(error, False)
 
     def point(self, trace: int, event: str, step: int, number: int, place: tuple[int, int, int]) -> None:
-        """Defer a POINT frame of a step: there is one for each chunk of a stream, so it is packed by hand."""
+        """Defer a POINT frame of a step."""
         try:
-            head = self._point_heads.get((trace, event))
-            if head is None:
-                text = event.encode()
-                head = _POINT_HEAD.pack(0x9B, 13, 0xCE, trace, 0xA0 | len(text)) + text
-                if len(self._point_heads) < _MAX_INTERNED:
-                    self._point_heads[trace, event] = head
-            now = (_clock() - self._base_ns) // 1000
-            loop, epoch, tick = place
-            payload = head + _POINT.pack(
-                0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0
-            )
+            frame = self.point_frame(trace, event, step, number, place)
             with self.lock:
-                self._deferred.append(_FRAME.pack(len(payload), crc32(payload)) + payload)
+                self._deferred.append(frame)
                 if len(self._deferred) >= _MAX_DEFERRED:
                     self.flush()
         except Exception as error:  # as above
             self.failed(error, False)
+
+    def point_frame(self, trace: int, event: str, step: int, number: int, place: tuple[int, int, int]) -> bytes:
+        """A POINT frame of a step: there is one for each chunk of a stream, so it is packed by hand."""
+        head = self._point_heads.get((trace, event))
+        if head is None:
+            text = event.encode()
+            head = _POINT_HEAD.pack(0x9B, 13, 0xCE, trace, 0xA0 | len(text)) + text
+            if len(self._point_heads) < _MAX_INTERNED:
+                self._point_heads[trace, event] = head
+        now = (_clock() - self._base_ns) // 1000
+        loop, epoch, tick = place
+        payload = head + _POINT.pack(
+            0xCE, step, 0x90, 0xCE, number, 0xD2, loop, 0xD3, epoch, 0xD3, tick, 0xCF, now, 0xC0
+        )
+        return _FRAME.pack(len(payload), crc32(payload)) + payload
 
     def defer(self, elements: list[Any], checked: bool = False) -> None:
         """A frame that is written together with the next one: of no worth by itself if the process is killed first."""
@@ -230,8 +235,8 @@ class Writer:
             self.failed(error, False)
         return b"", 0
 
-    def piece(self, number: int, data: bytes, before: bytes = b"", last: bool = False) -> bool:
-        """Append a PIECE frame, behind a frame that was held: the one frame a stream writes hundreds of.
+    def piece(self, number: int, data: bytes, before: bytes = b"", last: bool = False, point: bytes = b"") -> bool:
+        """Append a PIECE frame, behind a frame that was held and its POINT: the one frame a stream writes hundreds of.
 
         With the last piece of an answer goes the END frame of a complete one. False when it could not be written.
         """
@@ -239,7 +244,7 @@ class Writer:
             now_ns = _clock()
             now = (now_ns - self._base_ns) // 1000
             head = _PIECE.pack(0x94, 4, 0xCE, number, 0xCF, now, 0xC6, len(data))
-            frame = before + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
+            frame = before + point + _FRAME.pack(len(head) + len(data), crc32(data, crc32(head))) + head + data
             if last:
                 end = _COMPLETE.pack(0x95, 5, 0xCE, number, 0xCF, now, _WHOLE)
                 frame += _FRAME.pack(_COMPLETE.size, crc32(end)) + end

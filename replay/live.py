@@ -57,9 +57,9 @@ class LiveWitness:
         self._head = head
         self._inner.began(head)
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes, number: int = 0, place: Place | None = None) -> None:
         self._pieces.append(Piece(0, data))
-        self._inner.piece(data)
+        self._inner.piece(data, number, place)
 
     def overtaken(self, at_end: bool = False) -> None:
         self._inner.overtaken(at_end)

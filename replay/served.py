@@ -54,10 +54,10 @@ class ServedWitness:
         """As `Witness.began`."""
         self._inner.began(head)
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes, number: int = 0, place: Place | None = None) -> None:
         """As `Witness.piece`."""
         self._left -= len(data)
-        self._inner.piece(data)
+        self._inner.piece(data, number, place)
 
     def overtaken(self, at_end: bool = False) -> None:
         """As `Witness.overtaken`."""

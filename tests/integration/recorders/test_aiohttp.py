@@ -423,7 +423,7 @@ class _Heard:
 
     def overtaken(self, at_end: bool = False) -> None: ...
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes, number: int = 0, place: object = None) -> None:
         self.pieces.append(data)
 
     def ended(self, end: End, error: BaseException | None = None) -> None:

@@ -1,0 +1,82 @@
+"""Where in the life of its event loop each piece of an async stream was handed out is in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import rashomon
+from rashomon import tapes
+from rashomon.model import Event
+
+KEY = b"sk-proj-" + b"a1B2" * 10
+PLAIN = [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"]
+SECRET = [b"data: one\n\n", b"data: " + KEY[:20], KEY[20:] + b"\n\n", b"data: " + KEY + b"\n\n", b"data: two\n\n"]
+
+
+class Stream(httpx2.AsyncByteStream):
+    """Each piece takes a turn of the loop, or comes at once."""
+
+    def __init__(self, chunks: list[bytes], turns: bool) -> None:
+        self.chunks, self.turns = chunks, turns
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks:
+            if self.turns:
+                await asyncio.sleep(0)
+            yield chunk
+
+
+async def read(chunks: list[bytes], turns: bool, beside: bool) -> list[bytes]:
+    """What a program hears; `beside` it, a task has something to do in each turn."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        headers = {"content-type": "text/event-stream"}
+        return httpx2.Response(200, headers=headers, stream=Stream(chunks, turns))
+
+    async def busy() -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(busy()) if beside else None
+    transport = httpx2.MockTransport(answer)
+    async with httpx2.AsyncClient(transport=transport) as client, client.stream("GET", "http://provider/") as response:
+        heard = [chunk async for chunk in response.aiter_raw()]
+    if other is not None:
+        other.cancel()
+    return heard
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("chunks", [PLAIN, SECRET], ids=["plain", "secret"])
+def test_each_piece_has_its_place(chunks: list[bytes], beside: bool, home: Path) -> None:
+    """A point for each piece, in order, each in a turn of its own; also where a secret is
+    cut by pieces. A replay hears the same and says nothing of the order."""
+    with rashomon.trace("pieces"):
+        assert asyncio.run(read(chunks, True, beside)) == chunks
+    (path,) = (home / "journals").glob("*.rsj")
+    assert KEY not in path.read_bytes()
+    (tape,) = tapes.assemble([tapes.read_part(path)])
+    places = [point for point in tape.points if point.event is Event.PIECE]
+    assert [point.number for point in places] == list(range(len(chunks)))
+    turns = [(point.epoch, point.tick) for point in places]
+    assert turns == sorted(set(turns))
+    (step,) = tape.steps
+    assert {point.step for point in places} == {step.id}
+    with rashomon.replay(tape) as replaying:
+        heard = asyncio.run(read([], True, beside))
+    replaying.check()
+    assert heard == [piece.data for piece in step.response.pieces]
+
+
+def test_pieces_that_take_no_turn_have_no_place(home: Path) -> None:
+    """The program was not suspended for them: a replay hands them on at once, too."""
+    with rashomon.trace("pieces"):
+        assert asyncio.run(read(PLAIN, False, False)) == PLAIN
+    (path,) = (home / "journals").glob("*.rsj")
+    (tape,) = tapes.assemble([tapes.read_part(path)])
+    assert [point for point in tape.points if point.event is Event.PIECE] == []
