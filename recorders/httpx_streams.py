@@ -68,18 +68,16 @@ class _SyncTee:
         self._witness, self._inner = witness, inner
         # one iterator for good: who reads on by iterating anew gets what is left, as from a connection
         self._recorded = None if recorded is None else _recorded(recorded, witness.pace)
+        self._number = 0
 
     def __iter__(self) -> Iterator[bytes]:
         witness = self._witness
         report = witness.piece
         live = self._recorded is None
-        number = 0
         try:
             for chunk in self._inner if self._recorded is None else self._recorded:
-                if live and len(_threads) > 1:
-                    witness.at(Event.PIECE, number, blocking_place())
-                    number += 1
-                report(chunk)
+                report(chunk, self._number, blocking_place() if live and len(_threads) > 1 else None)
+                self._number += 1  # also of those that no other thread was there for: a replay counts all
                 yield chunk
         except GeneratorExit:
             witness.ended(End.CLOSED)

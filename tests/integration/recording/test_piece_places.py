@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -12,6 +13,7 @@ import pytest
 import rashomon
 from rashomon import tapes
 from rashomon.model import Event
+from rashomon.tapes import Tape
 
 KEY = b"sk-proj-" + b"a1B2" * 10
 PLAIN = [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"]
@@ -80,3 +82,55 @@ def test_pieces_that_take_no_turn_have_no_place(home: Path) -> None:
     (path,) = (home / "journals").glob("*.rsj")
     (tape,) = tapes.assemble([tapes.read_part(path)])
     assert [point for point in tape.points if point.event is Event.PIECE] == []
+
+
+class Blocking(httpx2.SyncByteStream):
+    """The same for a blocking client."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from PLAIN
+
+
+def read_beside_a_thread() -> list[bytes]:
+    """The first piece is read alone, what follows while another thread is there, which has made a call meanwhile."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/other":
+            return httpx2.Response(200, json={"a": 1})
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Blocking())
+
+    asked, over = threading.Event(), threading.Event()
+    heard: list[bytes] = []
+
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as client:
+
+        def other() -> None:
+            heard.append(client.get("http://provider/other").content)
+            asked.set()
+            over.wait(10)
+
+        thread = threading.Thread(target=other)
+        with client.stream("GET", "http://provider/") as response:
+            for chunk in response.iter_raw():
+                if not heard:
+                    thread.start()
+                    asked.wait(10)
+                heard.append(chunk)
+    over.set()
+    thread.join()
+    return heard
+
+
+def test_pieces_are_counted_when_no_other_thread_is_there(home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Only those that come beside another thread have a place, each by its number among all: in a replay none waits for
+    the place of a later one."""
+    with rashomon.trace("pieces"):
+        recorded = read_beside_a_thread()
+    tape = last_tape()
+    (stream,) = (step.id for step in tape.steps if len(step.response.pieces) == len(PLAIN))
+    places = [point for point in tape.points if point.event is Event.PIECE and point.step == stream]
+    assert [point.number for point in places] == [1, 2]
+    with rashomon.replay(tape) as replaying:
+        assert read_beside_a_thread() == recorded
+    replaying.check()
+    assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
