@@ -223,12 +223,9 @@ class Completions:
     def _pass_over(self) -> None:
         """What is left of an answer that is over will not be asked for."""
         while self._over:
-            step = self._over.popleft()
-            for event in (Event.HEAD, Event.END):
-                self._pass((event, step, 0))
-            number = 0
-            while self._pass((Event.PIECE, step, number)):
-                number += 1
+            for index in self._score.answer(self._over.popleft()):
+                if index not in self._waiting:
+                    self._score.finish(index)
         while (head := self._score.head()) is not None and head not in self._waiting:
             if not self._score.is_mark(head) and not self._is_unclosed(head):
                 break
@@ -243,12 +240,6 @@ class Completions:
             return False
         place = Label(entry.loop, entry.epoch, entry.tick)
         return any(label.loop == entry.loop and label >= place for label in self._labels.values())
-
-    def _pass(self, key: Key) -> bool:
-        index = self._score.find(key)
-        if index is not None and index not in self._waiting:
-            self._score.finish(index)
-        return self._score.has(key)
 
     def _move(self) -> None:
         """Hand out to threads what is due; wake the loop whose turn it is."""

@@ -30,6 +30,7 @@ class Score:
         self._head = 0
         self._lanes = {step.id: step.lane for step in tape.steps}
         self._inside = _inside(tape, self.entries)
+        self._answers = _answers(self.entries)
         self._lasted = _lasted(tape, self.entries)
 
     def find(self, key: Key) -> int | None:
@@ -87,6 +88,10 @@ class Score:
     def inside(self, step: str) -> Iterable[int]:
         """The entries of what happened inside a step, however deep."""
         return self._inside.get(step, ())
+
+    def answer(self, step: str) -> Iterable[int]:
+        """The entries of the answer to a step, but for that of its closing. Not all of its pieces have one."""
+        return self._answers.get(step, ())
 
     def lane(self, index: int) -> Lane:
         """The lane that an entry belongs to."""
@@ -147,4 +152,13 @@ def _inside(tape: Tape, entries: Iterable[Point]) -> dict[str, list[int]]:
         while outer is not None:
             found.setdefault(outer, []).append(index)
             outer = above.get(outer)
+    return found
+
+
+def _answers(entries: Iterable[Point]) -> dict[str, list[int]]:
+    """Of each step: the entries of its answer."""
+    found: dict[str, list[int]] = {}
+    for index, point in enumerate(entries):
+        if point.step is not None and point.event is not Event.CLOSE:
+            found.setdefault(point.step, []).append(index)
     return found

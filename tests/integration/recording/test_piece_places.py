@@ -12,8 +12,7 @@ import pytest
 
 import rashomon
 from rashomon import tapes
-from rashomon.model import Event
-from rashomon.tapes import Tape
+from rashomon.model import Event, Tape
 
 KEY = b"sk-proj-" + b"a1B2" * 10
 PLAIN = [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"]
@@ -133,4 +132,48 @@ def test_pieces_are_counted_when_no_other_thread_is_there(home: Path, last_tape:
     with rashomon.replay(tape) as replaying:
         assert read_beside_a_thread() == recorded
     replaying.check()
+    assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
+
+
+class Late(httpx2.AsyncByteStream):
+    """Two pieces come at once, the others take a turn of the loop each."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number, chunk in enumerate([*PLAIN, *PLAIN]):
+            if number > 1:
+                await asyncio.sleep(0)
+            yield chunk
+
+
+async def read_and_ask(pieces: int) -> list[bytes]:
+    """Some pieces of a stream; then, beside each other, two calls that take their time."""
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/stream":
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Late())
+        for _ in range(2):
+            await asyncio.sleep(0)
+        return httpx2.Response(200, json={"path": request.url.path})
+
+    heard: list[bytes] = []
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+        async with client.stream("GET", "http://provider/stream") as response:
+            async for chunk in response.aiter_raw():
+                heard.append(chunk)
+                if len(heard) == pieces:
+                    break
+        for one in await asyncio.gather(*[client.get(f"http://provider/{name}") for name in ("a", "b")]):
+            heard.append(one.content)
+    return heard
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_pieces_that_nobody_asks_for_hold_up_nothing(pieces: int, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Who stops reading a stream sooner gets all else in its order, also where not all of its pieces have a place."""
+    with rashomon.trace("pieces"):
+        recorded = asyncio.run(read_and_ask(5))
+    tape = last_tape()
+    assert [point.number for point in tape.points if point.event is Event.PIECE] == [2, 3, 4]
+    with rashomon.replay(tape):
+        assert asyncio.run(read_and_ask(pieces)) == [*recorded[:pieces], *recorded[5:]]
     assert [source for source in last_tape().trace.uncontrolled if source.what == "order"] == []
