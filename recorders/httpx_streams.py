@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from types import ModuleType
@@ -24,7 +25,7 @@ from rashomon.model import End, Event, Response
 from rashomon.recorders import lanes
 
 # to look a member of an enumeration up takes a fifth of a microsecond
-_CLOSED, _COMPLETE, _PIECE = End.CLOSED, End.COMPLETE, Event.PIECE
+_CLOSED, _COMPLETE, _LEAKED, _PIECE = End.CLOSED, End.COMPLETE, End.LEAKED, Event.PIECE
 _UNFINISHED = {
     End.CLOSED: "the recorded program stopped reading it there",
     End.CANCELLED: "the recorded call was cancelled there",
@@ -61,7 +62,17 @@ def stream_classes(module: ModuleType) -> tuple[Any, Any]:
     )
 
 
-class _SyncTee:
+class _Tee:
+    """What both have in common: an answer that is dropped unread has ended, whatever else still knows its call."""
+
+    _witness: Witness
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._witness.ended(_LEAKED)
+
+
+class _SyncTee(_Tee):
     """Reports what passes: from the wire, or from the tape."""
 
     def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:
@@ -117,7 +128,7 @@ def _recorded(response: Response, pace: Pace | None) -> Iterator[bytes]:
         raise ran_out(response)
 
 
-class _AsyncTee:
+class _AsyncTee(_Tee):
     """The same, for an async client. It goes on where a replay can: see `boundary.handed_out`."""
 
     def __init__(self, witness: Witness, inner: Any, recorded: Response | None) -> None:

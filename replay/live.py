@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from rashomon.boundary import Pace, Place, Witness
@@ -72,3 +73,8 @@ class LiveWitness:
                 self._session.conductor.live -= 1
             response = Response(self._head, tuple(self._pieces), end)
             self._session.substituted(Substitution("live", self._step, response))
+
+    def __del__(self) -> None:
+        """An answer that is dropped unread: nobody must wait for it to come."""
+        if not self._done and not sys.is_finalizing():
+            self.ended(End.LEAKED)

@@ -245,7 +245,8 @@ class ReplaySession:
         if call.kind.value in state.live:
             return self._go_live(call, safe)
         divergence = self._explained(safe)
-        drifted = state.matcher.take_drifted(safe, lane) if state.plan.on_drift == "serve" else None
+        with state.lock:
+            drifted = state.matcher.take_drifted(safe, lane) if state.plan.on_drift == "serve" else None
         if drifted is not None:
             return self._drifted(call, safe, drifted, divergence)
         raise self._missed(call, divergence)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,13 @@ import pytest
 
 import rashomon
 from rashomon import boundary
-from rashomon.model import Grade, Tape
+from rashomon.boundary import Witness
+from rashomon.model import Call, End, Grade, Match, Step, Tape
+from rashomon.recorders import lanes
+from rashomon.redaction import Redactor
+from rashomon.replay import explain
+from rashomon.replay.nobody import Nobody
+from rashomon.replay.session import Plan, ReplaySession
 from rashomon.testing import ProviderServer
 
 PATH = "/chat/completions"
@@ -253,6 +261,72 @@ def test_live_calls(
         ask(client, server.openai_url, "three")
     offline.check()
     assert len(server.requests) == before + 1
+
+
+def test_a_live_answer_that_is_dropped_unread(
+    tape: Tape, server: ProviderServer, last_tape: Callable[[], Tape]
+) -> None:
+    """It is recorded as such, and is not waited for: a program that waits for what cannot come is told so."""
+
+    async def program() -> None:
+        async with httpx2.AsyncClient() as client:
+            body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "three"}], "stream": True}
+            request = client.build_request("POST", server.openai_url + PATH, json=body)
+            response = await client.send(request, stream=True)
+            assert replaying.session.conductor.live == 1
+            del request, response
+            gc.collect()
+            assert replaying.session.conductor.live == 0
+            await asyncio.get_running_loop().create_future()
+
+    stopped = pytest.raises(rashomon.Missed, match="nothing is left in the recording")
+    with stopped, rashomon.replay(tape, live=("llm",)) as replaying:
+        asyncio.run(program())
+    (live,) = (step for step in last_tape().steps if step.match and step.match.grade is Grade.LIVE)
+    assert live.response.end is End.LEAKED
+
+
+def test_drifted_calls_at_once_get_an_answer_each(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that all ask for something else than was recorded, in one moment: none gets another's answer, too."""
+    (step, _), threads = tape.steps, 8
+    steps = tuple(step._replace(id=f"0.{number}", lane=(100 + number,), started_us=number) for number in range(threads))
+    alike = tape._replace(steps=steps)
+    redactor = Redactor(b"test", {})
+    begin, got = threading.Barrier(threads), list[Any]()
+    alike_steps = explain.alike_steps
+
+    def ranked(*args: Any) -> list[Step]:
+        found = alike_steps(*args)
+        time.sleep(0.01)  # the others look at the same steps meanwhile
+        return found
+
+    monkeypatch.setattr(explain, "alike_steps", ranked)
+
+    def work(number: int) -> None:
+        body = step.request.body.replace(b"one", b"other %d" % number)
+        begin.wait()
+        got.append(session.arrive(Call(step.kind, step.name, step.request._replace(body=body))))
+
+    scribe = Told()
+    session = ReplaySession(alike, redactor, scribe, lanes.current_line, Plan(on_drift="serve"))
+    running = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert len(got) == threads
+    assert sorted(str(match.recorded) for match in scribe.matches if match) == [one.id for one in steps]
+
+
+class Told(Nobody):
+    """Keeps which steps answered."""
+
+    def __init__(self) -> None:
+        self.matches: list[Match | None] = []
+
+    def open(self, call: Call, match: Match | None) -> Witness:
+        self.matches.append(match)
+        return super().open(call, match)
 
 
 @dataclasses.dataclass
