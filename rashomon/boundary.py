@@ -257,7 +257,8 @@ async def make_async(guard: Interceptor, witness: Witness, live: Callable[[], Aw
             witness.overtaken()
             witness.ended(end_of(error), error)
             try:
-                await codec.discard(answer)
+                if not is_closing(error):
+                    await codec.discard(answer)
             finally:  # where it was cancelled once more as well
                 await told(witness, error, before)
             raise
@@ -278,7 +279,10 @@ async def whole(witness: Witness, before: Place | None) -> None:
 
 async def told(witness: Witness, error: BaseException, before: Place | None) -> None:
     """An awaited call has failed or was cancelled: say so, and go on where a replay can."""
-    settling, end = handed_out(witness, Event.END, 0, before), end_of(error)
+    end = end_of(error)
+    settling = None if collector.is_running() else handed_out(witness, Event.END, 0, before)
+    if is_closing(error):
+        settling = None
     if settling is not None and end is End.ERROR:
         try:
             await settling
@@ -291,6 +295,12 @@ async def told(witness: Witness, error: BaseException, before: Place | None) -> 
     witness.ended(end, error)
     if settling is not None:
         await settling
+
+
+def is_closing(error: BaseException) -> bool:
+    """True in a coroutine that is being closed (`close()`, or nobody keeps it): it must not wait for anything more.
+    What it would have waited for has its place in the order all the same."""
+    return isinstance(error, GeneratorExit)
 
 
 def first_of(response: Response) -> Event:
@@ -323,7 +333,7 @@ async def _due(
                 await settling
         except BaseException as error:
             settling = None if collector.is_running() else pace.ending()
-            if settling is not None:
+            if settling is not None and not is_closing(error):
                 await settling
             witness.ended(end_of(error), error)
             raise

@@ -65,8 +65,12 @@ async def closing(kind: str, close: Callable[[], Awaitable[Any]]) -> Any:
         loops.note(guard, *key, state.place(), within)
 
     token = boundary.inside.set(_ASIDE)
+    is_closed = False
     try:
         return await close()
+    except GeneratorExit:  # of this coroutine: see `boundary.is_closing`
+        is_closed = True
+        raise
     finally:
         boundary.leave(token)
         if boundary.conductor is not None:
@@ -75,7 +79,7 @@ async def closing(kind: str, close: Callable[[], Awaitable[Any]]) -> Any:
             settling = None
             if boundary.place_now() != before:
                 settling = ticker.settle(lambda place: loops.note(guard, *key, place, within), True)
-        if settling is not None:
+        if settling is not None and not is_closed:
             await settling
 
 

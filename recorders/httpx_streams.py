@@ -214,14 +214,18 @@ class _AsyncTee(_Tee):
                 state = None if boundary.ticker is None else boundary.ticker.state()
                 before = None if state is None else state.here
                 token = inside.set(witness)
+                is_closed = False
                 try:
                     await inner.aclose()
+                except GeneratorExit:
+                    is_closed = True
+                    raise
                 finally:
                     boundary.leave(token)
                     settling = None
                     if state is None or state.here is not before:
                         settling = handed_out(witness, Event.CLOSE, number, before)
-                    if settling is not None:
+                    if settling is not None and not is_closed:
                         await settling
         finally:
             witness.ended(_CLOSED)
@@ -238,9 +242,9 @@ async def _close_recorded(pace: Pace, number: int) -> None:
     if settling is not None:
         try:
             await settling
-        except BaseException:
+        except BaseException as error:
             settling = pace.settle(Event.CLOSE, number)  # what closing did when it was cancelled took its time
-            if settling is not None:
+            if settling is not None and not boundary.is_closing(error):
                 await settling
             raise
 

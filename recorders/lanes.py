@@ -403,6 +403,8 @@ def task_lanes(original: Any) -> Any:
 
     from asyncio import events, tasks
 
+    from rashomon.recorders import shared_contexts
+
     class Task(tasks.Task):  # type: ignore[type-arg]
         """A task whose place in a set does not depend on its address, so that a set has one order in every run."""
 
@@ -430,12 +432,11 @@ def task_lanes(original: Any) -> Any:
         line = spawn()
         if line is None:
             return original(self, coro, **kwargs)
-        context = copy_context() if given is None else given
-        try:
+        if given is None:
+            kwargs["context"] = context = copy_context()
             context.run(_line.set, line)
-            kwargs["context"] = context
-        except RuntimeError:  # the context that this code runs in: the task stays on its line
-            pass
+        else:
+            coro = shared_contexts.on_a_line_of_its_own(coro, given, line)
         if self.get_task_factory() is not None or self.is_closed():
             return original(self, coro, **kwargs)
         task: Any = Task(coro, line.lane, loop=self, **kwargs)

@@ -82,9 +82,9 @@ class StepPace:
                 await _on_trio(self._step.response.duration_us, message)
             else:
                 await self._conductor.orphan(message, Until((Event.END, self._step.id, 0), self._told(Event.END, 0)))
-        except BaseException:
+        except BaseException as error:
             settling = self.ending()
-            if settling is not None:
+            if settling is not None and not boundary.is_closing(error):
                 await settling
             raise
 

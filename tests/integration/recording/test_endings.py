@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +139,51 @@ def test_a_failure_of_an_unknown_class(streamed: bool, home: Path, last_tape: Ca
         with pytest.raises(rashomon.Missed, match="cannot be raised again"), rashomon.replay(altered):
             call()
         assert len(server.requests) == before
+
+
+@rashomon.tool
+async def waits_long(number: int) -> int:
+    """A tool that does not come to its end."""
+    await asyncio.sleep(10)
+    return number
+
+
+@pytest.mark.parametrize("what", ["tool", "head", "closing"])
+def test_a_coroutine_that_is_closed(what: str, home: Path, last_tape: Callable[[], Tape]) -> None:
+    """Who drives a coroutine by hand may close it while it waits: that does not fail, recorded or replayed."""
+
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"{}"
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(10)
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        if what == "head":
+            await asyncio.sleep(10)
+        return httpx2.Response(200, stream=Body())
+
+    async def ask() -> None:
+        client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        response = await client.send(client.build_request("GET", "http://provider/"), stream=True)
+        await response.aclose()
+
+    async def main() -> None:
+        coro: Any = waits_long(1) if what == "tool" else ask()
+        waiting = coro.send(None)
+        while waiting is None or waiting.done():
+            await asyncio.sleep(0)
+            waiting = coro.send(None)
+        waiting._asyncio_future_blocking = False
+        for _ in range(3):  # the loop turns meanwhile
+            await asyncio.sleep(0)
+        coro.close()
+
+    with rashomon.trace("closed"):
+        asyncio.run(main())
+    tape = last_tape()
+    assert only_step(tape).response.end in (End.CANCELLED, End.CLOSED)
+    with rashomon.replay(tape) as replaying:
+        asyncio.run(main())
+    replaying.check()
