@@ -55,9 +55,10 @@ async def _relay(run_: Run, node: Node, asked: str, got: list[str]) -> None:
             got.append(item)
 
     run_.log.count("tasks", 3)
+    context = async_ops.context_of(node)
     async with asyncio.TaskGroup() as group:
         for work in (feed(), stage(1, first, second), drain()):
-            group.create_task(work)
+            group.create_task(work, context=context)
 
 
 async def _semaphore(run_: Run, node: Node, asked: str, got: list[str]) -> None:
@@ -127,7 +128,11 @@ async def _callbacks(run_: Run, node: Node, asked: str, got: list[str]) -> None:
 
 async def _wait(run_: Run, node: Node) -> str:
     """`asyncio.wait` in a loop, for the first or with a timeout; who was done is logged."""
-    tasks = [asyncio.create_task(async_ops.kept(run_, child), name=child.name) for child in run_.launch_order(node)]
+    loop, context = asyncio.get_running_loop(), async_ops.context_of(node)
+    tasks = [
+        loop.create_task(async_ops.kept(run_, child), name=child.name, context=context)
+        for child in run_.launch_order(node)
+    ]
     run_.log.count("tasks", len(tasks))
     rounds = 0
     while tasks:
